@@ -1,0 +1,59 @@
+import type { FieldKind } from '@lockstep/record-log';
+
+/**
+ * The legacy column types a field may be mapped to. They name Postgres types; the projector casts to them, so a value that does
+ * not fit is found by Postgres itself and parked.
+ */
+export type ColumnType = 'text' | 'bigint' | 'integer' | 'numeric' | 'boolean' | 'date' | 'timestamptz' | `varchar(${number})` | `numeric(${number},${number})`;
+
+/** One core field of a CRM module, and the legacy column that receives it. */
+export type FieldMapping = {
+  /** API name in the CRM, e.g. `Last_Name`. */
+  readonly field: string;
+  /** How the CRM's value is brought into its canonical form; the same from a CSV cell and from a JSON reply. */
+  readonly kind: FieldKind;
+  readonly column: string;
+  readonly type: ColumnType;
+};
+
+/** How one CRM module becomes one legacy table. Everything module-specific is said here, and nowhere else. */
+export type ModuleDefinition = {
+  /** API name in the CRM, e.g. `Leads`. */
+  readonly apiName: string;
+  /** Topic suffix and register partition: lower case, `[a-z0-9_]`. */
+  readonly slug: string;
+  readonly table: { readonly schema: string; readonly name: string };
+  /** Legacy column of the CRM record id: `bigint` (ids exceed 2^53) with a unique index. */
+  readonly keyColumn: string;
+  /** Legacy column of `Modified_Time`: `timestamptz`. */
+  readonly modifiedTimeColumn: string;
+  /** What a deletion in the CRM does: `mark` fills `deletedColumn` and keeps the row, `remove` deletes the row. */
+  readonly onDelete: { readonly action: 'mark'; readonly deletedColumn: string } | { readonly action: 'remove' };
+  /** The core fields in coverage order: those that bulk CSV and COQL can both read. */
+  readonly fields: readonly FieldMapping[];
+};
+
+const identifier = /^[a-z_][a-z0-9_]{0,62}$/;
+
+/**
+ * Checks a definition once, at load, so that everything after may trust it.
+ * @throws {Error} naming the module and the entry that is wrong.
+ */
+export function defineModule(definition: ModuleDefinition): ModuleDefinition {
+  const fail = (problem: string): never => {
+    throw new Error(`module ${definition.apiName}: ${problem}`);
+  };
+  const deleted = definition.onDelete.action === 'mark' ? [definition.onDelete.deletedColumn] : [];
+  const columns = [definition.keyColumn, definition.modifiedTimeColumn, ...deleted, ...definition.fields.map((f) => f.column)];
+  for (const name of [definition.table.schema, definition.table.name, definition.slug, ...columns]) {
+    if (!identifier.test(name)) fail(`"${name}" is no plain lower-case identifier`);
+  }
+  if (new Set(columns).size !== columns.length) fail('a legacy column is mapped twice');
+  if (new Set(definition.fields.map((f) => f.field)).size !== definition.fields.length) fail('a CRM field is mapped twice');
+  if (definition.fields.some((f) => f.field === 'id' || f.field === 'Modified_Time')) {
+    fail('id and Modified_Time belong to every event; name their columns with keyColumn and modifiedTimeColumn');
+  }
+  // COQL on v6 selects at most 50 columns, and id and Modified_Time are always among them.
+  if (definition.fields.length > 48) fail(`${definition.fields.length} fields; a look reads at most 48 beside id and Modified_Time`);
+  return definition;
+}

@@ -1,0 +1,23 @@
+import { deals } from './deals.ts';
+import { leads } from './leads.ts';
+import type { ModuleDefinition } from './module-definition.ts';
+import { products } from './products.ts';
+
+/** Every module this build knows. A new one is a file beside `leads.ts` and a line here. */
+export const modules: readonly ModuleDefinition[] = [leads, deals, products];
+
+/** @returns the definition, or undefined for a module nobody mapped. */
+export const moduleByName = (apiName: string): ModuleDefinition | undefined => modules.find((module) => module.apiName === apiName);
+
+/**
+ * The modules named in a configuration value.
+ * @param names comma-separated API names, e.g. `Leads,Deals`.
+ * @throws {Error} naming the unknown module and those there are.
+ */
+export function selectModules(names: string): readonly ModuleDefinition[] {
+  return names.split(',').map((name) => {
+    const module = moduleByName(name.trim());
+    if (module === undefined) throw new Error(`unknown module "${name.trim()}"; there are ${modules.map((m) => m.apiName).join(', ')}`);
+    return module;
+  });
+}

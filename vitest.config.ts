@@ -1,0 +1,23 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * The suffix of a test file says what it needs: `x.test.ts` nothing, `x.pg.test.ts` Postgres, `x.kafka.test.ts` a broker
+ * (and Postgres), `x.e2e.test.ts` the whole stack. Each is a Vitest project, so that the plain ones take seconds.
+ */
+const special = ['src/**/*.pg.test.ts', 'src/**/*.kafka.test.ts', 'src/**/*.e2e.test.ts'];
+const stack = { testTimeout: 60_000, hookTimeout: 120_000 };
+
+export default defineConfig({
+  test: {
+    reporters: ['default', ['json', { outputFile: 'test-results.json' }]],
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: special } },
+      { extends: true, test: { name: 'pg', include: ['src/**/*.pg.test.ts'], globalSetup: '@lockstep/local-stack/vitest-postgres', ...stack } },
+      { extends: true, test: { name: 'kafka', include: ['src/**/*.kafka.test.ts'], globalSetup: '@lockstep/local-stack/vitest-stack', ...stack } },
+      {
+        extends: true,
+        test: { name: 'e2e', include: ['src/**/*.e2e.test.ts'], globalSetup: '@lockstep/local-stack/vitest-stack', fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000 },
+      },
+    ],
+  },
+});
