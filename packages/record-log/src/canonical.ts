@@ -1,0 +1,71 @@
+import { canonicalInstant } from './canonical-instant.ts';
+import type { FieldValue } from './observation.ts';
+
+/** How a CRM value is brought into its one canonical form. `integer` and `decimal` are strings: ids and money exceed doubles. */
+export type FieldKind = 'text' | 'integer' | 'decimal' | 'boolean' | 'date' | 'datetime' | 'lookup' | 'multiselect' | 'tags';
+
+/**
+ * The canonical form of a bulk CSV cell. A cell that is not of its kind is kept as it stands: it is the column's type that
+ * says whether it fits, and the projector that parks it.
+ */
+export function canonicalCell(kind: FieldKind, cell: string): FieldValue {
+  if (cell === '') return null;
+  switch (kind) {
+    case 'text':
+    case 'date':
+    case 'tags':
+      return cell;
+    case 'integer':
+    case 'lookup':
+      return canonicalInteger(cell);
+    case 'decimal':
+      return canonicalDecimal(cell);
+    case 'boolean':
+      return cell === 'true' ? true : cell === 'false' ? false : cell;
+    case 'datetime':
+      return canonicalInstant(cell);
+    case 'multiselect':
+      // The bulk separator is not documented. COQL and imports join with ";", and a reader in production saw ",".
+      return cell.includes(';') ? cell : cell.replaceAll(',', ';');
+  }
+}
+
+/** The canonical form of a JSON value of a COQL or record reply: the same as {@link canonicalCell} gives for the same record. */
+export function canonicalJson(kind: FieldKind, value: unknown): FieldValue {
+  if (value === null || value === undefined || value === '') return null;
+  if (Array.isArray(value)) return value.length === 0 ? null : value.map(nameOf).join(kind === 'tags' ? ',' : ';');
+  if (typeof value === 'object') return 'id' in value ? canonicalJson('integer', value.id) : JSON.stringify(value);
+  if (typeof value === 'boolean') return kind === 'boolean' ? value : String(value);
+  return canonicalCell(kind, `${value as string | number}`);
+}
+
+const nameOf = (item: unknown): string =>
+  typeof item === 'object' && item !== null && 'name' in item ? String(item.name) : String(item);
+
+const plainInteger = /^-?(?:0|[1-9]\d*)$/;
+const anyInteger = /^([+-]?)0*(\d+)$/;
+const anyDecimal = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/;
+
+function canonicalInteger(text: string): string {
+  if (plainInteger.test(text) && text !== '-0') return text;
+  const match = anyInteger.exec(text);
+  if (match === null) return canonicalDecimal(text);
+  const [, sign, digits = ''] = match;
+  return sign === '-' && digits !== '0' ? `-${digits}` : digits;
+}
+
+/** Plain digits without exponent, leading zeros or trailing zeros: `50000.00`, `5e4` and `50000` are one value. */
+function canonicalDecimal(text: string): string {
+  if (plainInteger.test(text) && text !== '-0') return text;
+  const match = anyDecimal.exec(text);
+  const [, sign, before = '', after = '', power = '0'] = match ?? [];
+  const digits = before + after;
+  if (digits === '' || Math.abs(Number(power)) > 400) return text;
+  const point = before.length + Number(power);
+  const padded = point < 0 ? '0'.repeat(-point) + digits : digits.padEnd(point, '0');
+  const at = Math.max(point, 0);
+  const whole = padded.slice(0, at).replace(/^0+/, '') || '0';
+  const fraction = padded.slice(at).replace(/0+$/, '');
+  const value = fraction === '' ? whole : `${whole}.${fraction}`;
+  return sign === '-' && value !== '0' ? `-${value}` : value;
+}

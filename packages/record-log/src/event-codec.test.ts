@@ -1,0 +1,73 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+import { contentHash } from './content-hash.ts';
+import { coverage } from './coverage.ts';
+import { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen } from './event-codec.ts';
+import { readSeenHead } from './event-head.ts';
+
+const covered = coverage(['Last_Name', 'Company']);
+const fieldValue = fc.oneof(fc.string({ unit: 'binary' }).map((s) => s.toWellFormed()), fc.boolean(), fc.constant(null));
+const sighting = fc.record({
+  id: fc.bigInt({ min: 1n, max: 9_999_999_999_999_999_999n }).map(String),
+  modifiedMs: fc.integer({ min: 0, max: 4_000_000_000_000 }),
+  observedMs: fc.integer({ min: 0, max: 4_000_000_000_000 }),
+  coverage: fc.constant(covered.id),
+  fields: fc.array(fieldValue, { minLength: 2, maxLength: 2 }),
+});
+
+describe('a RecordSeen', () => {
+  test('is read back as it was written', () => {
+    fc.assert(
+      fc.property(sighting, (seen) => {
+        const { value, hash } = encodeSeen(seen);
+        expect(decodeEvent(value)).toEqual({ type: 'RecordSeen', ...seen, hash });
+        expect(decodeEvent(Buffer.from(value))).toEqual({ type: 'RecordSeen', ...seen, hash });
+      }),
+    );
+  });
+
+  test('says in its head what the whole event says, and where its fields begin', () => {
+    fc.assert(
+      fc.property(sighting, (seen) => {
+        const { value, hash } = encodeSeen(seen);
+        const bytes = Buffer.from(value);
+        const head = readSeenHead(bytes);
+        expect(head).toMatchObject({ id: seen.id, modifiedMs: seen.modifiedMs, observedMs: seen.observedMs, coverage: seen.coverage, hash });
+        expect(JSON.parse(bytes.subarray(head?.fieldsAt, -1).toString())).toEqual(seen.fields);
+      }),
+    );
+  });
+
+  test('has one hash for one content, and another for the same values of other fields', () => {
+    const fields = JSON.stringify(['A', null]);
+    expect(contentHash(covered.id, fields)).toMatch(/^[0-9a-f]{32}$/);
+    expect(contentHash(covered.id, fields)).not.toBe(contentHash(coverage(['Company', 'Last_Name']).id, fields));
+  });
+});
+
+describe('the other events', () => {
+  test('are read back as they were written, and have no RecordSeen head', () => {
+    const confirmed = { id: '12', modifiedMs: 1000, observedMs: 2000, hash: 'ab'.repeat(16) };
+    expect(decodeEvent(encodeConfirmed(confirmed))).toEqual({ type: 'RecordConfirmed', ...confirmed });
+    expect(decodeEvent(encodeDeleted({ id: '12', deletedMs: 3000 }))).toEqual({ type: 'RecordDeleted', id: '12', deletedMs: 3000 });
+    expect(decodeEvent(encodeCoverage({ coverage: covered.id, fields: covered.fields }))).toEqual({ type: 'CoverageDeclared', coverage: covered.id, fields: covered.fields });
+    expect(readSeenHead(Buffer.from(encodeConfirmed(confirmed)))).toBeNull();
+  });
+});
+
+describe('what is no event', () => {
+  test.each(['', 'null', '{', '{"v":1}', '{"v":1,"type":"seen","id":"x"}', '{"type":"deleted","id":"1","d":1}'])('%j is malformed', (value) => {
+    expect(() => decodeEvent(value)).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED' }));
+  });
+
+  test('a newer event version is told apart, because it must stop the reader', () => {
+    expect(() => decodeEvent('{"v":2,"type":"anything"}')).toThrow(expect.objectContaining({ code: 'EVENT_VERSION_UNKNOWN' }));
+  });
+
+  test('arbitrary bytes never give a head', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+      expect(readSeenHead(Buffer.from(bytes))).toBeNull();
+    }));
+  });
+});

@@ -1,0 +1,101 @@
+import { z } from 'zod';
+
+import { contentHash } from './content-hash.ts';
+import { EventFormatError } from './errors.ts';
+import type { CoverageDeclared, FieldValue, RecordConfirmed, RecordDeleted, RecordEvent } from './observation.ts';
+import type { Version } from './version.ts';
+
+/** The event version this build writes, and the newest it reads. */
+export const EVENT_VERSION = 1;
+
+/** A `RecordSeen` before it is written: the hash is computed while encoding, from the bytes that are hashed. */
+export type Sighting = {
+  readonly id: string;
+  readonly modifiedMs: number;
+  readonly observedMs: number;
+  readonly coverage: string;
+  readonly fields: readonly FieldValue[];
+};
+
+/*
+ * The form of the value (docs/adr/0001): one line of JSON whose head has a fixed order and fixed spelling, so that a reader
+ * decides from the head's bytes alone, and takes a winner's fields to COPY text without building objects. Ids and hashes are
+ * digits, so nothing in a head ever needs escaping.
+ */
+const head = (type: string, id: string, m: number, o: number, hash: string): string =>
+  `{"v":${EVENT_VERSION},"type":"${type}","id":"${id}","m":${m},"o":${o},"hash":"${hash}"`;
+
+/** The value of a `RecordSeen` message, as JSON text. */
+export function encodeSeen({ id, modifiedMs, observedMs, coverage, fields }: Sighting): { readonly hash: string; readonly value: string } {
+  const json = JSON.stringify(fields);
+  const hash = contentHash(coverage, json);
+  return { hash, value: `${head('seen', id, modifiedMs, observedMs, hash)},"coverage":"${coverage}","fields":${json}}` };
+}
+
+/** The value of a `RecordConfirmed` message. */
+export const encodeConfirmed = ({ id, modifiedMs, observedMs, hash }: Version & { readonly id: string }): string =>
+  `${head('confirmed', id, modifiedMs, observedMs, hash)}}`;
+
+/** The value of a `RecordDeleted` message. */
+export const encodeDeleted = ({ id, deletedMs }: Omit<RecordDeleted, 'type'>): string =>
+  `{"v":${EVENT_VERSION},"type":"deleted","id":"${id}","d":${deletedMs}}`;
+
+/** The value of a `CoverageDeclared` message. Each partition holds it before the first event that names it. */
+export const encodeCoverage = ({ coverage, fields }: Omit<CoverageDeclared, 'type'>): string =>
+  JSON.stringify({ v: EVENT_VERSION, type: 'coverage', coverage, fields });
+
+const digits = z.string().regex(/^\d{1,19}$/);
+const ms = z.number().int();
+const version = { id: digits, m: ms, o: ms, hash: z.string().regex(/^[0-9a-f]{32}$/) };
+const wire = z.discriminatedUnion('type', [
+  z.object({ ...version, type: z.literal('seen'), coverage: z.string().min(1), fields: z.array(z.union([z.string(), z.boolean(), z.null()])) }),
+  z.object({ ...version, type: z.literal('confirmed') }),
+  z.object({ id: digits, type: z.literal('deleted'), d: ms }),
+  z.object({ type: z.literal('coverage'), coverage: z.string().min(1), fields: z.array(z.string()).min(1) }),
+]);
+const envelope = z.object({ v: z.number().int().positive() });
+
+/**
+ * Reads any event, in full and strictly. The hot path reads heads only and comes here when a head is not what it expects.
+ * @throws {EventFormatError} `EVENT_VERSION_UNKNOWN` for an event of a newer build, `EVENT_MALFORMED` for anything else.
+ */
+export function decodeEvent(value: Uint8Array | string): RecordEvent {
+  const json = parse(typeof value === 'string' ? value : new TextDecoder().decode(value));
+  const { data: version } = envelope.safeParse(json);
+  if (version !== undefined && version.v > EVENT_VERSION) {
+    throw new EventFormatError(`event version ${version.v}; this build reads up to ${EVENT_VERSION}: deploy the newer one`, 'EVENT_VERSION_UNKNOWN');
+  }
+  const event = wire.safeParse(json);
+  if (version === undefined || !event.success) {
+    throw new EventFormatError(`no record event: ${event.error?.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') ?? 'v is missing'}`, 'EVENT_MALFORMED');
+  }
+  return observationOf(event.data);
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new EventFormatError('no JSON', 'EVENT_MALFORMED', { cause });
+  }
+}
+
+function observationOf(event: z.infer<typeof wire>): RecordEvent {
+  switch (event.type) {
+    case 'seen':
+      return { type: 'RecordSeen', ...versionOf(event), coverage: event.coverage, fields: event.fields };
+    case 'confirmed':
+      return { type: 'RecordConfirmed', ...versionOf(event) };
+    case 'deleted':
+      return { type: 'RecordDeleted', id: event.id, deletedMs: event.d };
+    case 'coverage':
+      return { type: 'CoverageDeclared', coverage: event.coverage, fields: event.fields };
+  }
+}
+
+const versionOf = (wired: { id: string; m: number; o: number; hash: string }): Omit<RecordConfirmed, 'type'> => ({
+  id: wired.id,
+  modifiedMs: wired.m,
+  observedMs: wired.o,
+  hash: wired.hash,
+});

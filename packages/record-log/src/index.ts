@@ -1,0 +1,16 @@
+export { canonicalCell, canonicalJson } from './canonical.ts';
+export type { FieldKind } from './canonical.ts';
+export { instantMs } from './canonical-instant.ts';
+export { contentHash } from './content-hash.ts';
+export { coverage } from './coverage.ts';
+export type { Coverage } from './coverage.ts';
+export { EventFormatError } from './errors.ts';
+export { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen, EVENT_VERSION } from './event-codec.ts';
+export type { Sighting } from './event-codec.ts';
+export { readSeenHead } from './event-head.ts';
+export type { SeenHead } from './event-head.ts';
+export type { CoverageDeclared, FieldValue, Observation, RecordConfirmed, RecordDeleted, RecordEvent, RecordSeen } from './observation.ts';
+export { emptyRegister, fold, isAlive, isSettled, merge, registerOf, rowOf } from './register.ts';
+export type { Content, FoldedRow, Register } from './register.ts';
+export { compareVersions, DEFAULT_EPSILON_MS, observedAt } from './version.ts';
+export type { LookSpan, Version } from './version.ts';

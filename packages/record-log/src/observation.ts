@@ -1,0 +1,27 @@
+import type { Version } from './version.ts';
+
+/** A canonical field value: text, numbers, ids and times as strings, true and false as themselves, empty as null. */
+export type FieldValue = string | boolean | null;
+
+/** A look saw the record with this `Modified_Time` and these fields, in the order of the named coverage. */
+export type RecordSeen = Version & {
+  readonly type: 'RecordSeen';
+  readonly id: string;
+  readonly coverage: string;
+  readonly fields: readonly FieldValue[];
+};
+
+/** A look saw the content the register already held; it only moves the time of the last look. */
+export type RecordConfirmed = Version & { readonly type: 'RecordConfirmed'; readonly id: string };
+
+/** The CRM lists the record as deleted. `deletedMs` is its `deleted_time`: epoch milliseconds, cut to whole seconds. */
+export type RecordDeleted = { readonly type: 'RecordDeleted'; readonly id: string; readonly deletedMs: number };
+
+/** One immutable fact about one record. The fold of all of them is the record's state. */
+export type Observation = RecordSeen | RecordConfirmed | RecordDeleted;
+
+/** The ordered field names that the events naming this id speak about; a field outside is "no statement", never NULL. */
+export type CoverageDeclared = { readonly type: 'CoverageDeclared'; readonly coverage: string; readonly fields: readonly string[] };
+
+/** Everything that may stand in a topic of record events. */
+export type RecordEvent = Observation | CoverageDeclared;

@@ -1,0 +1,49 @@
+import fc from 'fast-check';
+
+import { contentHash } from './content-hash.ts';
+import type { Observation, RecordDeleted, RecordSeen } from './observation.ts';
+import { observedAt } from './version.ts';
+
+/** `10:05:00.250` of one fixed day, epoch milliseconds: a fixture's clock. */
+export const time = (clock: string): number => Date.parse(`2026-03-02T${clock}Z`);
+
+/** One record, seen with a `Modified_Time` by a look. */
+export function seenAt({ modified, look: [lower, upper], name = 'Name' }: { modified: string; look: [string, string]; name?: string }): RecordSeen {
+  const modifiedMs = time(modified);
+  const fields = [name];
+  return {
+    type: 'RecordSeen',
+    id: '5725767000000000001',
+    modifiedMs,
+    observedMs: observedAt({ lowerMs: time(lower), upperMs: time(upper) }, modifiedMs),
+    hash: contentHash('c', JSON.stringify(fields)),
+    coverage: 'c',
+    fields,
+  };
+}
+
+/** The same record, listed as deleted. */
+export const deletedAt = (clock: string): RecordDeleted => ({ type: 'RecordDeleted', id: '5725767000000000001', deletedMs: time(clock) });
+
+// Few distinct seconds and contents, so that ties in every component are common.
+const second = fc.nat({ max: 4 }).map((n) => 1_700_000_000_000 + n * 1000);
+const observed = fc.nat({ max: 400 }).map((n) => 1_700_000_000_000 + n * 250);
+const fields = fc.constantFrom(['A'], ['B'], ['C'], [null], [true]);
+const identity = { id: fc.constant('1'), modifiedMs: second, observedMs: observed };
+
+const seen = fc.record({ ...identity, fields }).map(({ fields, ...rest }): Observation => ({
+  type: 'RecordSeen',
+  ...rest,
+  coverage: 'c',
+  fields,
+  hash: contentHash('c', JSON.stringify(fields)),
+}));
+const confirmed = fc.record({ ...identity, fields }).map(({ fields, ...rest }): Observation => ({
+  type: 'RecordConfirmed',
+  ...rest,
+  hash: contentHash('c', JSON.stringify(fields)),
+}));
+const deleted = observed.map((ms): Observation => ({ type: 'RecordDeleted', id: '1', deletedMs: ms - (ms % 1000) }));
+
+/** Any set of observations of one record. */
+export const observations = fc.array(fc.oneof({ weight: 4, arbitrary: seen }, { weight: 1, arbitrary: confirmed }, { weight: 2, arbitrary: deleted }), { maxLength: 12 });
