@@ -1,0 +1,93 @@
+import type { Database } from './database.ts';
+import { BulkPage, type BulkPageRow, BulkRun, type BulkRunRow, type RunKind } from './entities.ts';
+
+/**
+ * The job table: what the scheduler asks of the CRM and the ingress fetches. Every step is one row's change, so that a kill
+ * at any point resumes at the page it was in.
+ */
+export type BulkRuns = {
+  /** Starts a run with its first page wanted. @returns null when the module has a run already. */
+  start(module: string, kind: RunKind, expectedRows: number | null): Promise<BulkRunRow | null>;
+  all(): Promise<BulkRunRow[]>;
+  pagesOf(runId: number): Promise<BulkPageRow[]>;
+  /** Pages of running runs that are not published yet, oldest first. */
+  openPages(): Promise<BulkPageRow[]>;
+  requested(page: BulkPageRow, job: { jobId: string; createdTime: Date }): Promise<void>;
+  /** The result may be downloaded; if more records follow, the next page is wanted in the same transaction. */
+  ready(page: BulkPageRow, result: { count: number; moreRecords: boolean; nextPageToken?: string }): Promise<void>;
+  /** Back to `wanted`: the job failed, or its result is gone. */
+  wantedAgain(page: BulkPageRow, failure: string): Promise<void>;
+  progress(page: BulkPageRow, rowsPublished: number): Promise<void>;
+  /** Every row of the page is acknowledged by Kafka; the last page's completes the run. */
+  published(page: BulkPageRow, rows: number): Promise<void>;
+  failed(runId: number, failure: string): Promise<void>;
+};
+
+/** The job table in `lockstep.bulk_run` and `lockstep.bulk_page`. */
+export function bulkRuns({ orm, pool }: Database): BulkRuns {
+  const now = (): Date => new Date();
+  const update = async (page: BulkPageRow, changes: Partial<BulkPageRow>): Promise<void> => {
+    await orm.em.fork().nativeUpdate(BulkPage, { id: page.id }, { ...changes, updatedAt: now() });
+  };
+
+  return {
+    start: async (module, kind, expectedRows) => {
+      const em = orm.em.fork();
+      if ((await em.count(BulkRun, { module, state: 'running' })) > 0) return null;
+      return em.transactional(async (tx) => {
+        const run = tx.create(BulkRun, { module, kind, state: 'running', startedAt: now(), expectedRows, finishedAt: null, firstJobCreatedAt: null, failure: null });
+        await tx.flush();
+        tx.create(BulkPage, { ...wantedPage, runId: run.id, module, pageNumber: 1, pageToken: null, updatedAt: now() });
+        return run;
+      });
+    },
+    all: () => orm.em.fork().find(BulkRun, {}, { orderBy: { id: 'asc' } }),
+    pagesOf: (runId) => orm.em.fork().find(BulkPage, { runId }, { orderBy: { pageNumber: 'asc' } }),
+    openPages: async () => {
+      const em = orm.em.fork();
+      const running = await em.find(BulkRun, { state: 'running' });
+      return em.find(BulkPage, { runId: { $in: running.map((run) => run.id) }, state: { $ne: 'published' } }, { orderBy: { id: 'asc' } });
+    },
+    requested: async (page, { jobId, createdTime }) => {
+      await update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, attempts: page.attempts + 1, failure: null });
+      if (page.pageNumber === 1) await orm.em.fork().nativeUpdate(BulkRun, { id: page.runId }, { firstJobCreatedAt: createdTime });
+    },
+    ready: async (page, { count, moreRecords, nextPageToken }) => {
+      await orm.em.fork().transactional(async (tx) => {
+        await tx.nativeUpdate(BulkPage, { id: page.id }, { state: 'ready', rowCount: count, moreRecords, updatedAt: now() });
+        if (!moreRecords) return;
+        const next = { runId: page.runId, module: page.module, pageNumber: page.pageNumber + 1, pageToken: nextPageToken ?? null };
+        // A page that is read again keeps the pages that follow it.
+        if ((await tx.count(BulkPage, { runId: next.runId, pageNumber: next.pageNumber })) > 0) return;
+        tx.create(BulkPage, { ...wantedPage, ...next, updatedAt: now() });
+      });
+    },
+    wantedAgain: (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, failure }),
+    progress: (page, rowsPublished) => update(page, { rowsPublished }),
+    published: async (page, rows) => {
+      await pool.query(
+        `with done as (
+           update lockstep.bulk_page set state = 'published', rows_published = $2, updated_at = now() where id = $1 returning run_id)
+         update lockstep.bulk_run r set state = 'complete', finished_at = now() from done
+         where r.id = done.run_id and r.state = 'running'
+           and exists (select from lockstep.bulk_page p where p.run_id = r.id and p.more_records is false)
+           and not exists (select from lockstep.bulk_page p where p.run_id = r.id and p.state <> 'published' and p.id <> $1)`,
+        [page.id, rows],
+      );
+    },
+    failed: async (runId, failure) => {
+      await orm.em.fork().nativeUpdate(BulkRun, { id: runId, state: 'running' }, { state: 'failed', finishedAt: now(), failure });
+    },
+  };
+}
+
+const wantedPage = {
+  state: 'wanted',
+  jobId: null,
+  jobCreatedAt: null,
+  rowCount: null,
+  moreRecords: null,
+  rowsPublished: 0,
+  attempts: 0,
+  failure: null,
+} as const;

@@ -1,0 +1,43 @@
+import { MikroORM } from '@mikro-orm/postgresql';
+import { Migrator } from '@mikro-orm/migrations';
+import type { Pool } from 'pg';
+
+import type { PostgresConfig } from './config.ts';
+import { BulkPage, BulkRun, Channel } from './entities.ts';
+import { migrationsList } from './migrations.ts';
+
+/** The connection to the legacy database: entities for what changes slowly, the pool for what must be fast. */
+export type Database = {
+  readonly orm: MikroORM;
+  /** pg's own pool, the one the ORM uses: COPY and pipelined statements go here. */
+  readonly pool: Pool;
+  /** Whether a trivial query is answered; used by readiness checks. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/**
+ * Opens the pool. Nothing is created: see `migrate`.
+ * @throws {DatabaseError} `DATABASE_UNREACHABLE` (retryable) when no connection can be had.
+ */
+export async function connect(config: PostgresConfig): Promise<Database> {
+  const orm = await MikroORM.init({
+    clientUrl: config.url,
+    entities: [BulkRun, BulkPage, Channel],
+    extensions: [Migrator],
+    pool: { min: 0, max: config.poolSize },
+    driverOptions: { keepAlive: true, connectionTimeoutMillis: 10_000 },
+    migrations: { tableName: 'migration', schema: 'lockstep', migrationsList, snapshot: false, transactional: true, silent: true },
+    forceUtcTimezone: true,
+    ensureDatabase: false,
+  });
+  const pool: Pool = await orm.em.getConnection().getNativeClient();
+  // An idle connection that breaks is replaced by the pool; without a listener the process would end.
+  pool.on('error', () => undefined);
+  return {
+    orm,
+    pool,
+    ping: async () => void (await pool.query('select 1')),
+    close: () => orm.close(true),
+  };
+}

@@ -1,0 +1,17 @@
+export { connect } from './database.ts';
+export type { Database } from './database.ts';
+export { loadPostgresConfig } from './config.ts';
+export type { PostgresConfig } from './config.ts';
+export { DatabaseError, isTransient, sqlState } from './errors.ts';
+export { migrate } from './migrate.ts';
+export { lease } from './lease.ts';
+export type { Lease } from './lease.ts';
+export { copyInto } from './copy.ts';
+export { bulkRuns } from './bulk-runs.ts';
+export type { BulkRuns } from './bulk-runs.ts';
+export { BulkPage, BulkRun, Channel } from './entities.ts';
+export type { BulkPageRow, BulkRunRow, ChannelRow, PageState, RunKind, RunState } from './entities.ts';
+export { channels } from './channels.ts';
+export type { Channels } from './channels.ts';
+export { tokenStore } from './token-store.ts';
+export type { StoredToken, TokenStore } from './token-store.ts';
