@@ -1,0 +1,47 @@
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { LocalStackError } from './errors.ts';
+import { readRecord } from './left-overs.ts';
+import { identify, isStillRunning } from './process-identity.ts';
+
+/** The root of the checkout. */
+export const checkoutDir = resolve(import.meta.dirname, '..', '..', '..');
+
+/** Where the stack keeps its data when nobody says otherwise: a folder of the checkout that git ignores. */
+export const defaultDataDir = join(checkoutDir, '.lockstep', 'stack');
+
+/** `absent` also when the folder is empty. `broken`: something is in it, but not what a finished initialisation leaves. */
+export type FolderState = 'absent' | 'initialised' | 'broken';
+
+/** Tells by its files what a service's data folder is. */
+export async function folderState(dir: string, filesWhenInitialised: readonly string[]): Promise<FolderState> {
+  const names = await readdir(dir).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  if (names.length === 0) return 'absent';
+  return filesWhenInitialised.every((name) => names.includes(name)) ? 'initialised' : 'broken';
+}
+
+/** The error for a folder that cannot be used as it is. */
+export function brokenFolder(service: string, dir: string, problem: string): LocalStackError {
+  const remedy = 'Remove that folder, or start with --fresh (in code: fresh: true), to begin with an empty one; or restore it from a copy.';
+  return new LocalStackError(`The ${service} data in ${dir} cannot be used: ${problem}. ${remedy}`, { code: 'STACK_DATA_BROKEN' });
+}
+
+/**
+ * Makes this process the only one that runs a stack on the folder.
+ * @returns what gives it back.
+ * @throws {LocalStackError} `STACK_IN_USE` while the process that has it lives.
+ */
+export async function claimDataDir(dataDir: string): Promise<() => Promise<void>> {
+  await mkdir(dataDir, { recursive: true });
+  const file = join(dataDir, 'owner.json');
+  const owner = await readRecord(file);
+  if (owner !== undefined && (await isStillRunning(owner))) {
+    throw new LocalStackError(`A stack already runs on ${dataDir}, started by process ${owner.pid}. Stop that one, or pass another data folder.`, { code: 'STACK_IN_USE' });
+  }
+  await rm(file, { force: true });
+  await writeFile(file, JSON.stringify(await identify(process.pid)), { flag: 'wx' });
+  return () => rm(file, { force: true });
+}

@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { ChildService } from './child-service.ts';
+import { brokenFolder, folderState } from './data-dir.ts';
+import { freePort } from './free-port.ts';
+import { assertServesGroups } from './kafka-admin.ts';
+import { kafkaRuntime } from './kafka-jars.ts';
+import type { KafkaRuntime } from './kafka-jars.ts';
+import { endLeftOver } from './left-overs.ts';
+import type { ServiceOptions } from './service.ts';
+
+/**
+ * Apache Kafka as one JVM that is broker and controller (KRaft).
+ *
+ * Below the data folder: `kafka/` (the log; formatted beside it and renamed, so that it exists only whole), `kafka.properties`
+ * (written at each start, for the ports change), `kafka.log` (the JVM's output), `kafka.process.json` (which process it is).
+ */
+const run = promisify(execFile);
+const readyWithinMs = 60_000;
+const formatWithinMs = 60_000;
+
+/** Starts the broker and returns once it serves consumer groups. */
+export async function startEmbeddedKafka({ dataDir, port, env, log }: ServiceOptions): Promise<{ brokers: string[]; stop(): Promise<void> }> {
+  const runtime = await kafkaRuntime(env, log);
+  const recordFile = join(dataDir, 'kafka.process.json');
+  const leftOver = await endLeftOver(recordFile, 'SIGTERM');
+  if (leftOver !== undefined) log(`ended the Kafka broker that an earlier run left behind (process ${leftOver})`);
+  await ensureFormatted(dataDir, runtime);
+  const brokerPort = port ?? (await freePort());
+  const config = await writeConfig(dataDir, join(dataDir, 'kafka'), { brokerPort, controllerPort: await freePort() });
+  const service = await ChildService.start({
+    name: 'Kafka',
+    command: runtime.java,
+    args: ['-Xmx512m', '-XX:+UseSerialGC', '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
+    env,
+    logFile: join(dataDir, 'kafka.log'),
+    recordFile,
+    stopSignal: 'SIGTERM',
+  });
+  const brokers = [`127.0.0.1:${brokerPort}`];
+  await service.untilReady(() => assertServesGroups(brokers), readyWithinMs);
+  return { brokers, stop: () => service.stop() };
+}
+
+async function ensureFormatted(dataDir: string, runtime: KafkaRuntime): Promise<void> {
+  const logDir = join(dataDir, 'kafka');
+  const state = await folderState(logDir, ['meta.properties', 'bootstrap.checkpoint']);
+  if (state === 'broken') throw brokenFolder('Kafka', logDir, 'it is not a formatted log folder (meta.properties or bootstrap.checkpoint is missing)');
+  if (state === 'absent') await format(dataDir, logDir, runtime);
+  else await checkMetaProperties(logDir);
+}
+
+async function checkMetaProperties(logDir: string): Promise<void> {
+  const meta = await readFile(join(logDir, 'meta.properties'), 'utf8');
+  if (!/^cluster\.id=\S+$/m.test(meta) || !/^node\.id=1$/m.test(meta)) throw brokenFolder('Kafka', logDir, 'its meta.properties names no cluster, or another node');
+}
+
+async function format(dataDir: string, logDir: string, { java, jarDir }: KafkaRuntime): Promise<void> {
+  const beside = join(dataDir, 'kafka.formatting');
+  await rm(beside, { recursive: true, force: true });
+  const config = await writeConfig(dataDir, beside, { brokerPort: 9092, controllerPort: 9093 });
+  const clusterId = randomBytes(16).toString('base64url');
+  await run(java, ['-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', config], { timeout: formatWithinMs });
+  await rm(logDir, { recursive: true, force: true });
+  await rename(beside, logDir);
+}
+
+async function writeConfig(dataDir: string, logDir: string, ports: { brokerPort: number; controllerPort: number }): Promise<string> {
+  const file = join(dataDir, 'kafka.properties');
+  await writeFile(file, serverProperties(logDir, ports));
+  return file;
+}
+
+/** One node, replication 1; one offsets partition, so that one answer about a group says that all groups are served. */
+const serverProperties = (logDir: string, { brokerPort, controllerPort }: { brokerPort: number; controllerPort: number }): string => `process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:${controllerPort}
+listeners=PLAINTEXT://127.0.0.1:${brokerPort},CONTROLLER://127.0.0.1:${controllerPort}
+advertised.listeners=PLAINTEXT://127.0.0.1:${brokerPort}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs=${logDir}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+`;

@@ -1,0 +1,11 @@
+export { startStack } from './stack.ts';
+export type { ServiceProvider, Stack, StackOptions } from './stack.ts';
+export { createTestDatabase } from './test-database.ts';
+export type { TestDatabase } from './test-database.ts';
+export { createTestTopic, testKafkaBrokers } from './test-topic.ts';
+export type { TestTopic, TestTopicOptions } from './test-topic.ts';
+export { applyLegacySchema } from './legacy-schema.ts';
+export { uniqueName } from './unique-name.ts';
+export { freePort } from './free-port.ts';
+export { LocalStackError } from './errors.ts';
+export type { LocalStackErrorCode } from './errors.ts';

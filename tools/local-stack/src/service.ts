@@ -1,0 +1,10 @@
+/** What each provider of a service is told. */
+export type ServiceOptions = {
+  readonly dataDir: string;
+  /** The port to listen on; a free one when undefined. */
+  readonly port: number | undefined;
+  /** False: a power cut may cost data, and everything is faster. */
+  readonly isDurable: boolean;
+  readonly env: NodeJS.ProcessEnv;
+  readonly log: (line: string) => void;
+};
