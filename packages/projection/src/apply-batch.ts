@@ -1,0 +1,150 @@
+import type { ModuleDefinition } from '@lockstep/modules';
+import { copyInto, sqlState } from '@lockstep/postgres';
+import type { PoolClient } from 'pg';
+
+import { recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
+import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
+import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
+import type { ModuleProjection } from './module-projection.ts';
+import { advance, type Positions } from './positions.ts';
+import { createNarrowStage } from './register-sql.ts';
+
+/** Messages of one topic, and the positions their partitions stand at before and after them. */
+export type Batch = { readonly topic: string; readonly topicId: string; readonly messages: readonly LogMessage[]; readonly positions: Positions };
+
+/** What became of a batch: each observation was applied, or refused as outdated or as known already. */
+export type Applied = { readonly applied: number; readonly refused: number; readonly rejects: number };
+
+// Below this many records one statement over arrays is faster than a COPY and its round trips.
+const COPY_FROM = 50;
+
+/**
+ * Applies a batch in one transaction: folds it, merges the fold into the register, writes the winners into the legacy table
+ * and moves the positions. Repeating it changes nothing: the positions no longer match, and the register would refuse it.
+ * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
+ */
+export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch): Promise<Applied> {
+  const folded = foldBatch(batch.messages);
+  await client.query('begin');
+  try {
+    await advance(client, projection, batch);
+    await projection.declare(client, folded.coverages);
+    const merged = await mergeRegister(client, projection, folded);
+    const decision = decide(merged, projection);
+    await writeWinners(client, projection, decision);
+    await writeDead(client, projection.module, decision.dead);
+    await confirm(client, projection, folded.confirmations);
+    await park(client, projection.module, batch, folded.rejects);
+    await client.query('commit');
+    return { applied: merged.length, refused: folded.refused + folded.records.size - merged.length, rejects: folded.rejects.length };
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
+
+/** Parks messages in a transaction of their own, moving the positions past them. */
+export async function parkBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, rejects: readonly Reject[]): Promise<void> {
+  await client.query('begin');
+  try {
+    await advance(client, projection, batch);
+    await park(client, projection.module, batch, rejects);
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
+
+type MergedRow = [recordId: string, observedMs: string | null, deletedMs: string | null, partition: number, offset: string, isFresh: boolean];
+
+async function mergeRegister(client: PoolClient, { registerSql }: ModuleProjection, { records }: FoldedBatch): Promise<Merged[]> {
+  if (records.size === 0) return [];
+  const isLarge = records.size >= COPY_FROM;
+  if (isLarge) {
+    await client.query(createNarrowStage);
+    await copyInto(client, 'narrow', recordsAsCopyText(records.values()));
+  }
+  const { rows } = await client.query<MergedRow>({
+    rowMode: 'array',
+    ...(isLarge ? { text: registerSql.mergeStage } : { text: registerSql.mergeArrays, values: recordsAsArrays(records.values()) }),
+  });
+  return rows.map((row) => mergedOf(row, records.get(row[0]) as FoldedRecord));
+}
+
+const mergedOf = ([, observedMs, deletedMs, partition, offset, isFresh]: MergedRow, record: FoldedRecord): Merged => ({
+  record,
+  contentWon: record.hash !== '' && partition === record.partition && Number(offset) === record.offset,
+  isFresh,
+  observedMs: observedMs === null ? null : Number(observedMs),
+  deletedMs: deletedMs === null ? null : Number(deletedMs),
+});
+
+async function writeWinners(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Decision): Promise<void> {
+  const byCoverage = Map.groupBy(winners, ({ record }) => record.coverage);
+  for (const [coverage, group] of byCoverage) {
+    const plan = await projection.planFor(client, coverage);
+    if (group.length < COPY_FROM) {
+      await client.query(plan.mergeArrays, winnersAsArrays(group, plan));
+      continue;
+    }
+    const columns = plan.columns.map((column) => `"${column}"`).join(', ');
+    const text = winnersAsCopyText(group, plan);
+    if (allFresh && (await copiedStraight(client, `${plan.table} (${columns})`, text))) continue;
+    await client.query(plan.createStage);
+    await copyInto(client, `${plan.stage} (${columns})`, text);
+    await client.query(plan.mergeStage);
+  }
+}
+
+/** New rows need no merge. Where a row stands already that the register does not know, the stage decides. */
+async function copiedStraight(client: PoolClient, target: string, text: Buffer): Promise<boolean> {
+  await client.query('savepoint straight');
+  try {
+    await copyInto(client, target, text);
+    return true;
+  } catch (error) {
+    if (sqlState(error) !== '23505') throw error;
+    await client.query('rollback to savepoint straight');
+    return false;
+  }
+}
+
+async function writeDead(client: PoolClient, { table, keyColumn, onDelete }: ModuleDefinition, dead: Decision['dead']): Promise<void> {
+  if (dead.length === 0) return;
+  const name = `"${table.schema}"."${table.name}"`;
+  const ids = dead.map(({ id }) => id);
+  if (onDelete.action === 'remove') {
+    await client.query(`delete from ${name} where "${keyColumn}" = any($1::bigint[])`, [ids]);
+    return;
+  }
+  const column = `"${onDelete.deletedColumn}"`;
+  await client.query(
+    `update ${name} t set ${column} = d.at from unnest($1::bigint[], $2::timestamptz[]) as d (id, at)
+     where t."${keyColumn}" = d.id and t.${column} is distinct from d.at`,
+    [ids, dead.map(({ deletedMs }) => deletedTime(deletedMs))],
+  );
+}
+
+async function confirm(client: PoolClient, { registerSql, epsilonMs }: ModuleProjection, confirmations: readonly Confirmation[]): Promise<void> {
+  if (confirmations.length === 0) return;
+  const column = <K extends keyof Confirmation>(key: K): Confirmation[K][] => confirmations.map((confirmation) => confirmation[key]);
+  await client.query(registerSql.confirm, [column('id'), column('modifiedMs'), column('observedMs'), column('hash'), epsilonMs]);
+}
+
+const parkSql = `
+  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (topic_id, partition, log_offset) do nothing`;
+
+// A foreign key's parent or a unique value's former owner may still be on its way.
+const mayYetFit = (code: string): boolean => code === '23503' || code === '23505';
+
+async function park(client: PoolClient, { apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Promise<void> {
+  for (const { message, code, cause } of rejects) {
+    const { partition, offset } = message;
+    await client.query(parkSql, [apiName, topicId, topic, partition, offset, recordIdOf(message), code, cause, mayYetFit(code)]);
+  }
+}
+
+const recordIdOf = ({ value }: LogMessage): string | null => /"id":"(\d{1,19})"/.exec(value?.toString('latin1', 0, 200) ?? '')?.[1] ?? null;
+

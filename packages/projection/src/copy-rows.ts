@@ -1,0 +1,53 @@
+import { writeCopyFields } from './copy-text.ts';
+import { type Decision, deletedTime } from './decide.ts';
+import type { FoldedRecord } from './fold-batch.ts';
+import type { WritePlan } from './write-plan.ts';
+
+// Key, two times, tabs and the line feed: 19 + 2 × 27 + 4 bytes, rounded up.
+const PREFIX_BYTES = 96;
+
+/** Winners as COPY text for a plan's stage: straight from the messages' bytes. */
+export function winnersAsCopyText(winners: Decision['winners'], plan: WritePlan): Buffer {
+  let size = 0;
+  for (const { record } of winners) size += record.value.length - record.fieldsAt + PREFIX_BYTES;
+  const text = Buffer.allocUnsafe(size);
+  let end = 0;
+  for (const { record, deletedMs } of winners) {
+    const deleted = !plan.hasDeletedColumn ? '' : deletedMs === null ? '\t\\N' : `\t${deletedTime(deletedMs)}`;
+    end += text.write(`${record.id}\t${new Date(record.modifiedMs).toISOString()}${deleted}`, end, 'latin1');
+    end = writeCopyFields(record.value, record.fieldsAt, plan.keep, text, end);
+    text[end++] = 0x0a;
+  }
+  return text.subarray(0, end);
+}
+
+/** Folded records as COPY text for the narrow stage. */
+export function recordsAsCopyText(records: Iterable<FoldedRecord>): Buffer {
+  let text = '';
+  for (const { id, modifiedMs, observedMs, hash, deletedMs, partition, offset } of records) {
+    const seen = hash === '' ? '\\N\t\\N\t\\N' : `${modifiedMs}\t${observedMs}\t${hash}`;
+    text += `${id}\t${seen}\t${deletedMs < 0 ? '\\N' : deletedMs}\t${partition}\t${offset}\n`;
+  }
+  return Buffer.from(text, 'latin1');
+}
+
+/** Folded records as one array per column of the narrow stage: for small batches. */
+export function recordsAsArrays(records: Iterable<FoldedRecord>): unknown[][] {
+  const columns: unknown[][] = [[], [], [], [], [], [], []];
+  for (const { id, modifiedMs, observedMs, hash, deletedMs, partition, offset } of records) {
+    const seen = hash === '' ? [null, null, null] : [modifiedMs, observedMs, hash];
+    [id, ...seen, deletedMs < 0 ? null : deletedMs, partition, offset].forEach((value, i) => columns[i]?.push(value));
+  }
+  return columns;
+}
+
+/** Winners as one array of text per column of a plan: for small batches. */
+export function winnersAsArrays(winners: Decision['winners'], plan: WritePlan): (string | null)[][] {
+  const rows = winnersAsCopyText(winners, plan).toString('utf8').split('\n').slice(0, -1);
+  const cells = rows.map((row) => row.split('\t').map(fromCopyText));
+  return plan.columns.map((_, i) => cells.map((row) => row[i] ?? null));
+}
+
+const unescaped: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', '\\': '\\' };
+
+const fromCopyText = (cell: string): string | null => (cell === '\\N' ? null : cell.replace(/\\(.)/g, (_, c: string) => unescaped[c] ?? c));

@@ -1,0 +1,98 @@
+import { compareVersions, type CoverageDeclared, decodeEvent, EventFormatError, readSeenHead } from '@lockstep/record-log';
+
+/** A message of a record topic, as far as the fold needs it. */
+export type LogMessage = { readonly partition: number; readonly offset: number; readonly value: Buffer | null };
+
+/**
+ * What a batch says of one record: the register of its messages, with the winning content still as bytes. `hash` is `''`
+ * while nothing was seen, `deletedMs` is -1 while nothing was deleted.
+ */
+export type FoldedRecord = {
+  readonly id: string;
+  modifiedMs: number;
+  observedMs: number;
+  hash: string;
+  coverage: string;
+  /** The winner's message; its fields begin at `fieldsAt`. */
+  value: Buffer;
+  fieldsAt: number;
+  /** Upper bound of the latest deletion. */
+  deletedMs: number;
+  partition: number;
+  offset: number;
+};
+
+/** A look that confirmed what the register held. It carries no content, so it applies only where the content is the same. */
+export type Confirmation = { readonly id: string; readonly modifiedMs: number; readonly observedMs: number; readonly hash: string };
+
+/** A message that no build will ever be able to apply. */
+export type Reject = { readonly message: LogMessage; readonly code: string; readonly cause: string };
+
+/** A batch, folded: one entry per record, whatever the order and however often its messages came. */
+export type FoldedBatch = {
+  readonly records: Map<string, FoldedRecord>;
+  readonly confirmations: Confirmation[];
+  readonly coverages: CoverageDeclared[];
+  readonly rejects: Reject[];
+  /** Observations that lost within the batch itself. */
+  readonly refused: number;
+};
+
+/**
+ * Folds a batch by heads alone; the fields of losers are never looked at.
+ * @throws {EventFormatError} `EVENT_VERSION_UNKNOWN`: the partition must stop, a newer build wrote this.
+ */
+export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
+  const records = new Map<string, FoldedRecord>();
+  const batch = { records, confirmations: [] as Confirmation[], coverages: [] as CoverageDeclared[], rejects: [] as Reject[], refused: 0 };
+  for (const message of messages) {
+    const head = message.value === null ? null : readSeenHead(message.value);
+    if (head === null) {
+      foldOther(batch, message);
+      continue;
+    }
+    const known = records.get(head.id);
+    if (known === undefined) {
+      const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;
+      const { value, partition, offset } = message;
+      records.set(id, { id, modifiedMs, observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, partition, offset });
+    } else if (known.hash === '' || compareVersions(head, known) > 0) {
+      if (known.hash !== '') batch.refused += 1;
+      Object.assign(known, head, { value: message.value, partition: message.partition, offset: message.offset });
+    } else {
+      batch.refused += 1;
+    }
+  }
+  return batch;
+}
+
+const nothing = Buffer.alloc(0);
+
+function foldOther(batch: FoldedBatch, message: LogMessage): void {
+  try {
+    const event = decodeEvent(message.value ?? nothing);
+    switch (event.type) {
+      case 'RecordDeleted':
+        foldDeletion(batch.records, event.id, event.deletedMs + 999, message);
+        break;
+      case 'RecordConfirmed':
+        batch.confirmations.push(event);
+        break;
+      case 'CoverageDeclared':
+        batch.coverages.push(event);
+        break;
+      case 'RecordSeen':
+        // Readable, but not of the one published form: somebody else wrote it, or a defect did.
+        batch.rejects.push({ message, code: 'EVENT_MALFORMED', cause: 'the head is not in its published order' });
+    }
+  } catch (error) {
+    if (!(error instanceof EventFormatError) || error.code === 'EVENT_VERSION_UNKNOWN') throw error;
+    batch.rejects.push({ message, code: error.code, cause: error.message });
+  }
+}
+
+function foldDeletion(records: Map<string, FoldedRecord>, id: string, deletedMs: number, { partition, offset }: LogMessage): void {
+  const known = records.get(id);
+  if (known !== undefined) known.deletedMs = Math.max(known.deletedMs, deletedMs);
+  else records.set(id, { id, modifiedMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, partition, offset });
+}

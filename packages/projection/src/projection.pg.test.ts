@@ -1,0 +1,242 @@
+import { createTestDatabase } from '@lockstep/local-stack';
+import { coverageOf, leads, type ModuleDefinition, products } from '@lockstep/modules';
+import { connect, type Database, migrate } from '@lockstep/postgres';
+import { coverage, encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen, type FieldValue } from '@lockstep/record-log';
+import type { PoolClient } from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { Applied } from './apply-batch.ts';
+import type { LogMessage } from './fold-batch.ts';
+import { adoptMapping, ModuleProjection } from './module-projection.ts';
+import { loadPositions } from './positions.ts';
+import { projectBatch } from './project-batch.ts';
+
+const EPSILON_MS = 60_000;
+const at = (clock: string): number => Date.parse(`2026-03-02T${clock}Z`);
+const recordId = (n: number): string => String(5_725_767_000_000_000_000n + BigInt(n));
+
+let testDatabase: Awaited<ReturnType<typeof createTestDatabase>>;
+let db: Database;
+let client: PoolClient;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase({ legacySchema: true });
+  db = await connect({ url: testDatabase.url, poolSize: 4 });
+  await migrate(db, [leads, products]);
+  client = await db.pool.connect();
+  await client.query('set client_min_messages = warning');
+});
+
+afterAll(async () => {
+  client.release();
+  await db.close();
+  await testDatabase.drop();
+});
+
+/** A topic of its own with one partition, and what is written to it. */
+class Topic {
+  readonly projection: ModuleProjection;
+  readonly topicId = crypto.randomUUID();
+  readonly #module: ModuleDefinition;
+  #offset = 0;
+  #next = 0;
+
+  constructor(module: ModuleDefinition) {
+    this.#module = module;
+    this.projection = new ModuleProjection(module, EPSILON_MS);
+  }
+
+  message(value: string | null): LogMessage {
+    return { partition: 0, offset: this.#offset++, value: value === null ? null : Buffer.from(value) };
+  }
+
+  seen({ n = 1, modified, observed = modified, ...fields }: { n?: number; modified: string; observed?: string; [field: string]: FieldValue | undefined | number }): LogMessage {
+    const covered = coverageOf(this.#module);
+    const values = covered.fields.map((field) => (fields[field] ?? null) as FieldValue);
+    return this.message(encodeSeen({ id: recordId(n), modifiedMs: at(modified), observedMs: at(observed), coverage: covered.id, fields: values }).value);
+  }
+
+  deleted(clock: string, n = 1): LogMessage {
+    return this.message(encodeDeleted({ id: recordId(n), deletedMs: at(clock) }));
+  }
+
+  async project(messages: readonly LogMessage[], { from = this.#next } = {}): Promise<Applied> {
+    await loadPositions(client, { topic: this.topicId, topicId: this.topicId, partitions: [0] });
+    const to = (messages.at(-1)?.offset ?? 0) + 1;
+    const applied = await projectBatch(client, this.projection, { topic: this.topicId, topicId: this.topicId, messages, positions: new Map([[0, { from, to }]]) });
+    this.#next = to;
+    return applied;
+  }
+}
+
+const rows = async (sql: string): Promise<unknown[]> => (await client.query(sql)).rows;
+const leadRows = (columns: string): Promise<unknown[]> => rows(`select ${columns} from public.leads order by id`);
+const parked = (topic: Topic): Promise<unknown[]> => rows(`select record_id, code, retryable from lockstep.parked where topic_id = '${topic.topicId}' order by log_offset`);
+
+let topic: Topic;
+
+beforeEach(async () => {
+  await client.query('truncate public.leads, public.products cascade');
+  await client.query('truncate lockstep.record_version, lockstep.projection_offset, lockstep.parked');
+  topic = new Topic(leads);
+  await adoptMapping(db.pool, topic.projection);
+});
+
+// Both ways into the table: arrays below 50 records, COPY above.
+describe.each([
+  ['a small batch', 0],
+  ['a large batch', 200],
+])('%s', (_, others) => {
+  const filler = (): LogMessage[] => Array.from({ length: others }, (__, i) => topic.seen({ n: 1000 + i, modified: '08:00:00', Last_Name: `Other ${i}` }));
+  const ours = (columns: string): Promise<unknown[]> => rows(`select ${columns} from public.leads where id = ${recordId(1)}`);
+
+  test('writes what was seen, value by value', async () => {
+    const text = 'Écho "föxtrot"\nline\ttab \\N \\. 東京, 😀';
+    await topic.project([
+      ...filler(),
+      topic.seen({
+        modified: '10:00:00', Last_Name: text, Company: '', Annual_Revenue: '12345678901234.56', Email_Opt_Out: true, Converted__s: false,
+        Owner: '5725767000000411001', Date_of_Birth: '1990-01-31', Created_Time: '2024-07-19T19:21:23Z', Lead_Score: '-7', External_Reference: '9007199254740993',
+      }),
+    ]);
+    expect(await ours('last_name, company, annual_revenue::text, email_opt_out, converted, owner_id::text, date_of_birth::text, created_time, lead_score, external_reference::text, fax, deleted_at, modified_time')).toEqual([
+      {
+        last_name: text, company: '', annual_revenue: '12345678901234.56', email_opt_out: true, converted: false, owner_id: '5725767000000411001',
+        date_of_birth: '1990-01-31', created_time: '2024-07-19 19:21:23+00', lead_score: -7, external_reference: '9007199254740993', fax: null, deleted_at: null, modified_time: '2026-03-02 10:00:00+00',
+      },
+    ].map((row) => expect.objectContaining({ ...row, created_time: expect.anything(), modified_time: expect.anything() })));
+    expect(await ours('count(*)::int as n')).toEqual([{ n: 1 }]);
+  });
+
+  test('an outdated row never overwrites a newer one, in the same batch or a later one', async () => {
+    const stale = (): LogMessage[] => [...filler(), topic.seen({ modified: '10:00:00', observed: '10:30:00', Last_Name: 'Old' })];
+    await topic.project([...filler(), topic.seen({ modified: '10:05:00', Last_Name: 'New' }), ...stale()]);
+    const applied = await topic.project(stale());
+    expect(await ours('last_name')).toEqual([{ last_name: 'New' }]);
+    expect(applied).toEqual({ applied: 0, refused: others + 1, rejects: 0 });
+  });
+
+  test('a newer version replaces every mapped value and leaves foreign columns alone', async () => {
+    await topic.project([...filler(), topic.seen({ modified: '10:00:00', Last_Name: 'Old', Fax: '1' })]);
+    await client.query(`update public.leads set credit_limit = 77 where id = ${recordId(1)}`);
+    const newer = Array.from({ length: others }, (__, i) => topic.seen({ n: 1000 + i, modified: '11:00:00', Last_Name: `Newer ${i}` }));
+    await topic.project([...newer, topic.seen({ modified: '10:05:00', Last_Name: 'New' })]);
+    expect(await ours('last_name, fax, credit_limit::int as credit_limit')).toEqual([{ last_name: 'New', fax: null, credit_limit: 77 }]);
+  });
+
+  test('a row that stood before the register knew it is taken over', async () => {
+    await client.query(`insert into public.leads (id, modified_time, last_name, credit_limit) values (${recordId(1)}, now(), 'Legacy', 5)`);
+    await topic.project([...filler(), topic.seen({ modified: '10:00:00', Last_Name: 'CRM' })]);
+    expect(await ours('last_name, credit_limit::int as credit_limit')).toEqual([{ last_name: 'CRM', credit_limit: 5 }]);
+  });
+
+  test('a value that does not fit is parked, and everything else is applied', async () => {
+    const applied = await topic.project([
+      ...filler(),
+      topic.seen({ n: 1, modified: '10:00:00', Last_Name: 'Good' }),
+      topic.seen({ n: 1, modified: '10:01:00', Last_Name: 'Too long', Company: 'x'.repeat(201) }),
+      topic.seen({ n: 2, modified: '10:00:00', Lead_Score: 'many' }),
+      topic.seen({ n: 3, modified: '10:00:00', Last_Name: 'Also good' }),
+    ]);
+    expect(applied.rejects).toBe(2);
+    expect(await rows(`select last_name from public.leads where id in (${recordId(1)}, ${recordId(2)}, ${recordId(3)}) order by id`)).toEqual([{ last_name: 'Good' }, { last_name: 'Also good' }]);
+    expect(await parked(topic)).toEqual([
+      { record_id: recordId(1), code: '22001', retryable: false },
+      { record_id: recordId(2), code: '22P02', retryable: false },
+    ]);
+  });
+
+  test('a second run of the same batch is fenced off and changes nothing', async () => {
+    const batch = [...filler(), topic.seen({ modified: '10:00:00', Last_Name: 'Once' })];
+    await topic.project(batch);
+    await expect(topic.project(batch, { from: 0 })).rejects.toMatchObject({ code: 'POSITION_TAKEN' });
+    expect(await ours('last_name')).toEqual([{ last_name: 'Once' }]);
+  });
+
+  test('a delete marks the row, a later look revives it, an earlier one does not', async () => {
+    await topic.project([...filler(), topic.seen({ modified: '09:00:00', Last_Name: 'Kept' }), topic.deleted('10:00:00')]);
+    expect(await ours(`last_name, deleted_at = '2026-03-02T10:00:00Z' as is_marked`)).toEqual([{ last_name: 'Kept', is_marked: true }]);
+    await topic.project([...filler(), topic.seen({ modified: '09:30:00', observed: '10:00:30', Last_Name: 'Stale' })]);
+    expect(await ours('deleted_at is null as is_alive')).toEqual([{ is_alive: false }]);
+    await topic.project([...filler(), topic.seen({ modified: '09:30:00', observed: '10:02:00', Last_Name: 'Restored' })]);
+    expect(await ours('last_name, deleted_at is null as is_alive')).toEqual([{ last_name: 'Restored', is_alive: true }]);
+  });
+});
+
+describe('deletes', () => {
+  test('a delete before the create leaves a marked row', async () => {
+    await topic.project([topic.deleted('10:00:00')]);
+    await topic.project([topic.seen({ modified: '09:00:00', Last_Name: 'Late' })]);
+    expect(await leadRows('last_name, deleted_at is null as is_alive')).toEqual([{ last_name: 'Late', is_alive: false }]);
+  });
+
+  test('a module that removes its deleted rows has none, until a later look sees the record again', async () => {
+    const removing = new Topic(products);
+    await adoptMapping(db.pool, removing.projection);
+    await removing.project([removing.seen({ modified: '09:00:00', Product_Name: 'A' }), removing.seen({ n: 2, modified: '09:00:00', Product_Name: 'B' })]);
+    await removing.project([removing.deleted('10:00:00')]);
+    expect(await rows('select product_name from public.products')).toEqual([{ product_name: 'B' }]);
+    await removing.project([removing.seen({ modified: '09:00:00', observed: '09:30:00', Product_Name: 'A' })]);
+    expect(await rows('select product_name from public.products')).toEqual([{ product_name: 'B' }]);
+    await removing.project([removing.seen({ modified: '09:00:00', observed: '11:00:00', Product_Name: 'A' })]);
+    expect(await rows('select product_name from public.products order by id')).toEqual([{ product_name: 'A' }, { product_name: 'B' }]);
+  });
+
+  test('removing rows is refused where a foreign key would cascade', async () => {
+    await client.query('create table public.cascading (product_id bigint references public.products (id) on delete cascade)');
+    await expect(adoptMapping(db.pool, new ModuleProjection(products, EPSILON_MS))).rejects.toMatchObject({ code: 'CASCADING_FOREIGN_KEY' });
+    await client.query('drop table public.cascading');
+  });
+});
+
+describe('the log', () => {
+  test('a confirmation moves the look, where it confirms what stands', async () => {
+    const seen = topic.seen({ modified: '09:00:00', Last_Name: 'A' });
+    await topic.project([seen]);
+    const { hash } = JSON.parse(String(seen.value)) as { hash: string };
+    const confirmed = (hashed: string): LogMessage => topic.message(encodeConfirmed({ id: recordId(1), modifiedMs: at('09:00:00'), observedMs: at('12:00:00'), hash: hashed }));
+    await topic.project([confirmed('0'.repeat(32))]);
+    expect(await rows('select observed_ms::float as observed from lockstep.record_version')).toEqual([{ observed: at('09:00:00') }]);
+    await topic.project([confirmed(hash)]);
+    expect(await rows('select observed_ms::float as observed from lockstep.record_version')).toEqual([{ observed: at('12:00:00') }]);
+  });
+
+  test('events of an earlier coverage make no statement about newer fields', async () => {
+    await topic.project([topic.seen({ modified: '09:00:00', Last_Name: 'A', Fax: '1' })]);
+    const narrow = coverage(['Company', 'Gone_Field', 'Last_Name']);
+    const event = encodeSeen({ id: recordId(1), modifiedMs: at('10:00:00'), observedMs: at('10:00:00'), coverage: narrow.id, fields: ['C', 'x', 'B'] });
+    await topic.project([topic.message(encodeCoverage({ coverage: narrow.id, fields: narrow.fields })), topic.message(event.value)]);
+    expect(await leadRows('last_name, company, fax')).toEqual([{ last_name: 'B', company: 'C', fax: '1' }]);
+  });
+
+  test('an event of a coverage nobody declared is parked', async () => {
+    const event = encodeSeen({ id: recordId(1), modifiedMs: 1, observedMs: 1, coverage: 'deadbeef', fields: ['x'] });
+    await topic.project([topic.message(event.value)]);
+    expect(await parked(topic)).toEqual([{ record_id: recordId(1), code: 'COVERAGE_UNKNOWN', retryable: false }]);
+  });
+
+  test('a message that is no event is parked with its position, and the partition moves on', async () => {
+    await topic.project([topic.message(null), topic.message('{'), topic.seen({ modified: '10:00:00', Last_Name: 'A' })]);
+    expect(await parked(topic)).toEqual([
+      { record_id: null, code: 'EVENT_MALFORMED', retryable: false },
+      { record_id: null, code: 'EVENT_MALFORMED', retryable: false },
+    ]);
+    expect(await leadRows('last_name')).toEqual([{ last_name: 'A' }]);
+  });
+
+  test('an event of a newer version stops the partition with nothing applied', async () => {
+    const batch = [topic.seen({ modified: '10:00:00', Last_Name: 'A' }), topic.message('{"v":2,"type":"seen"}')];
+    await expect(topic.project(batch)).rejects.toMatchObject({ code: 'EVENT_VERSION_UNKNOWN' });
+    expect(await leadRows('last_name')).toEqual([]);
+  });
+
+  test('a topic created anew is refused, not skipped', async () => {
+    await loadPositions(client, { topic: 't', topicId: 'one', partitions: [0] });
+    await expect(loadPositions(client, { topic: 't', topicId: 'two', partitions: [0] })).rejects.toMatchObject({ code: 'TOPIC_RECREATED' });
+  });
+
+  test('a process whose mapping was replaced stops', async () => {
+    await client.query(`update lockstep.mapping set fingerprint = 'newer' where module = 'Leads'`);
+    await expect(topic.project([topic.seen({ modified: '10:00:00' })])).rejects.toMatchObject({ code: 'MAPPING_CHANGED' });
+  });
+});
