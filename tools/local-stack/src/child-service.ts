@@ -72,12 +72,15 @@ export class ChildService {
     const deadline = Date.now() + withinMs;
     let cause: unknown;
     while (this.#endedWith === undefined && Date.now() < deadline) {
-      try {
-        return await assertReady();
-      } catch (error) {
-        cause = error;
-        await Promise.race([delay(25), this.#ended]);
-      }
+      const attempt = assertReady().then(
+        () => true,
+        (error: unknown) => {
+          cause = error;
+          return false;
+        },
+      );
+      if ((await Promise.race([attempt, this.#ended])) === true) return;
+      await Promise.race([delay(25), this.#ended]);
     }
     const problem = this.#endedWith === undefined ? `was not ready within ${withinMs / 1000} s (${String(cause)})` : `ended while it started (${this.#endedWith})`;
     await this.stop();
@@ -95,6 +98,7 @@ export class ChildService {
 
   async #endOfLog(): Promise<string> {
     const text = await readFile(this.#options.logFile, 'utf8').catch(() => '');
-    return text.trim() === '' ? '(it is empty)' : text.trimEnd().split('\n').slice(-30).join('\n');
+    const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('\tat ')); // without Java's stack frames
+    return lines.length === 0 ? '(it is empty)' : lines.slice(-20).join('\n');
   }
 }

@@ -36,12 +36,24 @@ export function brokenFolder(service: string, dir: string, problem: string): Loc
  */
 export async function claimDataDir(dataDir: string): Promise<() => Promise<void>> {
   await mkdir(dataDir, { recursive: true });
-  const file = join(dataDir, 'owner.json');
+  const file = ownerFile(dataDir);
   const owner = await readRecord(file);
-  if (owner !== undefined && (await isStillRunning(owner))) {
-    throw new LocalStackError(`A stack already runs on ${dataDir}, started by process ${owner.pid}. Stop that one, or pass another data folder.`, { code: 'STACK_IN_USE' });
-  }
+  if (owner !== undefined && (await isStillRunning(owner))) throw inUse(dataDir, `process ${owner.pid}`);
   await rm(file, { force: true });
-  await writeFile(file, JSON.stringify(await identify(process.pid)), { flag: 'wx' });
+  await writeFile(file, JSON.stringify(await identify(process.pid)), { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EEXIST' ? inUse(dataDir, 'another process just now') : error;
+  });
   return () => rm(file, { force: true });
+}
+
+/** Whether the folder was claimed by a process that has died without giving it back. */
+export async function isAbandoned(dataDir: string): Promise<boolean> {
+  const owner = await readRecord(ownerFile(dataDir));
+  return owner !== undefined && !(await isStillRunning(owner));
+}
+
+const ownerFile = (dataDir: string): string => join(dataDir, 'owner.json');
+
+function inUse(dataDir: string, by: string): LocalStackError {
+  return new LocalStackError(`A stack already runs on ${dataDir}, started by ${by}. Stop that one, or pass another data folder.`, { code: 'STACK_IN_USE' });
 }

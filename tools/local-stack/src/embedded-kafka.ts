@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ChildService } from './child-service.ts';
 import { brokenFolder, folderState } from './data-dir.ts';
-import { freePort } from './free-port.ts';
+import { freePort, portFor } from './free-port.ts';
 import { assertServesGroups } from './kafka-admin.ts';
 import { kafkaRuntime } from './kafka-jars.ts';
 import type { KafkaRuntime } from './kafka-jars.ts';
@@ -21,20 +21,21 @@ import type { ServiceOptions } from './service.ts';
 const run = promisify(execFile);
 const readyWithinMs = 60_000;
 const formatWithinMs = 60_000;
+const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true', "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXX"];
 
 /** Starts the broker and returns once it serves consumer groups. */
-export async function startEmbeddedKafka({ dataDir, port, env, log }: ServiceOptions): Promise<{ brokers: string[]; stop(): Promise<void> }> {
+export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: ServiceOptions): Promise<{ brokers: string[]; stop(): Promise<void> }> {
   const runtime = await kafkaRuntime(env, log);
   const recordFile = join(dataDir, 'kafka.process.json');
-  const leftOver = await endLeftOver(recordFile, 'SIGTERM');
-  if (leftOver !== undefined) log(`ended the Kafka broker that an earlier run left behind (process ${leftOver})`);
+  await endLeftOver(recordFile, 'SIGTERM', (pid) => log(`ending the Kafka broker that an earlier run left behind (process ${pid})`));
+  if (isFresh) await rm(join(dataDir, 'kafka'), { recursive: true, force: true });
   await ensureFormatted(dataDir, runtime);
-  const brokerPort = port ?? (await freePort());
+  const brokerPort = await portFor('Kafka', port);
   const config = await writeConfig(dataDir, join(dataDir, 'kafka'), { brokerPort, controllerPort: await freePort() });
   const service = await ChildService.start({
     name: 'Kafka',
     command: runtime.java,
-    args: ['-Xmx512m', '-XX:+UseSerialGC', '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
+    args: ['-Xmx512m', ...logging, '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
     env,
     logFile: join(dataDir, 'kafka.log'),
     recordFile,
@@ -63,7 +64,7 @@ async function format(dataDir: string, logDir: string, { java, jarDir }: KafkaRu
   await rm(beside, { recursive: true, force: true });
   const config = await writeConfig(dataDir, beside, { brokerPort: 9092, controllerPort: 9093 });
   const clusterId = randomBytes(16).toString('base64url');
-  await run(java, ['-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', config], { timeout: formatWithinMs });
+  await run(java, [...logging, '-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', config], { timeout: formatWithinMs });
   await rm(logDir, { recursive: true, force: true });
   await rename(beside, logDir);
 }

@@ -6,10 +6,11 @@ import pg from 'pg';
 import { ChildService } from './child-service.ts';
 import { brokenFolder, folderState } from './data-dir.ts';
 import { LocalStackError } from './errors.ts';
-import { freePort } from './free-port.ts';
+import { portFor } from './free-port.ts';
 import { endLeftOver } from './left-overs.ts';
 import { postgresBinaries } from './postgres-binaries.ts';
 import type { PostgresBinaries } from './postgres-binaries.ts';
+import { withinReach } from './postgres-reach.ts';
 import { postgresUser } from './postgres-user.ts';
 import type { PostgresUser } from './postgres-user.ts';
 import type { ServiceOptions } from './service.ts';
@@ -29,14 +30,14 @@ const credentials = { user: 'lockstep', password: 'lockstep', database: 'legacy'
 const notDurable = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
 
 /** Starts the server and returns once it answers and its database `legacy` exists. */
-export async function startEmbeddedPostgres({ dataDir, port, isDurable, env, log }: ServiceOptions): Promise<{ url: string; stop(): Promise<void> }> {
-  const [binaries, user] = await Promise.all([postgresBinaries(), postgresUser()]);
+export async function startEmbeddedPostgres({ dataDir, port, isFresh, isDurable, env, log }: ServiceOptions): Promise<{ url: string; stop(): Promise<void> }> {
+  const user = await postgresUser();
+  const { binaries, cluster } = await withinReach(user, { binaries: await postgresBinaries(), cluster: join(dataDir, 'postgres') }, log);
   const recordFile = join(dataDir, 'postgres.process.json');
-  const leftOver = await endLeftOver(recordFile, 'SIGINT');
-  if (leftOver !== undefined) log(`ended the Postgres server that an earlier run left behind (process ${leftOver})`);
-  const cluster = join(dataDir, 'postgres');
+  await endLeftOver(recordFile, 'SIGINT', (pid) => log(`ending the Postgres server that an earlier run left behind (process ${pid})`));
+  if (isFresh) await rm(cluster, { recursive: true, force: true });
   await ensureInitialised(cluster, { binaries, user, isDurable, env });
-  const serverPort = port ?? (await freePort());
+  const serverPort = await portFor('Postgres', port);
   const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200', ...(isDurable ? [] : notDurable)];
   const service = await ChildService.start({
     name: 'Postgres',

@@ -21,8 +21,7 @@ export type KafkaRuntime = { readonly java: string; readonly jarDir: string };
  * @throws {LocalStackError} `STACK_KAFKA_UNAVAILABLE` without Java 17 or Maven, `STACK_DOWNLOAD_FAILED`.
  */
 export async function kafkaRuntime(env: NodeJS.ProcessEnv, log: (line: string) => void): Promise<KafkaRuntime> {
-  const java = env['JAVA_HOME'] === undefined ? 'java' : join(env['JAVA_HOME'], 'bin', 'java');
-  const javaVersion = await javaMajor(java, env);
+  const { java, javaVersion } = await findJava(env);
   const jarDir = await cachedJarDir();
   const hasJars = existsSync(jarDir);
   const hasMaven = hasJars || (await answers('mvn', ['--version'], env));
@@ -35,6 +34,14 @@ export async function kafkaRuntime(env: NodeJS.ProcessEnv, log: (line: string) =
 async function cachedJarDir(): Promise<string> {
   const hash = createHash('sha256').update(await readFile(pom)).digest('hex').slice(0, 12);
   return join(checkoutDir, '.lockstep', 'kafka-jars', hash);
+}
+
+/** JAVA_HOME's, else the one on the PATH; the second also when the first is too old. */
+async function findJava(env: NodeJS.ProcessEnv): Promise<{ java: string; javaVersion: number | undefined }> {
+  const home = env['JAVA_HOME'] ? join(env['JAVA_HOME'], 'bin', 'java') : 'java';
+  const javaVersion = await javaMajor(home, env);
+  if (home !== 'java' && (javaVersion ?? 0) < oldestJava) return { java: 'java', javaVersion: await javaMajor('java', env) };
+  return { java: home, javaVersion };
 }
 
 async function javaMajor(java: string, env: NodeJS.ProcessEnv): Promise<number | undefined> {

@@ -24,15 +24,15 @@ export async function readRecord(file: string): Promise<ProcessIdentity | undefi
 /**
  * Ends the process an earlier, crashed start left behind: by its recorded pid, and only while that pid is still the same
  * process. First with `signal`, after ten seconds with SIGKILL. Repeating it does nothing.
- * @returns the pid that was ended, undefined when there was nothing to end.
+ * @param onFound told the pid before it is ended.
  */
-export async function endLeftOver(file: string, signal: NodeJS.Signals): Promise<number | undefined> {
+export async function endLeftOver(file: string, signal: NodeJS.Signals, onFound: (pid: number) => void = () => undefined): Promise<void> {
   const recorded = await readRecord(file);
-  if (recorded === undefined) return undefined;
-  const wasRunning = await isStillRunningAsRecorded(recorded);
-  if (wasRunning) await end(recorded, signal);
+  if (recorded !== undefined && (await isStillRunningAsRecorded(recorded))) {
+    onFound(recorded.pid);
+    await end(recorded, signal);
+  }
   await rm(file, { force: true });
-  return wasRunning ? recorded.pid : undefined;
 }
 
 async function end(recorded: ProcessIdentity, signal: NodeJS.Signals): Promise<void> {

@@ -3,6 +3,8 @@ export type ServiceOptions = {
   readonly dataDir: string;
   /** The port to listen on; a free one when undefined. */
   readonly port: number | undefined;
+  /** True: remove the data of earlier runs first. */
+  readonly isFresh: boolean;
   /** False: a power cut may cost data, and everything is faster. */
   readonly isDurable: boolean;
   readonly env: NodeJS.ProcessEnv;

@@ -1,5 +1,3 @@
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { claimDataDir, defaultDataDir } from './data-dir.ts';
 import { dockerAnswers } from './docker-engine.ts';
 import { startDockerKafka, startDockerPostgres } from './docker-services.ts';
@@ -64,9 +62,8 @@ async function startMissing(options: StackOptions, env: NodeJS.ProcessEnv, given
   const { dataDir = defaultDataDir, durable = true, log = () => undefined } = options;
   const release = await claimDataDir(dataDir);
   try {
-    if (options.fresh === true) await clear(dataDir);
     const hasDocker = await dockerAnswers(env);
-    const common = { dataDir, isDurable: durable, env, log };
+    const common = { dataDir, isFresh: options.fresh ?? false, isDurable: durable, env, log };
     const [kafka, postgres] = await both(
       given.kafka ?? firstOf<Kafka>(hasDocker, startDockerKafka, startEmbeddedKafka, { ...common, port: options.kafkaPort }),
       given.postgres ?? firstOf<Postgres>(hasDocker, startDockerPostgres, startEmbeddedPostgres, { ...common, port: options.postgresPort }),
@@ -110,8 +107,4 @@ function stackOf(kafka: Started<Kafka>, postgres: Started<Postgres>, release: ()
     await release();
   };
   return { kafkaBrokers: kafka.brokers, databaseUrl: postgres.url, provider: { kafka: kafka.provider, postgres: postgres.provider }, stop };
-}
-
-async function clear(dataDir: string): Promise<void> {
-  await Promise.all(['kafka', 'postgres'].map((name) => rm(join(dataDir, name), { recursive: true, force: true })));
 }

@@ -1,7 +1,12 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { checkoutDir, isAbandoned } from './data-dir.ts';
+import { endLeftOver } from './left-overs.ts';
+import { clusterElsewhere } from './postgres-reach.ts';
 import { startStack } from './stack.ts';
+
+/** One folder below it for each test run; in the checkout, so that a later run finds what a killed one left behind. */
+const testRunsDir = join(checkoutDir, '.lockstep', 'test-runs');
 
 /**
  * Provides the services a test run needs and names them in `process.env`, which the test processes inherit: those the
@@ -9,10 +14,12 @@ import { startStack } from './stack.ts';
  * @returns what stops them again, and takes the names back.
  */
 export async function provideTestStack(needs: ('kafka' | 'postgres')[]): Promise<() => Promise<void>> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'lockstep-test-'));
+  await mkdir(testRunsDir, { recursive: true });
+  await removeAbandonedRuns();
+  const dataDir = await mkdtemp(join(testRunsDir, 'run-'));
   await chmod(dataDir, 0o755); // root runs Postgres as another user, who has to get in
   const stack = await startStack({ needs, dataDir, durable: false }).catch(async (error: unknown) => {
-    await rm(dataDir, { recursive: true, force: true });
+    await removeData(dataDir);
     throw error;
   });
   const before = { ...process.env };
@@ -21,8 +28,24 @@ export async function provideTestStack(needs: ('kafka' | 'postgres')[]): Promise
   return async () => {
     for (const name of ['KAFKA_BROKERS', 'DATABASE_URL']) restore(name, before[name]);
     await stack.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    await removeData(dataDir);
   };
+}
+
+/** Ends the services of test runs that were killed, and removes their folders. */
+async function removeAbandonedRuns(): Promise<void> {
+  for (const name of await readdir(testRunsDir)) {
+    const dataDir = join(testRunsDir, name);
+    if (!(await isAbandoned(dataDir))) continue;
+    await endLeftOver(join(dataDir, 'kafka.process.json'), 'SIGKILL');
+    await endLeftOver(join(dataDir, 'postgres.process.json'), 'SIGQUIT');
+    await removeData(dataDir);
+  }
+}
+
+async function removeData(dataDir: string): Promise<void> {
+  await rm(clusterElsewhere(join(dataDir, 'postgres')), { recursive: true, force: true });
+  await rm(dataDir, { recursive: true, force: true });
 }
 
 function restore(name: string, value: string | undefined): void {
