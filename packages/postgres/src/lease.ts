@@ -30,18 +30,20 @@ export async function lease({ pool }: Database, role: string): Promise<Lease | n
 
 function held(client: PoolClient, key: string[]): Lease {
   const lost = new AbortController();
-  const onLost = (): void => lost.abort();
-  client.on('error', onLost);
-  client.on('end', onLost);
+  // The connection is closed, not returned: whatever else happens, the role is free.
+  const end = (): void => {
+    if (lost.signal.aborted) return;
+    lost.abort();
+    client.release(true);
+  };
+  client.on('error', end);
+  client.on('end', end);
   return {
     signal: lost.signal,
     release: async () => {
       if (lost.signal.aborted) return;
-      lost.abort();
-      client.off('end', onLost);
       await client.query('select pg_advisory_unlock(hashtext($1), hashtext($2))', key).catch(() => undefined);
-      // The connection is closed, not returned: whatever happens to the unlock, the role is free.
-      client.release(true);
+      end();
     },
   };
 }

@@ -1,0 +1,173 @@
+import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import { bulkRuns } from './bulk-runs.ts';
+import { channels } from './channels.ts';
+import { connect, type Database } from './database.ts';
+import type { BulkPageRow } from './entities.ts';
+import { isTransient, sqlState } from './errors.ts';
+import { lease } from './lease.ts';
+import { migrate } from './migrate.ts';
+import { tokenStore } from './token-store.ts';
+
+const leads = { slug: 'leads', apiName: 'Leads' };
+const deals = { slug: 'deals', apiName: 'Deals' };
+
+let testDatabase: TestDatabase;
+let db: Database;
+let other: Database;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  [db, other] = await Promise.all([connect({ url: testDatabase.url, poolSize: 4 }), connect({ url: testDatabase.url, poolSize: 4 })]);
+  // Two processes that start at once: the lock lets them through one after the other.
+  await Promise.all([migrate(db, [leads, deals]), migrate(other, [leads, deals])]);
+});
+
+afterAll(async () => {
+  await Promise.all([db.close(), other.close()]);
+  await testDatabase.drop();
+});
+
+describe('migrate', () => {
+  test('changes nothing when it runs again', async () => {
+    await migrate(db, [leads, deals]);
+    const { rows } = await db.pool.query(`select tablename from pg_tables where schemaname = 'lockstep' and tablename like 'record_version_%' order by 1`);
+    expect(rows.map((row: { tablename: string }) => row.tablename)).toEqual(['record_version_deals', 'record_version_leads']);
+  });
+});
+
+describe('lease', () => {
+  test('has one holder, and a successor when it is released', async () => {
+    const held = await lease(db, 'a');
+    expect(held).not.toBeNull();
+    expect(await lease(other, 'a')).toBeNull();
+    await held?.release();
+    expect(held?.signal.aborted).toBe(true);
+    const successor = await lease(other, 'a');
+    expect(successor).not.toBeNull();
+    await successor?.release();
+  });
+
+  test('is lost with its connection, and the holder is told', async () => {
+    const held = await lease(db, 'b');
+    const told = new Promise((resolve) => held?.signal.addEventListener('abort', resolve));
+    await other.pool.query(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`);
+    await told;
+    const successor = await lease(other, 'b');
+    expect(successor).not.toBeNull();
+    await successor?.release();
+  });
+});
+
+describe('tokenStore', () => {
+  test('refreshes in one process at a time, and all see the result', async () => {
+    const expiresAt = new Date('2030-01-01T00:00:00Z');
+    const refreshed: string[] = [];
+    const refresh = (database: Database, token: string): Promise<string> =>
+      tokenStore(database).exclusively(async (current, write) => {
+        if (current !== undefined) return current.token;
+        await write({ token, expiresAt });
+        refreshed.push(token);
+        return token;
+      });
+    const [a, b] = await Promise.all([refresh(db, 'one'), refresh(other, 'two')]);
+    expect(a).toBe(b);
+    expect(refreshed).toEqual([a]);
+    expect(await tokenStore(other).read()).toMatchObject({ token: a, expiresAt, refreshedAt: [expect.any(Date)] });
+  });
+
+  test('keeps the old token when a refresh fails', async () => {
+    const before = await tokenStore(db).read();
+    await expect(
+      tokenStore(db).exclusively(async (_, write) => {
+        await write({ token: 'lost', expiresAt: new Date() });
+        throw new Error('refused');
+      }),
+    ).rejects.toThrow('refused');
+    expect(await tokenStore(db).read()).toEqual(before);
+  });
+});
+
+describe('bulkRuns', () => {
+  const runs = () => bulkRuns(db);
+  const open = async (): Promise<BulkPageRow> => (await runs().openPages())[0] as BulkPageRow;
+
+  beforeEach(async () => {
+    await db.pool.query('truncate lockstep.bulk_run, lockstep.bulk_page');
+  });
+
+  test('a module has one run at a time', async () => {
+    expect(await runs().start('Leads', 'initial', 10)).toMatchObject({ module: 'Leads', state: 'running' });
+    expect(await runs().start('Leads', 'initial', 10)).toBeNull();
+    expect(await runs().start('Deals', 'initial', null)).not.toBeNull();
+  });
+
+  test('a chain of pages ends the run with its last page', async () => {
+    const run = await runs().start('Leads', 'initial', 5);
+    await runs().requested(await open(), { jobId: '1', createdTime: new Date('2026-03-02T10:00:00Z') });
+    await runs().ready(await open(), { count: 3, moreRecords: true, nextPageToken: 'next' });
+    const [first, second] = await runs().openPages();
+    expect(second).toMatchObject({ pageNumber: 2, pageToken: 'next', state: 'wanted' });
+    await runs().published(first as BulkPageRow, 3);
+    expect((await runs().all())[0]).toMatchObject({ state: 'running', firstJobCreatedAt: new Date('2026-03-02T10:00:00Z') });
+    await runs().requested(second as BulkPageRow, { jobId: '2', createdTime: new Date() });
+    await runs().ready(await open(), { count: 2, moreRecords: false });
+    await runs().published(await open(), 2);
+    expect((await runs().all())[0]).toMatchObject({ id: run?.id, state: 'complete', finishedAt: expect.any(Date) });
+    expect(await runs().openPages()).toEqual([]);
+  });
+
+  test('a run is not complete while a page is out, whichever comes last', async () => {
+    await runs().start('Leads', 'initial', null);
+    await runs().ready(await open(), { count: 3, moreRecords: true });
+    const [first, second] = (await runs().openPages()) as [BulkPageRow, BulkPageRow];
+    await runs().ready(second, { count: 2, moreRecords: false });
+    await runs().published(second, 2);
+    expect((await runs().all())[0]).toMatchObject({ state: 'running' });
+    await runs().published(first, 3);
+    expect((await runs().all())[0]).toMatchObject({ state: 'complete' });
+  });
+
+  test('a page that is read again keeps the pages after it', async () => {
+    await runs().start('Leads', 'initial', null);
+    await runs().ready(await open(), { count: 3, moreRecords: true });
+    await runs().wantedAgain(await open(), 'the result is gone');
+    expect(await open()).toMatchObject({ state: 'wanted', failure: 'the result is gone', jobId: null });
+    await runs().ready(await open(), { count: 3, moreRecords: true });
+    expect((await runs().openPages()).map((page) => page.pageNumber)).toEqual([1, 2]);
+  });
+
+  test('a failed run leaves the module free for another', async () => {
+    const run = await runs().start('Leads', 'initial', null);
+    await runs().failed(run?.id as number, 'five attempts');
+    expect(await runs().openPages()).toEqual([]);
+    expect(await runs().start('Leads', 'initial', null)).not.toBeNull();
+  });
+});
+
+describe('channels', () => {
+  test('keeps one channel a module', async () => {
+    const channel = { module: 'Leads', channelId: '1', requestedUntil: new Date(2), grantedUntil: new Date(3), renewAt: new Date(4), enabledAt: new Date(1) };
+    await channels(db).save(channel);
+    await channels(db).save({ ...channel, grantedUntil: new Date(9) });
+    expect(await channels(db).all()).toEqual([expect.objectContaining({ ...channel, grantedUntil: new Date(9) })]);
+  });
+});
+
+describe('errors', () => {
+  const failure = (sql: string): Promise<unknown> => db.pool.query(sql).then(() => null, (error: unknown) => error);
+
+  test('a fault of the data is not transient', async () => {
+    const error = await failure(`select 'x'::int`);
+    expect(sqlState(error)).toBe('22P02');
+    expect(isTransient(error)).toBe(false);
+  });
+
+  test('a connection that was ended and a server that is away are transient', async () => {
+    expect(isTransient(await failure('select pg_terminate_backend(pg_backend_pid())'))).toBe(true);
+    const nowhere = await connect({ url: 'postgres://nobody@127.0.0.1:1/none', poolSize: 2 }).catch((error: unknown) => error);
+    const error = nowhere instanceof Error ? nowhere : await (nowhere as Database).ping().catch((cause: unknown) => cause);
+    expect(isTransient(error)).toBe(true);
+  });
+});
