@@ -40,7 +40,7 @@ export async function claimDataDir(dataDir: string): Promise<() => Promise<void>
   const owner = await readRecord(file);
   if (owner !== undefined && (await isStillRunning(owner))) throw inUse(dataDir, `process ${owner.pid}`);
   await rm(file, { force: true });
-  await writeFile(file, JSON.stringify(await identify(process.pid)), { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+  await writeFile(file, JSON.stringify((await identify(process.pid)) ?? null), { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'EEXIST' ? inUse(dataDir, 'another process just now') : error;
   });
   return () => rm(file, { force: true });

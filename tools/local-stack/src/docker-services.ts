@@ -10,7 +10,8 @@ import type { ServiceOptions } from './service.ts';
  * only here, because its import takes over a second.
  */
 const images = { kafka: 'apache/kafka:4.3.1', postgres: 'postgres:18.4' };
-const startWithinMs = 180_000;
+const startWithinMs = 60_000;
+const pullAndStartWithinMs = 300_000;
 const credentials = { user: 'lockstep', password: 'lockstep', database: 'legacy' };
 
 /** Starts the broker in a container and returns once it serves consumer groups. */
@@ -19,7 +20,7 @@ export async function startDockerKafka({ port }: ServiceOptions): Promise<{ brok
   const hostPort = port ?? (await freePort()); // fixed, because the broker has to advertise it
   const brokers = [`127.0.0.1:${hostPort}`];
   const container = new GenericContainer(images.kafka).withEnvironment(kafkaEnvironment(hostPort)).withExposedPorts({ container: 9092, host: hostPort });
-  const started = await container.withStartupTimeout(startWithinMs).start();
+  const started = await bounded(container.withStartupTimeout(startWithinMs).start(), images.kafka);
   await untilServed(started, brokers);
   return { brokers, stop: () => stop(started) };
 }
@@ -49,15 +50,22 @@ export async function startDockerPostgres({ port, isDurable }: ServiceOptions): 
   const { GenericContainer, Wait } = await import('testcontainers');
   const settings = ['max_connections=200', ...(isDurable ? [] : ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'])];
   const hostPort = port ?? (await freePort());
-  const started = await new GenericContainer(images.postgres)
+  const container = new GenericContainer(images.postgres)
     .withEnvironment({ POSTGRES_USER: credentials.user, POSTGRES_PASSWORD: credentials.password, POSTGRES_DB: credentials.database })
     .withCommand(['postgres', ...settings.flatMap((setting) => ['-c', setting])])
     .withExposedPorts({ container: 5432, host: hostPort })
-    .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/, 2))
-    .withStartupTimeout(startWithinMs)
-    .start();
+    .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/, 2));
+  const started = await bounded(container.withStartupTimeout(startWithinMs).start(), images.postgres);
   const url = `postgres://${credentials.user}:${credentials.password}@127.0.0.1:${hostPort}/${credentials.database}`;
   return { url, stop: () => stop(started) };
+}
+
+/** testcontainers bounds the start, but not the download of the image before it. A container that comes too late is stopped. */
+async function bounded(starting: Promise<StartedTestContainer>, image: string): Promise<StartedTestContainer> {
+  const started = await Promise.race([starting, delay(pullAndStartWithinMs, undefined, { ref: false })]);
+  if (started !== undefined) return started;
+  void starting.then(stop, () => undefined); // nobody waits for it any more
+  throw new LocalStackError(`${image} did not start within ${pullAndStartWithinMs / 1000} s`, { code: 'STACK_START_FAILED', retryable: true });
 }
 
 async function untilServed(container: StartedTestContainer, brokers: readonly string[]): Promise<void> {

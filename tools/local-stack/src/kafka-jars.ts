@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { checkoutDir } from './data-dir.ts';
@@ -78,6 +78,7 @@ async function download(jarDir: string, env: NodeJS.ProcessEnv, log: (line: stri
   try {
     const args = ['-q', '-B', '-ntp', '-f', pom, 'dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${partial}`];
     await run('mvn', args, { env, timeout: downloadWithinMs, maxBuffer: 10_000_000 });
+    await chmod(partial, 0o755);
     await rename(partial, jarDir);
   } catch (cause) {
     if (!existsSync(jarDir)) throw downloadFailed(cause); // else another process was faster
