@@ -1,1 +1,10 @@
+export { createLogger } from './logger.ts';
+export type { Logger } from './logger.ts';
+export { Counter, createMetrics, Gauge, Histogram, Registry } from './metrics.ts';
+export { healthRoutes } from './health.ts';
+export type { HealthCheck, HealthOptions } from './health.ts';
+export { loop } from './loop.ts';
+export type { LoopOptions } from './loop.ts';
 export { parseEnv } from './parse-env.ts';
+export { runProcess } from './process.ts';
+export type { Closers, Fatal } from './process.ts';

@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Logger } from './logger.ts';
+
+export type LoopOptions = {
+  readonly name: string;
+  /** Pause between the end of one body and the start of the next. */
+  readonly everyMs: number;
+  readonly signal: AbortSignal;
+  /** Returns true to be called again at once. */
+  readonly body: (signal: AbortSignal) => Promise<boolean | void>;
+  readonly log: Logger;
+  /** Longest pause after failures; they double it from `everyMs` on, with jitter. */
+  readonly maxBackOffMs?: number;
+  /** Ends the pause early when it settles. */
+  readonly wake?: () => Promise<void>;
+};
+
+/** Calls a body again and again until aborted; bodies never overlap, and a failure is logged and backed off from. */
+export async function loop({ name, everyMs, signal, body, log, maxBackOffMs = 30_000, wake }: LoopOptions): Promise<void> {
+  let failures = 0;
+  while (!signal.aborted) {
+    let goOn: boolean | void = false;
+    try {
+      goOn = await body(signal);
+      failures = 0;
+    } catch (error) {
+      if (signal.aborted) return;
+      failures += 1;
+      log.warn({ err: error, loop: name, failures }, 'a round failed and will be tried again');
+    }
+    if (goOn === true) continue;
+    const pauseMs = failures === 0 ? everyMs : Math.min(Math.max(everyMs, 100) * 2 ** failures, maxBackOffMs) * (0.5 + Math.random() / 2);
+    await pause(pauseMs, signal, wake);
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal, wake?: () => Promise<void>): Promise<void> {
+  const woken = new AbortController();
+  const slept = sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined);
+  await Promise.race([slept, ...(wake === undefined ? [] : [wake()])]);
+  woken.abort();
+}
