@@ -15,3 +15,5 @@ export { channels } from './channels.ts';
 export type { Channels } from './channels.ts';
 export { tokenStore } from './token-store.ts';
 export type { StoredToken, TokenStore } from './token-store.ts';
+export { createSignals } from './signals.ts';
+export type { SignalName, Signals } from './signals.ts';
