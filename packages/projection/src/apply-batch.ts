@@ -13,7 +13,13 @@ import { createNarrowStage } from './register-sql.ts';
 export type Batch = { readonly topic: string; readonly topicId: string; readonly messages: readonly LogMessage[]; readonly positions: Positions };
 
 /** What became of a batch: each observation was applied, or refused as outdated or as known already. */
-export type Applied = { readonly applied: number; readonly refused: number; readonly rejects: number };
+export type Applied = {
+  readonly applied: number;
+  readonly refused: number;
+  /** Those of the refused that came out of a bulk file: outdated CSV rows. */
+  readonly refusedBulk: number;
+  readonly rejects: number;
+};
 
 // Below this many records one statement over arrays is faster than a COPY and its round trips.
 const COPY_FROM = 50;
@@ -36,11 +42,21 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
     await confirm(client, projection, folded.confirmations);
     await park(client, projection.module, batch, folded.rejects);
     await client.query('commit');
-    return { applied: merged.length, refused: folded.refused + folded.records.size - merged.length, rejects: folded.rejects.length };
+    const refused = folded.refused + folded.records.size - merged.length;
+    return { applied: merged.length, refused, refusedBulk: folded.refusedBulk + lostFromBulk(folded, merged), rejects: folded.rejects.length };
   } catch (error) {
     await client.query('rollback');
     throw error;
   }
+}
+
+/** Rows of bulk files that the register refused. */
+function lostFromBulk({ records }: FoldedBatch, merged: readonly Merged[]): number {
+  if (records.size === merged.length) return 0;
+  let lost = 0;
+  for (const { isBulk } of records.values()) if (isBulk) lost += 1;
+  for (const { record } of merged) if (record.isBulk) lost -= 1;
+  return lost;
 }
 
 /** Parks messages in a transaction of their own, moving the positions past them. */

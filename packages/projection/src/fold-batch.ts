@@ -1,7 +1,13 @@
 import { compareVersions, type CoverageDeclared, decodeEvent, EventFormatError, readSeenHead } from '@lockstep/record-log';
 
 /** A message of a record topic, as far as the fold needs it. */
-export type LogMessage = { readonly partition: number; readonly offset: number; readonly value: Buffer | null };
+export type LogMessage = {
+  readonly partition: number;
+  readonly offset: number;
+  readonly value: Buffer | null;
+  /** Whether it came out of a bulk file; such rows are counted apart when they are refused. */
+  readonly isBulk?: boolean;
+};
 
 /**
  * What a batch says of one record: the register of its messages, with the winning content still as bytes. `hash` is `''`
@@ -20,6 +26,7 @@ export type FoldedRecord = {
   deletedMs: number;
   partition: number;
   offset: number;
+  isBulk: boolean;
 };
 
 /** A look that confirmed what the register held. It carries no content, so it applies only where the content is the same. */
@@ -36,6 +43,8 @@ export type FoldedBatch = {
   readonly rejects: Reject[];
   /** Observations that lost within the batch itself. */
   readonly refused: number;
+  /** How many of those came out of a bulk file. */
+  readonly refusedBulk: number;
 };
 
 /**
@@ -44,7 +53,7 @@ export type FoldedBatch = {
  */
 export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
   const records = new Map<string, FoldedRecord>();
-  const batch = { records, confirmations: [] as Confirmation[], coverages: [] as CoverageDeclared[], rejects: [] as Reject[], refused: 0 };
+  const batch = { records, confirmations: [] as Confirmation[], coverages: [] as CoverageDeclared[], rejects: [] as Reject[], refused: 0, refusedBulk: 0 };
   for (const message of messages) {
     const head = message.value === null ? null : readSeenHead(message.value);
     if (head === null) {
@@ -54,16 +63,21 @@ export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
     const known = records.get(head.id);
     if (known === undefined) {
       const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;
-      const { value, partition, offset } = message;
-      records.set(id, { id, modifiedMs, observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, partition, offset });
+      const { value, partition, offset, isBulk = false } = message;
+      records.set(id, { id, modifiedMs, observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, partition, offset, isBulk });
     } else if (known.hash === '' || compareVersions(head, known) > 0) {
-      if (known.hash !== '') batch.refused += 1;
-      Object.assign(known, head, { value: message.value, partition: message.partition, offset: message.offset });
+      if (known.hash !== '') refuse(batch, known.isBulk);
+      Object.assign(known, head, { value: message.value, partition: message.partition, offset: message.offset, isBulk: message.isBulk ?? false });
     } else {
-      batch.refused += 1;
+      refuse(batch, message.isBulk ?? false);
     }
   }
   return batch;
+}
+
+function refuse(batch: { refused: number; refusedBulk: number }, isBulk: boolean): void {
+  batch.refused += 1;
+  if (isBulk) batch.refusedBulk += 1;
 }
 
 const nothing = Buffer.alloc(0);
@@ -94,5 +108,5 @@ function foldOther(batch: FoldedBatch, message: LogMessage): void {
 function foldDeletion(records: Map<string, FoldedRecord>, id: string, deletedMs: number, { partition, offset }: LogMessage): void {
   const known = records.get(id);
   if (known !== undefined) known.deletedMs = Math.max(known.deletedMs, deletedMs);
-  else records.set(id, { id, modifiedMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, partition, offset });
+  else records.set(id, { id, modifiedMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, partition, offset, isBulk: false });
 }

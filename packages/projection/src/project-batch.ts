@@ -21,11 +21,11 @@ export async function projectBatch(client: PoolClient, projection: ModuleProject
     const [message] = batch.messages;
     if (batch.messages.length === 1 && message !== undefined) {
       await parkBatch(client, projection, batch, [{ message, ...fault }]);
-      return { applied: 0, refused: 0, rejects: 1 };
+      return { applied: 0, refused: 0, refusedBulk: 0, rejects: 1 };
     }
     const [first, second] = halves(batch);
     const [a, b] = [await projectBatch(client, projection, first), await projectBatch(client, projection, second)];
-    return { applied: a.applied + b.applied, refused: a.refused + b.refused, rejects: a.rejects + b.rejects };
+    return { applied: a.applied + b.applied, refused: a.refused + b.refused, refusedBulk: a.refusedBulk + b.refusedBulk, rejects: a.rejects + b.rejects };
   }
 }
 

@@ -113,7 +113,7 @@ describe.each([
     await topic.project([...filler(), topic.seen({ modified: '10:05:00', Last_Name: 'New' }), ...stale()]);
     const applied = await topic.project(stale());
     expect(await ours('last_name')).toEqual([{ last_name: 'New' }]);
-    expect(applied).toEqual({ applied: 0, refused: others + 1, rejects: 0 });
+    expect(applied).toEqual({ applied: 0, refused: others + 1, refusedBulk: 0, rejects: 0 });
   });
 
   test('a newer version replaces every mapped value and leaves foreign columns alone', async () => {
