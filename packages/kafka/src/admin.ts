@@ -1,0 +1,104 @@
+import type { Admin as KafkaJsAdmin } from 'kafkajs';
+
+import type { KafkaClient } from './client.ts';
+import { KafkaError } from './errors.ts';
+import { reached } from './producer.ts';
+import { topicIdReader } from './topic-id.ts';
+
+/** The offsets of a partition: the first one that is still there, and the one the next message will get. */
+export type PartitionOffsets = { readonly partition: number; readonly low: number; readonly high: number };
+
+/** A topic to be there. */
+export type TopicSpec = { readonly topic: string; readonly partitions: number; readonly config?: Readonly<Record<string, string>> };
+
+/** Asks about and creates topics. */
+export type Admin = {
+  /** Creates the topics that are missing; what exists is left as it is. Replication is 3, or the number of brokers if fewer. */
+  ensureTopics(specs: readonly TopicSpec[]): Promise<void>;
+  /** Deletes topics and all that is in them; for measurements and tests. */
+  deleteTopics(topics: readonly string[]): Promise<void>;
+  partitionsOf(topic: string): Promise<number>;
+  topicOffsets(topic: string): Promise<PartitionOffsets[]>;
+  /** Messages of a topic that a consumer group has not committed yet. */
+  groupLag(groupId: string, topic: string): Promise<number>;
+  /** The id that Kafka gave the topic when it was created: a re-created topic of the same name has another. */
+  topicId(topic: string): Promise<string>;
+  /**
+   * Refuses a topic that cannot be the whole history: compacted, or without its first offsets; and, unless a single replica is
+   * allowed, one that a broken disk could take away.
+   * @throws {KafkaError} `TOPIC_MISSING`, `TOPIC_COMPACTED`, `TOPIC_TRUNCATED`, `TOPIC_UNSAFE`
+   */
+  checkLogTopic(topic: string, options?: { readonly allowSingleReplica?: boolean }): Promise<void>;
+  close(): Promise<void>;
+};
+
+const TIMEOUT_MS = 15_000;
+const TOPIC = 2;
+
+/** Connects an admin. */
+export async function createAdmin(client: KafkaClient): Promise<Admin> {
+  const admin = client.kafka.admin();
+  await reached(admin.connect(), 30_000);
+  const ids = topicIdReader(client.kafka);
+  const topicOffsets = async (topic: string): Promise<PartitionOffsets[]> => {
+    const offsets = await reached(admin.fetchTopicOffsets(topic), TIMEOUT_MS);
+    return offsets.map(({ partition, low, high }) => ({ partition, low: Number(low), high: Number(high) })).toSorted((a, b) => a.partition - b.partition);
+  };
+  return {
+    ensureTopics: (specs) => reached(ensureTopics(admin, specs), 60_000),
+    deleteTopics: (topics) => reached(admin.deleteTopics({ topics: [...topics] }), 60_000),
+    partitionsOf: async (topic) => (await metadataOf(admin, topic)).partitions.length,
+    topicOffsets,
+    groupLag: async (groupId, topic) => {
+      const [[committed], ends] = await Promise.all([reached(admin.fetchOffsets({ groupId, topics: [topic] }), TIMEOUT_MS), topicOffsets(topic)]);
+      const next = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]));
+      return ends.reduce((lag, { partition, low, high }) => lag + high - Math.max(low, next.get(partition) ?? low), 0);
+    },
+    topicId: (topic) => reached(ids.read(topic), TIMEOUT_MS),
+    checkLogTopic: async (topic, { allowSingleReplica = false } = {}) => {
+      await checkConfig(admin, topic, allowSingleReplica);
+      const cut = (await topicOffsets(topic)).find(({ low }) => low > 0);
+      if (cut !== undefined) throw new KafkaError(`${topic} begins at offset ${cut.low} in partition ${cut.partition}: its history is not whole. Set retention.ms=-1; it cannot be rebuilt from here`, 'TOPIC_TRUNCATED');
+    },
+    close: async () => void (await Promise.all([admin.disconnect(), ids.close()])),
+  };
+}
+
+async function ensureTopics(admin: KafkaJsAdmin, specs: readonly TopicSpec[]): Promise<void> {
+  const [existing, { brokers }] = await Promise.all([admin.listTopics(), admin.describeCluster()]);
+  const missing = specs.filter(({ topic }) => !existing.includes(topic));
+  if (missing.length === 0) return;
+  const replicationFactor = Math.min(3, brokers.length);
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: missing.map(({ topic, partitions, config = {} }) => ({
+      topic,
+      numPartitions: partitions,
+      replicationFactor,
+      configEntries: Object.entries({ ...(replicationFactor === 3 ? { 'min.insync.replicas': '2' } : {}), ...config }).map(([name, value]) => ({ name, value })),
+    })),
+  });
+}
+
+async function metadataOf(admin: KafkaJsAdmin, topic: string) {
+  const topics = await reached(admin.listTopics(), TIMEOUT_MS);
+  if (!topics.includes(topic)) throw new KafkaError(`topic ${topic} does not exist; the ingress creates it when it starts`, 'TOPIC_MISSING');
+  const { topics: [metadata] } = await reached(admin.fetchTopicMetadata({ topics: [topic] }), TIMEOUT_MS);
+  if (metadata === undefined) throw new KafkaError(`topic ${topic} does not exist`, 'TOPIC_MISSING');
+  return metadata;
+}
+
+async function checkConfig(admin: KafkaJsAdmin, topic: string, allowSingleReplica: boolean): Promise<void> {
+  const { partitions } = await metadataOf(admin, topic);
+  const { resources } = await reached(admin.describeConfigs({ includeSynonyms: false, resources: [{ type: TOPIC, name: topic }] }), TIMEOUT_MS);
+  const config = new Map(resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]));
+  if (config.get('cleanup.policy')?.includes('compact') === true) {
+    throw new KafkaError(`${topic} is compacted: it keeps the last offset of a key, which need not be the newest version. Set cleanup.policy=delete`, 'TOPIC_COMPACTED');
+  }
+  if (allowSingleReplica) return;
+  const replicas = Math.min(...partitions.map((partition) => partition.replicas.length));
+  const insync = Number(config.get('min.insync.replicas') ?? 1);
+  if (replicas < 3 || insync < 2) {
+    throw new KafkaError(`${topic} has ${replicas} replicas and min.insync.replicas ${insync}; it takes 3 and 2 not to lose history. LOCKSTEP_LOCAL_STACK=1 accepts it`, 'TOPIC_UNSAFE');
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * A failure of the log.
+ * - `KAFKA_UNREACHABLE`: no broker answered in time. Retryable; what was sent may or may not have arrived, and may be sent again.
+ * - `KAFKA_REFUSED`: a broker refused the request; the cause says why. Not retryable as it is.
+ * - `KAFKA_CONSUMER_STALLED`: a consumer neither fetched nor beat for too long. Restart the process.
+ * - `KAFKA_CONSUMER_CRASHED`: a consumer ended and will not restart by itself. Restart the process.
+ * - `TOPIC_MISSING`: the topic does not exist. Start the ingress, which creates it, or create it.
+ * - `TOPIC_COMPACTED`: the topic is compacted, so its history is not whole. Set cleanup.policy=delete; rebuild from a whole log.
+ * - `TOPIC_TRUNCATED`: the topic's first offsets are gone. Set retention.ms=-1; the history cannot be rebuilt from it.
+ * - `TOPIC_UNSAFE`: fewer than 3 replicas, or min.insync.replicas under 2: one broken disk would lose history.
+ * - `KAFKAJS_VERSION`: the installed kafkajs is not the one that is patched here.
+ */
+export class KafkaError extends Error {
+  readonly code: KafkaErrorCode;
+  readonly retryable: boolean;
+
+  constructor(message: string, code: KafkaErrorCode, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'KafkaError';
+    this.code = code;
+    this.retryable = code === 'KAFKA_UNREACHABLE';
+  }
+}
+
+export type KafkaErrorCode =
+  | 'KAFKA_UNREACHABLE'
+  | 'KAFKA_REFUSED'
+  | 'KAFKA_CONSUMER_STALLED'
+  | 'KAFKA_CONSUMER_CRASHED'
+  | 'TOPIC_MISSING'
+  | 'TOPIC_COMPACTED'
+  | 'TOPIC_TRUNCATED'
+  | 'TOPIC_UNSAFE'
+  | 'KAFKAJS_VERSION';

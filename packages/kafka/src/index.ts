@@ -1,0 +1,13 @@
+export { createAdmin } from './admin.ts';
+export type { Admin, PartitionOffsets, TopicSpec } from './admin.ts';
+export { createBatchProducer } from './batch-producer.ts';
+export type { BatchProducer, BatchProducerOptions } from './batch-producer.ts';
+export { createKafka, loadKafkaConfig } from './client.ts';
+export type { KafkaClient, KafkaConfig } from './client.ts';
+export { createConsumer } from './consumer.ts';
+export type { ConsumedBatch, ConsumedMessage, Consumer, ConsumerHandlers, ConsumerOptions, Position, TopicPartition } from './consumer.ts';
+export { KafkaError } from './errors.ts';
+export type { KafkaErrorCode } from './errors.ts';
+export { partitionOf } from './murmur2.ts';
+export { createProducer } from './producer.ts';
+export type { ProducedMessage, Producer } from './producer.ts';

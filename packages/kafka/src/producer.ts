@@ -1,0 +1,74 @@
+import type { Producer as KafkaJsProducer } from 'kafkajs';
+
+import type { KafkaClient } from './client.ts';
+import { KafkaError } from './errors.ts';
+import { kafkajs } from './kafkajs.ts';
+import { partitionOf } from './murmur2.ts';
+
+/** What Kafka carries. Without a partition, the key's hash chooses it. */
+export type ProducedMessage = {
+  readonly key: Buffer | string;
+  readonly value: Buffer | string;
+  readonly headers?: Record<string, Buffer | string>;
+  readonly partition?: number;
+};
+
+/** Writes to the log. A promise that resolves means: every replica in sync has it. */
+export type Producer = {
+  /**
+   * Sends messages of one topic and waits for `acks=all`. Repeating it appends them again, which the fold does not mind.
+   * @throws {KafkaError} `KAFKA_UNREACHABLE` when that took longer than `timeoutMs` (5 s), `KAFKA_REFUSED`.
+   */
+  send(topic: string, messages: readonly ProducedMessage[], options?: { readonly timeoutMs?: number }): Promise<void>;
+  /** @throws {KafkaError} when no broker answers; for readiness checks. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/**
+ * Connects a producer: `acks=all`, zstd. It is not an idempotent one: a double is a no-op of the fold, while an idempotent
+ * producer that gave up on a batch refuses the next ones.
+ */
+export async function createProducer({ kafka }: KafkaClient): Promise<Producer> {
+  const producer = kafka.producer({
+    createPartitioner: () => ({ message, partitionMetadata }) =>
+      message.partition ?? partitionOf(message.key ?? '', partitionMetadata.length),
+    allowAutoTopicCreation: false,
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 8 },
+  });
+  const admin = kafka.admin({ retry: { retries: 0 } });
+  await reached(producer.connect(), 30_000);
+  await reached(admin.connect(), 30_000);
+  return {
+    send: (topic, messages, { timeoutMs = 5_000 } = {}) => reached(sendAll(producer, topic, messages), timeoutMs),
+    ping: async () => void (await reached(admin.describeCluster(), 2_000)),
+    close: async () => void (await Promise.all([producer.disconnect(), admin.disconnect()])),
+  };
+}
+
+const sendAll = async (producer: KafkaJsProducer, topic: string, messages: readonly ProducedMessage[]): Promise<void> => {
+  await producer.send({ topic, messages: messages as ProducedMessage[], acks: -1, compression: kafkajs.CompressionTypes.ZSTD });
+};
+
+/** Waits no longer than this, and gives any failure its code. */
+export async function reached<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new KafkaError(`no answer from Kafka within ${timeoutMs} ms`, 'KAFKA_UNREACHABLE')), timeoutMs);
+  });
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, late]);
+  } catch (error) {
+    throw kafkaError(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function kafkaError(error: unknown): KafkaError {
+  if (error instanceof KafkaError) return error;
+  const isRetriable = error instanceof kafkajs.KafkaJSError && (error.retriable || /Connection|Timeout|NumberOfRetries|Broker|Metadata/.test(error.name));
+  const message = error instanceof Error ? error.message : String(error);
+  return new KafkaError(message, isRetriable ? 'KAFKA_UNREACHABLE' : 'KAFKA_REFUSED', { cause: error });
+}
