@@ -1,0 +1,85 @@
+import { z } from 'zod';
+
+import type { Observed } from './crm-clock.ts';
+import { CrmError } from './errors.ts';
+import { parseReply } from './json.ts';
+import type { Transport } from './transport.ts';
+
+/** The page of a module that a job is to export. */
+export type BulkReadRequest = {
+  readonly module: string;
+  /** API names, without the id. More than 200 would silently export every field. */
+  readonly fields: readonly string[];
+  /** From 1; how v6 names the pages after the first. */
+  readonly page: number;
+  /** How v7 and v8 name the pages after the first. */
+  readonly pageToken: string | null;
+  /** Called once when the job ends; it proves nothing, so it only means "ask now". */
+  readonly callbackUrl: string | null;
+};
+
+/** A job that the CRM has taken. */
+export type BulkReadJob = { readonly jobId: string; readonly createdTime: Date };
+
+/** Where a job is. Any state this build does not know counts as running. */
+export type BulkReadStatus =
+  | { readonly state: 'running' }
+  | { readonly state: 'completed'; readonly count: number; readonly moreRecords: boolean; readonly nextPageToken?: string }
+  | { readonly state: 'failed'; readonly failure: string };
+
+const MAX_FIELDS = 200;
+const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
+const created = z.object({ data: z.array(z.object({ details: z.object({ id: z.coerce.string(), created_time: time }) })).min(1) });
+const job = z.object({
+  data: z
+    .array(
+      z.object({
+        state: z.string(),
+        result: z
+          .object({
+            count: z.number().int().optional(),
+            more_records: z.boolean().optional(),
+            next_page_token: z.string().nullish(),
+            error_message: z.object({ code: z.string().optional(), message: z.string().optional() }).optional(),
+          })
+          .nullish(),
+      }),
+    )
+    .min(1),
+});
+
+/**
+ * Creates a job. Repeating it creates another one, so it is not retried by itself.
+ * @throws {CrmError} `CRM_PAGE_TOKEN_EXPIRED`, `CRM_REFUSED`, and what any call throws.
+ * @see CRM API reference, "Bulk read: create job"
+ */
+export async function createBulkRead(transport: Transport, base: string, { module, fields, page, pageToken, callbackUrl }: BulkReadRequest): Promise<BulkReadJob> {
+  if (fields.length > MAX_FIELDS) throw new CrmError(`${fields.length} fields of ${module} are mapped; above ${MAX_FIELDS} the CRM exports all of them`, 'CRM_REFUSED');
+  const query = pageToken === null ? { module: { api_name: module }, fields, page } : { page_token: pageToken };
+  const { text } = await transport.call({
+    method: 'POST',
+    path: `${base}/read`,
+    isRepeatable: false,
+    body: { ...(callbackUrl === null ? {} : { callback: { url: callbackUrl, method: 'post' } }), query, file_type: 'csv' },
+  });
+  const [{ details }] = parseReply(`POST ${base}/read`, created, text).data as [{ details: { id: string; created_time: Date } }];
+  return { jobId: details.id, createdTime: details.created_time };
+}
+
+/** @throws {CrmError} `CRM_NOT_FOUND` for a job the CRM no longer knows. */
+export async function bulkReadStatus(transport: Transport, base: string, jobId: string): Promise<BulkReadStatus> {
+  const { text } = await transport.call({ method: 'GET', path: `${base}/read/${jobId}` });
+  const [{ state, result }] = parseReply(`GET ${base}/read/{id}`, job, text).data as [z.infer<typeof job>['data'][number]];
+  if (state === 'FAILURE') return { state: 'failed', failure: result?.error_message?.message ?? result?.error_message?.code ?? 'no reason given' };
+  if (state !== 'COMPLETED') return { state: 'running' };
+  const { count = 0, more_records: moreRecords = false, next_page_token: nextPageToken } = result ?? {};
+  return { state: 'completed', count, moreRecords, ...(nextPageToken === null || nextPageToken === undefined ? {} : { nextPageToken }) };
+}
+
+/**
+ * Downloads a job's ZIP into a file.
+ * @returns the CRM times of the download.
+ * @throws {CrmError} `CRM_NOT_FOUND` when the result is gone (it lives one day), `CRM_RATE_LIMITED` beyond ten downloads a minute.
+ */
+export const downloadBulkRead = (transport: Transport, base: string, { jobId, file, signal }: { jobId: string; file: string; signal?: AbortSignal }): Promise<Observed> =>
+  transport.download({ method: 'GET', path: `${base}/read/${jobId}/result`, ...(signal === undefined ? {} : { signal }) }, file);

@@ -1,0 +1,54 @@
+import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, type BulkReadRequest, type BulkReadStatus } from './bulk-reads.ts';
+import type { CrmConfig } from './config.ts';
+import type { Observed } from './crm-clock.ts';
+import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type WantedChannel } from './notifications.ts';
+import { countRecords, type DeletedRecord, deletedSince, type Look, lookAt, updateRecord } from './records.ts';
+import type { TokenSource } from './tokens.ts';
+import { type CallReport, Transport } from './transport.ts';
+import { type VersionRules, versionRules } from './versions.ts';
+
+/** The CRM, as far as Lockstep needs it. Every call throws `CrmError`. */
+export type CrmClient = {
+  readonly rules: VersionRules;
+  enableNotifications(wanted: WantedChannel): Promise<GrantedChannel>;
+  listChannels(): Promise<GrantedChannel[]>;
+  disableNotifications(channelIds: readonly string[]): Promise<void>;
+  createBulkRead(request: BulkReadRequest): Promise<BulkReadJob>;
+  bulkReadStatus(jobId: string): Promise<BulkReadStatus>;
+  downloadBulkRead(options: { jobId: string; file: string; signal?: AbortSignal }): Promise<Observed>;
+  lookAt(options: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look>;
+  deletedSince(module: string, since: Date): Promise<DeletedRecord[]>;
+  countRecords(module: string): Promise<number>;
+  updateRecord(module: string, id: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
+  close(): Promise<void>;
+};
+
+export type CrmClientOptions = {
+  readonly config: CrmConfig;
+  readonly tokens: TokenSource;
+  /** Called after every attempt; for metrics. */
+  readonly onCall?: (report: CallReport) => void;
+  /** Further attempts of a repeatable call after a retryable failure. */
+  readonly retries?: number;
+};
+
+/** A client of one organisation, in the API version of the configuration. */
+export function createCrmClient({ config, tokens, onCall = () => undefined, retries = 3 }: CrmClientOptions): CrmClient {
+  const transport = new Transport({ config, tokens, onCall, retries });
+  const base = `/crm/${config.version}`;
+  const bulk = `/crm/bulk/${config.version}`;
+  return {
+    rules: versionRules[config.version],
+    enableNotifications: (wanted) => enableNotifications(transport, base, wanted),
+    listChannels: () => listChannels(transport, base),
+    disableNotifications: (channelIds) => disableNotifications(transport, base, channelIds),
+    createBulkRead: (request) => createBulkRead(transport, bulk, request),
+    bulkReadStatus: (jobId) => bulkReadStatus(transport, bulk, jobId),
+    downloadBulkRead: (options) => downloadBulkRead(transport, bulk, options),
+    lookAt: (options) => lookAt(transport, base, options),
+    deletedSince: (module, since) => deletedSince(transport, base, module, since),
+    countRecords: (module) => countRecords(transport, base, module),
+    updateRecord: (module, id, fields) => updateRecord(transport, base, module, id, fields),
+    close: () => transport.close(),
+  };
+}

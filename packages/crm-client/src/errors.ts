@@ -1,0 +1,74 @@
+/**
+ * A call to the CRM that did not give what was asked for.
+ * - `CRM_UNREACHABLE`: no answer, or a cut one. Retryable; whether the CRM did the work is not known.
+ * - `CRM_UNAVAILABLE`: 5xx, or an HTML page instead of JSON. Retryable.
+ * - `CRM_RATE_LIMITED`: credits, concurrency or downloads a minute are used up. Retryable, after a pause.
+ * - `CRM_UNAUTHORIZED`: the token is refused, or has not the scope. Check client, refresh token and scopes; see README.
+ * - `CRM_NOT_FOUND`: no such job, or its result is gone (a result lives one day). Ask for a new one.
+ * - `CRM_NOT_SUBSCRIBED`: the channel is unknown or has expired. Enable it.
+ * - `CRM_PAGE_TOKEN_EXPIRED`: a page token is older than 24 h. Start the run again.
+ * - `CRM_REFUSED`: any other 4xx; `crmCode` is the CRM's own word. Correct the request.
+ * - `CRM_REPLY_UNEXPECTED`: an answer of a form this build does not know. Report it with the version in use.
+ */
+export class CrmError extends Error {
+  readonly code: CrmErrorCode;
+  readonly retryable: boolean;
+  /** The CRM's own error code, e.g. `INVALID_MODULE`; `''` where it gave none. */
+  readonly crmCode: string;
+
+  constructor(message: string, code: CrmErrorCode, { crmCode = '', ...options }: ErrorOptions & { crmCode?: string } = {}) {
+    super(message, options);
+    this.name = 'CrmError';
+    this.code = code;
+    this.crmCode = crmCode;
+    this.retryable = code === 'CRM_UNREACHABLE' || code === 'CRM_UNAVAILABLE' || code === 'CRM_RATE_LIMITED';
+  }
+}
+
+export type CrmErrorCode =
+  | 'CRM_UNREACHABLE'
+  | 'CRM_UNAVAILABLE'
+  | 'CRM_RATE_LIMITED'
+  | 'CRM_UNAUTHORIZED'
+  | 'CRM_NOT_FOUND'
+  | 'CRM_NOT_SUBSCRIBED'
+  | 'CRM_PAGE_TOKEN_EXPIRED'
+  | 'CRM_REFUSED'
+  | 'CRM_REPLY_UNEXPECTED';
+
+const byCrmCode: Readonly<Record<string, CrmErrorCode>> = {
+  TOO_MANY_REQUESTS: 'CRM_RATE_LIMITED',
+  RATE_LIMIT_EXCEEDED: 'CRM_RATE_LIMITED',
+  INVALID_TOKEN: 'CRM_UNAUTHORIZED',
+  AUTHENTICATION_FAILURE: 'CRM_UNAUTHORIZED',
+  OAUTH_SCOPE_MISMATCH: 'CRM_UNAUTHORIZED',
+  RESOURCE_NOT_FOUND: 'CRM_NOT_FOUND',
+  NOT_SUBSCRIBED: 'CRM_NOT_SUBSCRIBED',
+  EXPIRED_VALUE: 'CRM_PAGE_TOKEN_EXPIRED',
+};
+
+/**
+ * What a failed answer means. The CRM's code decides where there is one, else the status; bodies may be HTML.
+ * @see CRM API reference, "Status codes"
+ */
+export function errorOf(call: string, status: number, body: unknown): CrmError {
+  const { code: crmCode, message } = errorBody(body);
+  const code = byCrmCode[crmCode] ?? byStatus(status);
+  return new CrmError(`${call}: the CRM answered ${status}${crmCode === '' ? '' : ` ${crmCode}`}${message === '' ? '' : `, "${message}"`}`, code, { crmCode });
+}
+
+function byStatus(status: number): CrmErrorCode {
+  if (status === 429) return 'CRM_RATE_LIMITED';
+  if (status === 401) return 'CRM_UNAUTHORIZED';
+  if (status === 404) return 'CRM_NOT_FOUND';
+  return status >= 500 ? 'CRM_UNAVAILABLE' : 'CRM_REFUSED';
+}
+
+/** Errors come bare, or as the first element of `data` or `watch`. */
+function errorBody(body: unknown): { code: string; message: string } {
+  if (typeof body !== 'object' || body === null) return { code: '', message: '' };
+  const wrapped = ['watch', 'data'].map((key) => (body as Record<string, unknown>)[key]).find((list) => Array.isArray(list));
+  if (wrapped !== undefined) return errorBody((wrapped as unknown[])[0]);
+  const { code, message } = body as { code?: unknown; message?: unknown };
+  return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message.slice(0, 200) : '' };
+}

@@ -1,0 +1,17 @@
+export type { BulkReadJob, BulkReadRequest, BulkReadStatus } from './bulk-reads.ts';
+export { createCrmClient } from './client.ts';
+export type { CrmClient, CrmClientOptions } from './client.ts';
+export { loadCrmConfig } from './config.ts';
+export type { CrmConfig } from './config.ts';
+export type { Observed } from './crm-clock.ts';
+export { dataCentres } from './data-centres.ts';
+export type { DataCentre } from './data-centres.ts';
+export { CrmError } from './errors.ts';
+export type { CrmErrorCode } from './errors.ts';
+export type { GrantedChannel, WantedChannel } from './notifications.ts';
+export type { DeletedRecord, FoundRecord, Look } from './records.ts';
+export { createTokenSource, memoryTokenStore } from './tokens.ts';
+export type { AccessToken, AccessTokenStore, TokenSource } from './tokens.ts';
+export type { CallReport } from './transport.ts';
+export { apiVersions, versionRules } from './versions.ts';
+export type { ApiVersion, VersionRules } from './versions.ts';

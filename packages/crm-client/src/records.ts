@@ -1,0 +1,71 @@
+import { z } from 'zod';
+
+import type { Observed } from './crm-clock.ts';
+import { CrmError } from './errors.ts';
+import { parseExact, parseReply } from './json.ts';
+import type { Transport } from './transport.ts';
+
+/** A record as a look found it. Values are JSON, numbers as their source text. */
+export type FoundRecord = { readonly id: string; readonly modifiedTime: string; readonly values: Readonly<Record<string, unknown>> };
+
+/** What a look found, and the CRM times between which it looked. A record that is not among them is not visible: no more. */
+export type Look = { readonly records: readonly FoundRecord[]; readonly observed: Observed };
+
+/** One entry of the list of deleted records. */
+export type DeletedRecord = { readonly id: string; readonly deletedTime: string };
+
+const rows = z.object({ data: z.array(z.looseObject({ id: z.string(), Modified_Time: z.string() })) });
+const deleted = z.object({
+  data: z.array(z.object({ id: z.string(), deleted_time: z.string() })),
+  info: z.object({ more_records: z.boolean() }),
+});
+const count = z.object({ count: z.coerce.number().int().nonnegative() });
+const written = z.object({ data: z.array(z.object({ code: z.string(), message: z.string().default('') })).min(1) });
+
+/**
+ * Looks at records by id, with one COQL query: converted leads are seen too.
+ * @param ids as many as the version's `idsPerLook` at most.
+ * @see CRM API reference, "Query API (COQL)"
+ */
+export async function lookAt(transport: Transport, base: string, { module, fields, ids, signal }: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look> {
+  const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
+  const query = `select ${columns.join(', ')} from ${module} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, ...(signal === undefined ? {} : { signal }) });
+  if (status === 204) return { records: [], observed };
+  const { data } = parseExact(`POST ${base}/coql`, rows, text);
+  return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })) };
+}
+
+/**
+ * The records deleted since a time, however often they were deleted.
+ * @param since inclusive; the CRM compares whole seconds, so pass an earlier one.
+ * @see CRM API reference, "Get deleted records"
+ */
+export async function deletedSince(transport: Transport, base: string, module: string, since: Date): Promise<DeletedRecord[]> {
+  const found: DeletedRecord[] = [];
+  for (let page = 1; ; page += 1) {
+    const { status, text } = await transport.call({
+      method: 'GET',
+      path: `${base}/${module}/deleted`,
+      query: { type: 'all', page: String(page), per_page: '200' },
+      headers: { 'if-modified-since': `${since.toISOString().slice(0, 19)}+00:00` },
+    });
+    if (status === 204 || status === 304) return found;
+    const { data, info } = parseReply(`GET ${base}/${module}/deleted`, deleted, text);
+    for (const { id, deleted_time: deletedTime } of data) found.push({ id, deletedTime });
+    if (!info.more_records) return found;
+  }
+}
+
+/** How many records the calling user can see. */
+export async function countRecords(transport: Transport, base: string, module: string): Promise<number> {
+  const { text } = await transport.call({ method: 'GET', path: `${base}/${module}/actions/count` });
+  return parseReply(`GET ${base}/${module}/actions/count`, count, text).count;
+}
+
+/** Sets fields of a record; used by tools only: Lockstep itself never writes to the CRM. */
+export async function updateRecord(transport: Transport, base: string, module: string, id: string, fields: Readonly<Record<string, unknown>>): Promise<void> {
+  const { text } = await transport.call({ method: 'PUT', path: `${base}/${module}`, isRepeatable: false, body: { data: [{ id, ...fields }] } });
+  const [result] = parseReply(`PUT ${base}/${module}`, written, text).data;
+  if (result?.code !== 'SUCCESS') throw new CrmError(`${module} ${id} was not changed: ${result?.code} ${result?.message}`, 'CRM_REFUSED', { crmCode: result?.code ?? '' });
+}

@@ -1,0 +1,25 @@
+/** The versions of the CRM's API that are spoken. */
+export const apiVersions = ['v6', 'v7', 'v8'] as const;
+export type ApiVersion = (typeof apiVersions)[number];
+
+/** What differs between the versions, in one place. */
+export type VersionRules = {
+  /** Values of one `in (…)` of COQL, so: records a look. */
+  readonly idsPerLook: number;
+  /** Columns of one COQL select, without the id. */
+  readonly coqlColumns: number;
+  /** How the page after the first of a bulk read is named. */
+  readonly nextPageBy: 'page' | 'page_token';
+  /** The longest time a subscription channel is asked for: the maximum less ten minutes. */
+  readonly channelLifeMs: number;
+};
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+
+/** @see CRM API reference of each version: COQL limits, "Bulk read: create job", "Notifications: enable" */
+export const versionRules: Readonly<Record<ApiVersion, VersionRules>> = {
+  v6: { idsPerLook: 50, coqlColumns: 50, nextPageBy: 'page', channelLifeMs: DAY - 10 * MINUTE },
+  v7: { idsPerLook: 100, coqlColumns: 500, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
+  v8: { idsPerLook: 100, coqlColumns: 500, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
+};
