@@ -1,0 +1,112 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+
+import { drivenClock } from './clock.ts';
+import { type CrmUnderTest, type Json, startCrm, startReceiver } from './crm-under-test.ts';
+
+const clock = drivenClock(Date.UTC(2026, 0, 1, 12));
+let crm: CrmUnderTest;
+let receiver: Awaited<ReturnType<typeof startReceiver>>;
+
+beforeAll(async () => {
+  crm = await startCrm({ clock, records: { Leads: 300, Deals: 3 } });
+  receiver = await startReceiver();
+});
+afterAll(async () => {
+  await crm.close();
+  await receiver.close();
+});
+afterEach(async () => {
+  await crm.send('DELETE', '/crm/v8/actions/watch?channel_ids=77');
+  receiver.received.length = 0;
+});
+
+const subscribe = (more: Json = {}) =>
+  crm.send('POST', '/crm/v8/actions/watch', { watch: [{ channel_id: '77', events: ['Leads.all'], notify_url: `${receiver.url}/n?key1=val1`, token: 'secret', ...more }] });
+const told = async (): Promise<Json[]> => {
+  await crm.crm.notificationsSettled();
+  return receiver.received;
+};
+const lead = (position: number): string => crm.crm.firstIds('Leads', position + 1).at(-1) ?? '';
+
+describe('a notification', () => {
+  test('of a creation names no fields', async () => {
+    await subscribe();
+    const { id } = crm.crm.createRecord('Leads', { Last_Name: 'Lovelace' });
+    expect(await told()).toEqual([{
+      server_time: clock.nowMs(),
+      query_params: { key1: 'val1' },
+      module: 'Leads',
+      resource_uri: `${crm.crm.url}/crm/v2/Leads`,
+      ids: [id],
+      affected_fields: [],
+      operation: 'insert',
+      channel_id: '77',
+      token: 'secret',
+    }]);
+  });
+
+  test('of an edit names the fields, with values only where they were asked for', async () => {
+    await subscribe();
+    crm.crm.editRecord('Leads', lead(0), { Company: 'Engines', Lead_Score: 7 });
+    expect((await told())[0]).toMatchObject({ operation: 'update', affected_fields: [{ [lead(0)]: ['Company', 'Lead_Score'] }] });
+    expect(receiver.received[0]).not.toHaveProperty('affected_values');
+    await subscribe({ return_affected_field_values: true });
+    crm.crm.editRecord('Leads', lead(0), { Lead_Score: 8 });
+    expect((await told())[1]?.['affected_values']).toEqual([{ record_id: lead(0), values: { Lead_Score: 8 } }]);
+  });
+
+  test('of a deletion has Record_Status__s 0, a number, and token null where none was set', async () => {
+    await subscribe({ token: undefined, return_affected_field_values: true });
+    const id = lead(0);
+    crm.crm.deleteRecord('Leads', id);
+    const [{ operation, token, affected_values: values, affected_fields: fields } = {}] = await told();
+    expect({ operation, token, values, fields }).toMatchObject({
+      operation: 'delete',
+      token: null,
+      values: [{ record_id: id, values: { Record_Status__s: 0, Modified_By: { name: 'Integration User' } } }],
+      fields: [{ [id]: ['Modified_By', 'Record_Status__s'] }],
+    });
+  });
+
+  test('carries up to a hundred ids of one mass edit', async () => {
+    await subscribe();
+    const ids = crm.crm.firstIds('Leads', 250);
+    crm.crm.massEdit('Leads', ids, { Rating: 'Active' });
+    const notifications = await told();
+    expect(notifications.map((one) => one['ids'].length as number).toSorted((a, b) => a - b)).toEqual([50, 100, 100]);
+    expect(notifications.flatMap((one) => one['ids'] as string[]).toSorted()).toEqual(ids);
+  });
+});
+
+describe('nobody is told', () => {
+  test('of other modules and operations', async () => {
+    await subscribe({ events: ['Leads.create'] });
+    crm.crm.editRecord('Leads', lead(0), { Company: 'X' });
+    crm.crm.createRecord('Deals', { Deal_Name: 'X' });
+    expect(await told()).toEqual([]);
+  });
+
+  test('of an edit whose fields the condition does not name', async () => {
+    const group = [{ field: { api_name: 'Company' } }, { field: { api_name: 'Email' } }];
+    await subscribe({ notification_condition: [{ type: 'field_selection', module: { api_name: 'Leads' }, field_selection: { group_operator: 'or', group } }] });
+    crm.crm.editRecord('Leads', lead(0), { City: 'Paris' });
+    crm.crm.editRecord('Leads', lead(1), { Email: 'a@b.example' });
+    expect((await told()).map((one) => one['ids'] as string[])).toEqual([[lead(1)]]);
+  });
+
+  test('once the channel has run out, silently, or was disabled', async () => {
+    await subscribe();
+    await clock.advance(3_600_000);
+    crm.crm.editRecord('Leads', lead(0), { Company: 'X' });
+    expect(await told()).toEqual([]);
+  });
+});
+
+test('a receiver that is down gets no second attempt', async () => {
+  await subscribe({ notify_url: 'http://127.0.0.1:9/nobody' });
+  const before = crm.crm.counters().notifications;
+  crm.crm.editRecord('Leads', lead(0), { Company: 'X' });
+  await told();
+  const { sent, failed } = crm.crm.counters().notifications;
+  expect([sent - before.sent, failed - before.failed]).toEqual([1, 1]);
+});

@@ -1,0 +1,74 @@
+import type { FieldSpec } from '../catalogue/field-spec.ts';
+import type { LiveRecord } from '../store/live-record.ts';
+import type { ModuleStore } from '../store/module-store.ts';
+import { comparable, type Comparable, type Condition, matches } from './condition.ts';
+import { slicer } from './slices.ts';
+import { keysOf, spanOf } from './span.ts';
+
+/** One `order by` term. */
+export type Order = { readonly field: FieldSpec; readonly descending: boolean };
+
+/** What is asked of one module. */
+export type Selection = { readonly where: Condition; readonly order: readonly Order[]; readonly offset: number; readonly limit: number };
+
+/**
+ * Answers a selection. Ids and windows of `Modified_Time` cost what they hold; anything else reads the whole module, in
+ * slices.
+ */
+export async function select(store: ModuleStore, selection: Selection): Promise<{ records: LiveRecord[]; hasMore: boolean }> {
+  const { source, isOrdered } = plan(store, selection);
+  const end = selection.offset + selection.limit;
+  const pause = slicer();
+  let found: LiveRecord[] = [];
+  for (const record of source) {
+    await pause();
+    if (!matches(selection.where, record)) continue;
+    found.push(record);
+    if (isOrdered && found.length > end) break;
+  }
+  if (!isOrdered) found = sorted(found, selection.order);
+  return { records: found.slice(selection.offset, end), hasMore: found.length > end };
+}
+
+function plan(store: ModuleStore, { where, order, offset, limit }: Selection): { source: Iterable<LiveRecord>; isOrdered: boolean } {
+  const [first, second] = order;
+  const keys = keysOf(where);
+  if (keys !== undefined) return { source: existing(store, keys), isOrdered: false };
+  const modified = spanOf(where, 'Modified_Time');
+  if (first?.field.apiName === 'Modified_Time') {
+    const isOrdered = second === undefined || (second.field.kind === 'id' && !second.descending);
+    return { source: store.byModified(modified, first.descending), isOrdered };
+  }
+  const byId = first === undefined || first.field.kind === 'id';
+  const rows = store.countModified(modified);
+  // Along the ids, reading ends once the page is full: after so many records, if the window's are spread evenly.
+  const rowsById = byId ? ((offset + limit) * store.total) / rows : store.total;
+  if (rows < rowsById) return { source: store.byModified(modified, false), isOrdered: false };
+  return { source: store.byKey(spanOf(where, 'id'), first?.descending ?? false), isOrdered: byId };
+}
+
+function* existing(store: ModuleStore, keys: readonly number[]): Generator<LiveRecord> {
+  for (const key of new Set(keys)) {
+    const record = store.get(key);
+    if (record !== undefined) yield record;
+  }
+}
+
+function sorted(records: readonly LiveRecord[], order: readonly Order[]): LiveRecord[] {
+  const rows = records.map((record) => ({ record, values: order.map((term) => comparable(record, term.field)) }));
+  return rows
+    .toSorted((a, b) => {
+      for (let at = 0; at < order.length; at++) {
+        const sign = compare(a.values[at] ?? null, b.values[at] ?? null);
+        if (sign !== 0) return order[at]?.descending === true ? -sign : sign;
+      }
+      return a.record.key - b.record.key;
+    })
+    .map((row) => row.record);
+}
+
+function compare(a: Comparable | null, b: Comparable | null): number {
+  if (a === b) return 0;
+  if (a === null) return -1;
+  return b === null || a > b ? 1 : -1;
+}

@@ -1,0 +1,117 @@
+import { BulkJobs } from './api/bulk-jobs.ts';
+import { Channels } from './api/channels.ts';
+import { Tokens } from './api/oauth.ts';
+import { ChangeLog } from './change-log.ts';
+import type { Clock } from './clock.ts';
+import { Counters } from './counters.ts';
+import { Deliveries } from './deliveries.ts';
+import { instantFormat, utcText } from './instants.ts';
+import { notifyChannels } from './notifier.ts';
+import type { SimulatorOptions } from './options.ts';
+import { slicer } from './query/slices.ts';
+import { idOf } from './record-ids.ts';
+import { type TruthRecord, truthOf } from './render/truth.ts';
+import type { LiveRecord } from './store/live-record.ts';
+import type { Deleted } from './store/module-store.ts';
+import { Organisation } from './store/organisation.ts';
+import { Traffic } from './traffic.ts';
+
+type JsonFields = Readonly<Record<string, unknown>>;
+
+const CHUNK = 65_536;
+const everyKey = { from: -Infinity, to: Infinity };
+
+/** The simulated CRM without its HTTP surface: all its parts, joined. */
+export class SimulatorCore {
+  readonly options: SimulatorOptions;
+  readonly clock: Clock;
+  readonly organisation: Organisation;
+  readonly channels: Channels;
+  readonly deliveries: Deliveries;
+  readonly tokens: Tokens;
+  readonly jobs: BulkJobs;
+  readonly traffic: Traffic;
+  readonly log = new ChangeLog();
+  readonly calls: Counters;
+  readonly instant: (ms: number) => string;
+
+  constructor(options: SimulatorOptions, baseUrl: () => string) {
+    const { clock, seed } = options;
+    this.options = options;
+    this.clock = clock;
+    this.instant = instantFormat(options.utcOffset);
+    this.organisation = new Organisation(clock, seed, options.records);
+    this.channels = new Channels(clock);
+    this.calls = new Counters(clock, options.credits);
+    this.tokens = new Tokens(options);
+    this.deliveries = new Deliveries({ clock, seed, delayMs: options.callbackDelayMs, concurrency: options.callbackConcurrency, timeoutMs: options.callbackTimeoutMs });
+    this.jobs = new BulkJobs({
+      clock,
+      organisation: this.organisation,
+      deliveries: this.deliveries,
+      instant: this.instant,
+      csv: { idHeader: options.csvIdHeader, multiSelectSeparator: options.csvMultiSelectSeparator, bom: options.csvBom, crlf: options.csvCrlf },
+      pageSize: options.pageSize,
+      delayMs: options.jobDelayMs,
+      spoolDir: options.spoolDir,
+    });
+    this.traffic = new Traffic(this.organisation);
+    const { channels, deliveries, log, instant } = this;
+    this.organisation.onChange((change) => notifyChannels({ channels, deliveries, log, instant, baseUrl }, change));
+  }
+
+  editRecord(module: string, id: string, fields: JsonFields): LiveRecord {
+    return this.organisation.edit(module, [id], fields)[0] as LiveRecord;
+  }
+
+  createRecord(module: string, fields: JsonFields): LiveRecord {
+    return this.organisation.create(module, fields);
+  }
+
+  massEdit(module: string, ids: readonly string[], fields: JsonFields): LiveRecord[] {
+    return this.organisation.edit(module, ids, fields);
+  }
+
+  /** Ids of live records, the smallest first. */
+  firstIds(module: string, count: number): string[] {
+    const ids: string[] = [];
+    for (const record of this.organisation.store(module).byKey(everyKey, false)) {
+      if (ids.length >= count) break;
+      ids.push(record.id);
+    }
+    return ids;
+  }
+
+  *truth(module: string): Generator<TruthRecord> {
+    for (const record of this.organisation.store(module).byKey(everyKey, false)) yield truthOf(record);
+  }
+
+  /** The truth as NDJSON, in pieces; the event loop keeps turning. */
+  async *truthLines(module: string): AsyncGenerator<string> {
+    const pause = slicer(16);
+    let chunk = '';
+    for (const record of this.truth(module)) {
+      chunk += `${JSON.stringify(record)}\n`;
+      await pause();
+      if (chunk.length < CHUNK) continue;
+      yield chunk;
+      chunk = '';
+    }
+    if (chunk !== '') yield chunk;
+  }
+
+  deletedView(deleted: Deleted) {
+    return { id: idOf(deleted.key), deleted_time: utcText(deleted.deletedMs), type: deleted.type };
+  }
+
+  counters() {
+    const records = Object.fromEntries(this.organisation.stores.map((store) => [store.module.apiName, store.liveCount]));
+    return { ...this.calls.report(), notifications: { ...this.deliveries.counts, outstanding: this.deliveries.outstanding }, channels: this.channels.list().length, records };
+  }
+
+  async close(): Promise<void> {
+    this.traffic.stop();
+    await this.deliveries.close();
+    await this.jobs.close();
+  }
+}

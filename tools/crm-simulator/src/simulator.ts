@@ -1,0 +1,76 @@
+import type { Faults } from './deliveries.ts';
+import { defaultOptions, type SimulatorOptions, type TrafficOptions } from './options.ts';
+import { type TruthRecord, truthOf } from './render/truth.ts';
+import { buildServer } from './server.ts';
+import { SimulatorCore } from './simulator-core.ts';
+
+type JsonFields = Readonly<Record<string, unknown>>;
+
+/** A running simulated CRM. What its methods do is told to the subscription channels, as any edit is. */
+export type Simulator = {
+  /** Base of the accounts server and of the API alike, without a slash at its end. */
+  readonly url: string;
+  readonly options: SimulatorOptions;
+  /** Sets fields of a record, and its `Modified_Time` to now. @throws {AdminError} */
+  editRecord(module: string, id: string, fields: JsonFields): TruthRecord;
+  /** Creates a record; what is not given is empty. @throws {AdminError} */
+  createRecord(module: string, fields: JsonFields): TruthRecord;
+  /** Deletes a record; `permanent` passes the recycle bin by. @throws {AdminError} */
+  deleteRecord(module: string, id: string, type?: 'recycle' | 'permanent'): { id: string; deleted_time: string; type: string };
+  /** Sets the same fields of many records in the same second. @throws {AdminError} */
+  massEdit(module: string, ids: readonly string[], fields: JsonFields): TruthRecord[];
+  /** @throws {AdminError} `UNKNOWN_RECORD` for one that is deleted or never was. */
+  record(module: string, id: string): TruthRecord;
+  /** Ids of live records, the smallest first. */
+  firstIds(module: string, count: number): string[];
+  /** Every live record, by id. */
+  truth(module: string): Iterable<TruthRecord>;
+  /** What was deleted, the earliest first. */
+  deleted(module: string): { id: string; deleted_time: string; type: string }[];
+  startTraffic(traffic: Partial<TrafficOptions>): void;
+  stopTraffic(): void;
+  setFaults(faults: Partial<Faults>): void;
+  /** Resolves once every notification that is due has left. */
+  notificationsSettled(): Promise<void>;
+  /** Ends all access tokens. */
+  revokeTokens(): void;
+  counters(): ReturnType<SimulatorCore['counters']>;
+  close(): Promise<void>;
+};
+
+/**
+ * Starts the CRM on a port of its own.
+ * @param given what differs from {@link defaultOptions}; unknown modules in `records` are passed over.
+ * @throws {Error} when the port is taken.
+ */
+export async function startSimulator(given: Partial<SimulatorOptions> = {}): Promise<Simulator> {
+  const options = { ...defaultOptions(), ...given };
+  let url = '';
+  const core = new SimulatorCore(options, () => url);
+  const server = buildServer(core, () => url);
+  url = (await server.listen({ port: options.port, host: options.host })).replace('[::]', 'localhost');
+  if (options.traffic !== null) core.traffic.start(options.traffic);
+  const { organisation } = core;
+  return {
+    url,
+    options,
+    editRecord: (module, id, fields) => truthOf(core.editRecord(module, id, fields)),
+    createRecord: (module, fields) => truthOf(core.createRecord(module, fields)),
+    deleteRecord: (module, id, type = 'recycle') => core.deletedView(organisation.delete(module, id, type)),
+    massEdit: (module, ids, fields) => core.massEdit(module, ids, fields).map(truthOf),
+    record: (module, id) => truthOf(organisation.record(module, id)),
+    firstIds: (module, count) => core.firstIds(module, count),
+    truth: (module) => core.truth(module),
+    deleted: (module) => [...organisation.store(module).deleted()].map((deleted) => core.deletedView(deleted)),
+    startTraffic: (traffic) => core.traffic.start(traffic),
+    stopTraffic: () => core.traffic.stop(),
+    setFaults: (faults) => core.deliveries.setFaults(faults),
+    notificationsSettled: () => core.deliveries.settled(),
+    revokeTokens: () => core.tokens.revokeAll(),
+    counters: () => core.counters(),
+    close: async () => {
+      await core.close();
+      await server.close();
+    },
+  };
+}

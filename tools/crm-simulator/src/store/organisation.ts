@@ -1,0 +1,100 @@
+import { catalogue, type ModuleSpec } from '../catalogue/catalogue.ts';
+import type { Value } from '../catalogue/field-spec.ts';
+import { currentUser } from '../catalogue/pools.ts';
+import type { Clock } from '../clock.ts';
+import { AdminError } from '../errors.ts';
+import { wholeSecond } from '../instants.ts';
+import { keyOf } from '../record-ids.ts';
+import { fieldValues } from './field-values.ts';
+import type { LiveRecord } from './live-record.ts';
+import { type Deleted, ModuleStore } from './module-store.ts';
+
+/** What happened to records of one module at one moment; the notifications come of it. */
+export type Change = {
+  readonly module: ModuleSpec;
+  readonly operation: 'insert' | 'update' | 'delete';
+  readonly ids: readonly string[];
+  /** Names of the fields an update set; the same for every id. */
+  readonly values: ReadonlyMap<string, Value>;
+  /** Epoch ms, whole seconds: `Modified_Time`, or the time of the deletion. */
+  readonly changedMs: number;
+};
+
+type JsonFields = Readonly<Record<string, unknown>>;
+
+/** All records of the organisation. Every write goes through here, whoever makes it, and is told to the listeners. */
+export class Organisation {
+  readonly #clock: Clock;
+  readonly #stores = new Map<string, ModuleStore>();
+  readonly #listeners: ((change: Change) => void)[] = [];
+
+  constructor(clock: Clock, seed: number, records: Readonly<Record<string, number>>) {
+    this.#clock = clock;
+    for (const module of catalogue) this.#stores.set(module.apiName, new ModuleStore(module, records[module.apiName] ?? 0, seed));
+  }
+
+  get stores(): readonly ModuleStore[] {
+    return [...this.#stores.values()];
+  }
+
+  /** @returns the records of a module, undefined for an unknown one. */
+  find(moduleName: string): ModuleStore | undefined {
+    return this.#stores.get(moduleName);
+  }
+
+  /** @throws {AdminError} `UNKNOWN_MODULE`. */
+  store(moduleName: string): ModuleStore {
+    const store = this.#stores.get(moduleName);
+    if (store === undefined) throw new AdminError(404, 'UNKNOWN_MODULE', `there is no module ${moduleName}`);
+    return store;
+  }
+
+  /** @throws {AdminError} `UNKNOWN_MODULE` or `UNKNOWN_RECORD`. */
+  record(moduleName: string, id: string): LiveRecord {
+    const key = keyOf(id);
+    const record = key === undefined ? undefined : this.store(moduleName).get(key);
+    if (record === undefined) throw new AdminError(404, 'UNKNOWN_RECORD', `${this.store(moduleName).module.apiName} has no live record ${id}`);
+    return record;
+  }
+
+  onChange(listener: (change: Change) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Sets fields of some records of a module at one moment. @throws {AdminError} */
+  edit(moduleName: string, ids: readonly string[], fields: JsonFields): LiveRecord[] {
+    const store = this.store(moduleName);
+    const values = fieldValues(store.module, fields);
+    const records = ids.map((id) => this.record(moduleName, id));
+    const changedMs = wholeSecond(this.#clock.nowMs());
+    const all = new Map<string, Value>([...values, ['Modified_By', currentUser]]);
+    if (store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
+    const edited = records.map((record) => store.edit(record, all, changedMs));
+    this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
+    return edited;
+  }
+
+  /** Creates a record. @param generated whether the fields not given are made up. @throws {AdminError} */
+  create(moduleName: string, fields: JsonFields, generated = false): LiveRecord {
+    const store = this.store(moduleName);
+    const values = fieldValues(store.module, fields);
+    const changedMs = wholeSecond(this.#clock.nowMs());
+    const all = new Map<string, Value>([['Owner', currentUser], ...values, ['Created_By', currentUser], ['Modified_By', currentUser]]);
+    const record = store.create(all, changedMs, generated);
+    this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, changedMs });
+    return record;
+  }
+
+  /** Moves a record to the recycle bin, or removes it for good. @throws {AdminError} */
+  delete(moduleName: string, id: string, type: Deleted['type'] = 'recycle'): Deleted {
+    const store = this.store(moduleName);
+    const record = this.record(moduleName, id);
+    const deleted = store.delete(record, wholeSecond(this.#clock.nowMs()), type, currentUser);
+    this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), changedMs: deleted.deletedMs });
+    return deleted;
+  }
+
+  #tell(change: Change): void {
+    for (const listener of this.#listeners) listener(change);
+  }
+}
