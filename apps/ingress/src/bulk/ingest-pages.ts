@@ -1,0 +1,98 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { BulkFileError } from '@lockstep/bulk-file';
+import { type CrmClient, CrmError } from '@lockstep/crm-client';
+import type { Producer } from '@lockstep/kafka';
+import type { ModuleDefinition } from '@lockstep/modules';
+import type { BulkPageRow, BulkRuns } from '@lockstep/postgres';
+import type { Logger } from '@lockstep/telemetry';
+
+import type { DeadLetters } from '../dead-letters.ts';
+import type { IngressMetrics } from '../metrics.ts';
+import { publishFile } from './publish-file.ts';
+
+export type IngestPagesDeps = {
+  readonly runs: BulkRuns;
+  readonly crm: Pick<CrmClient, 'downloadBulkRead'>;
+  readonly producer: Producer;
+  readonly deadLetters: DeadLetters;
+  readonly modules: readonly ModuleDefinition[];
+  readonly dataDir: string;
+  readonly metrics: IngressMetrics;
+  readonly log: Logger;
+};
+
+const MAX_ATTEMPTS = 5;
+const PROGRESS_EVERY_MS = 1_000;
+
+/**
+ * Takes every page that is ready, one after another: download, publish, note it as published. A crash in between leaves the
+ * page ready, and it is published again: the fold does not mind.
+ * @returns true when there was anything to do.
+ */
+export async function ingestReadyPages(deps: IngestPagesDeps, signal: AbortSignal): Promise<boolean> {
+  const ready = (await deps.runs.openPages()).filter(({ state, module }) => state === 'ready' && deps.modules.some(({ apiName }) => apiName === module));
+  for (const page of ready) {
+    signal.throwIfAborted();
+    await ingestPage(deps, page, signal);
+  }
+  return ready.length > 0;
+}
+
+async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<void> {
+  const { runs, log } = deps;
+  if (page.rowCount === 0) return await runs.published(page, 0);
+  const started = performance.now();
+  try {
+    const { rows, bad } = await download(deps, page, signal);
+    if (rows + bad < (page.rowCount ?? 0)) throw new BulkFileError(`the file has ${rows + bad} rows, the job promised ${page.rowCount}`, 'BULK_ROWS_MISSING');
+    await runs.published(page, rows);
+    const seconds = (performance.now() - started) / 1000;
+    log.info({ module: page.module, page: page.pageNumber, rows, bad, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');
+  } catch (error) {
+    if (signal.aborted) throw error;
+    await giveBack(deps, page, error);
+  }
+}
+
+async function download({ crm, producer, deadLetters, modules, dataDir, metrics, runs, log }: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<{ rows: number; bad: number }> {
+  const module = modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
+  const { jobId, jobCreatedAt } = page;
+  if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
+  await mkdir(dataDir, { recursive: true });
+  const file = join(dataDir, `bulk-${jobId}.zip`);
+  let noted = performance.now();
+  let counted = 0;
+  const onProgress = (rows: number): void => {
+    metrics.bulkRows.inc({ module: page.module }, rows - counted);
+    counted = rows;
+    if (performance.now() - noted < PROGRESS_EVERY_MS) return;
+    noted = performance.now();
+    runs.progress(page, rows).catch((error: unknown) => log.warn({ err: error }, 'progress could not be noted'));
+  };
+  try {
+    const { upperMs } = await crm.downloadBulkRead({ jobId, file, signal });
+    // A row may have been read at any time between the job's creation and the end of its download.
+    return await publishFile({ file, jobId, module, span: { lowerMs: jobCreatedAt.getTime(), upperMs }, producer, deadLetters, onProgress, signal });
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/** Damaged or gone: a new job. A person's matter: the run fails. Anything else: the page stays ready, and is tried again. */
+async function giveBack({ runs, log }: IngestPagesDeps, page: BulkPageRow, error: unknown): Promise<void> {
+  const failure = error instanceof Error ? error.message : String(error);
+  const isGone = error instanceof CrmError && error.code === 'CRM_NOT_FOUND';
+  const isDamaged = error instanceof BulkFileError && error.retryable;
+  const facts = { err: error, module: page.module, page: page.pageNumber, jobId: page.jobId };
+  if ((isGone || isDamaged) && page.attempts < MAX_ATTEMPTS) {
+    log.warn(facts, 'a bulk result is asked for anew');
+    return await runs.wantedAgain(page, failure);
+  }
+  if (isGone || error instanceof BulkFileError || (error instanceof CrmError && !error.retryable)) {
+    log.error(facts, 'a bulk run cannot go on');
+    return await runs.failed(page.runId, failure);
+  }
+  throw error;
+}

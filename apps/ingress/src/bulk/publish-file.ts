@@ -1,0 +1,65 @@
+import { BulkFileError, openBulkZip, readRows, rowReader } from '@lockstep/bulk-file';
+import { createBatchProducer, type Producer } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import type { LookSpan } from '@lockstep/record-log';
+
+import type { DeadLetter, DeadLetters } from '../dead-letters.ts';
+import { seenMessages } from '../record-publisher.ts';
+
+export type PublishFileOptions = {
+  readonly file: string;
+  readonly jobId: string;
+  readonly module: ModuleDefinition;
+  /** CRM times: the job's creation, and the end of the download. */
+  readonly span: LookSpan;
+  readonly producer: Pick<Producer, 'send'>;
+  readonly deadLetters: DeadLetters;
+  readonly topic?: string;
+  /** Called from time to time with the rows published so far. */
+  readonly onProgress?: (rows: number) => void;
+  readonly signal: AbortSignal;
+};
+
+// Malformed rows are kept aside one by one; where they are many, it is the file that is wrong.
+const MAX_BAD_SHARE = 0.01;
+const ALWAYS_ALLOWED_BAD = 100;
+
+/**
+ * Publishes a bulk result: ZIP → CSV → canonical observations → Kafka, as a stream; what is in flight is bounded by bytes.
+ * @returns rows published, once each is acknowledged, and rows that went to the dead letters.
+ * @throws {BulkFileError}; nothing of a damaged ZIP is published.
+ */
+export async function publishFile({ file, jobId, module, span, producer, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishFileOptions): Promise<{ rows: number; bad: number }> {
+  const entry = await openBulkZip(file);
+  const batches = createBatchProducer({ producer, topic });
+  const toMessage = seenMessages(module, 'bulk');
+  const bad: DeadLetter[] = [];
+  const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
+  let read: ReturnType<typeof rowReader> | undefined;
+  let rows = 0;
+  let unreadable = 0;
+  for await (const batch of readRows(entry.open(), ({ line, cause }) => reject('', { line }, cause))) {
+    signal.throwIfAborted();
+    for (const row of batch) {
+      if (read === undefined) {
+        read = rowReader(module, row, span);
+        continue;
+      }
+      const sighting = read(row);
+      if ('problem' in sighting) {
+        unreadable += 1;
+        reject(sighting.id, { row: rows + unreadable + 1 }, sighting.problem);
+        continue;
+      }
+      rows += 1;
+      const full = batches.add(toMessage(sighting));
+      if (full !== undefined) await full;
+    }
+    onProgress(rows);
+  }
+  if (read === undefined) throw new BulkFileError(`${entry.name} is empty`, 'BULK_FILE_DAMAGED');
+  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE)) throw new BulkFileError(`${bad.length} of ${rows + bad.length} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
+  await batches.flush();
+  await deadLetters.put(bad);
+  return { rows, bad: bad.length };
+}

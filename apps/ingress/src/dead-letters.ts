@@ -1,0 +1,27 @@
+import type { Producer } from '@lockstep/kafka';
+import { topics } from '@lockstep/modules';
+
+import type { IngressMetrics } from './metrics.ts';
+
+/** What could not be read, by reference: no copy of personal data. */
+export type DeadLetter = {
+  readonly source: 'hint' | 'bulk-row' | 'look';
+  /** Where it stands: topic, partition and offset; or job and line. */
+  readonly position: Readonly<Record<string, string | number>>;
+  readonly code: string;
+  readonly cause: string;
+  readonly key: string;
+};
+
+/** Keeps what cannot be read, with position and cause, and lets the rest go on. */
+export type DeadLetters = { put(letters: readonly DeadLetter[]): Promise<void> };
+
+/** Dead letters in `crm.dead-letters`. */
+export const createDeadLetters = ({ producer, metrics }: { producer: Pick<Producer, 'send'>; metrics: IngressMetrics }): DeadLetters => ({
+  put: async (letters) => {
+    if (letters.length === 0) return;
+    const messages = letters.map(({ key, ...letter }) => ({ key, value: JSON.stringify({ v: 1, ...letter }), headers: { 'content-type': 'application/json' } }));
+    await producer.send(topics.deadLetters, messages, { timeoutMs: 30_000 });
+    for (const { source } of letters) metrics.deadLetters.inc({ source });
+  },
+});

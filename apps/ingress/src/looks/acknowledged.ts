@@ -1,0 +1,33 @@
+/**
+ * Which offsets of a partition are done with. Hints are answered out of order; the committed offset may only pass those that
+ * are all answered, so that a restart looks again at the rest.
+ */
+export class Acknowledged {
+  readonly #open = new Set<number>();
+  #next: number;
+
+  constructor(firstOffset: number) {
+    this.#next = firstOffset;
+  }
+
+  /** Notes an offset that is being worked on. */
+  begin(offset: number): void {
+    this.#open.add(offset);
+    this.#next = Math.max(this.#next, offset + 1);
+  }
+
+  end(offset: number): void {
+    this.#open.delete(offset);
+  }
+
+  /** The offset to go on from after a restart. */
+  get committable(): number {
+    let least = this.#next;
+    for (const offset of this.#open) {
+      least = Math.min(least, offset);
+      // Offsets are begun in order, and a Set keeps that order: the first open one is the least.
+      break;
+    }
+    return least;
+  }
+}

@@ -1,0 +1,82 @@
+import type { DeletedRecord } from '@lockstep/crm-client';
+import { leads } from '@lockstep/modules';
+import { decodeEvent, type RecordEvent } from '@lockstep/record-log';
+import { createLogger } from '@lockstep/telemetry';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { createIngressMetrics } from '../metrics.ts';
+import { Deletions } from './deletions.ts';
+
+const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
+const now = Date.parse('2026-05-04T12:00:00Z');
+
+let stopping: AbortController;
+let lists: DeletedRecord[][];
+let asked: Date[];
+let events: RecordEvent[];
+let deletions: Deletions;
+
+beforeEach(() => {
+  stopping = new AbortController();
+  [lists, asked, events] = [[], [], []];
+  deletions = new Deletions({
+    module: leads,
+    log,
+    metrics: createIngressMetrics(),
+    signal: stopping.signal,
+    intervalMs: 1,
+    now: () => now,
+    crm: {
+      deletedSince: async (_, since) => {
+        asked.push(since);
+        return lists.shift() ?? [];
+      },
+    },
+    producer: { send: async (_topic, messages) => void events.push(...messages.map(({ value }) => decodeEvent(String(value)))) },
+  });
+});
+afterEach(async () => {
+  stopping.abort();
+  await deletions.running;
+});
+
+/** Resolves once the hint is answered. */
+const hinted = (id: string, receivedMs = now): Promise<void> =>
+  new Promise((answered) => {
+    deletions.add({ hint: { module: 'Leads', id, operation: 'delete', channelId: '1', serverTimeMs: null, receivedMs }, answered });
+  });
+const listed = (id: string, deletedTime = '2026-05-04T17:29:58+05:30'): DeletedRecord => ({ id, deletedTime });
+
+describe('a delete hint', () => {
+  test('pokes the reading of the list; what the list says becomes RecordDeleted, whether it was hinted or not', async () => {
+    lists.push([listed('7'), listed('8')]);
+    await hinted('7');
+    expect(events).toEqual(['7', '8'].map((id) => ({ type: 'RecordDeleted', id, deletedMs: Date.parse('2026-05-04T11:59:58Z') })));
+  });
+
+  test('whose record is not listed yet is read for again', async () => {
+    lists.push([], [listed('9')], [listed('7'), listed('9')]);
+    await hinted('7');
+    expect(asked).toHaveLength(3);
+    expect(events.map((event) => ('id' in event ? event.id : ''))).toEqual(['9', '7']);
+  });
+
+  test('whose record is never listed removes nothing', async () => {
+    await hinted('7');
+    expect(events).toEqual([]);
+    expect(asked.length).toBeGreaterThan(1);
+  });
+
+  test('reads from ten minutes before the earliest hint that waits', async () => {
+    lists.push([listed('7'), listed('8')]);
+    await Promise.all([hinted('7', now - 60_000), hinted('8')]);
+    expect(asked[0]).toEqual(new Date(now - 11 * 60_000));
+  });
+
+  test('a record that was deleted, restored and deleted again is published twice', async () => {
+    lists.push([listed('7')], [listed('7', '2026-05-04T12:00:30Z')]);
+    await hinted('7');
+    await hinted('7');
+    expect(events).toHaveLength(2);
+  });
+});

@@ -1,0 +1,98 @@
+import type { CrmClient } from '@lockstep/crm-client';
+import type { Producer } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import { instantMs } from '@lockstep/record-log';
+import { loop, type Logger } from '@lockstep/telemetry';
+
+import type { IngressMetrics } from '../metrics.ts';
+import { deletedMessage } from '../record-publisher.ts';
+import type { PendingHint } from './hint-queue.ts';
+
+export type DeletionsDeps = {
+  readonly module: ModuleDefinition;
+  readonly crm: Pick<CrmClient, 'deletedSince'>;
+  readonly producer: Pick<Producer, 'send'>;
+  readonly metrics: IngressMetrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Shortest time between two readings of the list; each costs two credits. */
+  readonly intervalMs?: number;
+  readonly now?: () => number;
+};
+
+/** How far before its hint a deletion may have happened: late notifications, and clocks that differ. */
+const LOOK_BACK_MS = 10 * 60_000;
+/** The list may lag behind the hint. After so many readings the catch-up will find it. */
+const MAX_READINGS = 8;
+
+type Wanted = { readonly pending: PendingHint[]; readings: number };
+
+/**
+ * Delete hints poke the reading of the module's deleted list; only what the list says becomes a `RecordDeleted`. A hint is
+ * answered once its record was listed.
+ */
+export class Deletions {
+  readonly #deps: DeletionsDeps;
+  readonly #wanted = new Map<string, Wanted>();
+  /** What was published lately, by id: the list is read again and again over the same minutes. */
+  readonly #published = new Map<string, number>();
+  #poked = Promise.withResolvers<void>();
+  readonly running: Promise<void>;
+
+  constructor(deps: DeletionsDeps) {
+    this.#deps = deps;
+    const { module, signal, log, intervalMs = 1_000 } = deps;
+    signal.addEventListener('abort', () => this.#poked.resolve());
+    this.running = loop({ name: `deleted list of ${module.apiName}`, everyMs: intervalMs, signal, log, body: () => this.#round() });
+  }
+
+  get waiting(): number {
+    return this.#wanted.size;
+  }
+
+  add(pending: PendingHint): void {
+    const known = this.#wanted.get(pending.hint.id);
+    if (known === undefined) this.#wanted.set(pending.hint.id, { pending: [pending], readings: 0 });
+    else known.pending.push(pending);
+    this.#poked.resolve();
+  }
+
+  async #round(): Promise<void> {
+    const { signal } = this.#deps;
+    if (this.#wanted.size === 0) {
+      this.#poked = Promise.withResolvers<void>();
+      if (!signal.aborted) await this.#poked.promise;
+      if (signal.aborted) return;
+    }
+    await this.#read();
+  }
+
+  async #read(): Promise<void> {
+    const { module, crm, producer, metrics, now = Date.now } = this.#deps;
+    const wantedNow = [...this.#wanted.keys()];
+    const since = this.#since(now());
+    const listed = (await crm.deletedSince(module.apiName, since)).map(({ id, deletedTime }) => ({ id, deletedMs: instantMs(deletedTime) }));
+    const fresh = listed.filter(({ id, deletedMs }) => this.#published.get(id) !== deletedMs);
+    if (fresh.length > 0) await producer.send(topicOf(module), fresh.map((deletion) => deletedMessage(module, deletion)), { timeoutMs: 30_000 });
+    metrics.deletions.inc({ module: module.apiName }, fresh.length);
+    for (const { id, deletedMs } of fresh) this.#published.set(id, deletedMs);
+    for (const [id, deletedMs] of this.#published) if (deletedMs < since.getTime() - LOOK_BACK_MS) this.#published.delete(id);
+    const ids = new Set(listed.map(({ id }) => id));
+    for (const id of wantedNow) this.#settle(id, ids.has(id));
+  }
+
+  #since(nowMs: number): Date {
+    const received = [...this.#wanted.values()].flatMap(({ pending }) => pending.map(({ hint }) => hint.receivedMs));
+    return new Date(Math.min(nowMs, ...received) - LOOK_BACK_MS);
+  }
+
+  #settle(id: string, isListed: boolean): void {
+    const wanted = this.#wanted.get(id);
+    if (wanted === undefined) return;
+    wanted.readings += 1;
+    if (!isListed && wanted.readings < MAX_READINGS) return;
+    if (!isListed) this.#deps.log.warn({ module: this.#deps.module.apiName, id }, 'a record was said to be deleted and is not listed; it is left alone');
+    this.#wanted.delete(id);
+    for (const { answered } of wanted.pending) answered();
+  }
+}

@@ -1,0 +1,43 @@
+import type { Hint } from '@lockstep/notifications';
+
+/** A hint that waits, and what is to be told once it has been answered. */
+export type PendingHint = { readonly hint: Hint; readonly answered: () => void };
+
+/**
+ * The hints of one module that wait for a look. Hints about the same record wait together: one look answers them all, as it
+ * begins after the last of them came.
+ */
+export class HintQueue {
+  readonly #byId = new Map<string, PendingHint[]>();
+
+  /** Records that wait. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  add(pending: PendingHint): void {
+    const { id } = pending.hint;
+    const waiting = this.#byId.get(id);
+    if (waiting === undefined) this.#byId.set(id, [pending]);
+    else waiting.push(pending);
+  }
+
+  /** The records that wait longest. */
+  take(count: number): Map<string, PendingHint[]> {
+    const taken = new Map<string, PendingHint[]>();
+    for (const [id, pending] of this.#byId) {
+      if (taken.size === count) break;
+      taken.set(id, pending);
+      this.#byId.delete(id);
+    }
+    return taken;
+  }
+
+  /** Puts back what could not be answered; it is before what came since. */
+  putBack(taken: ReadonlyMap<string, PendingHint[]>): void {
+    const later = [...this.#byId];
+    this.#byId.clear();
+    for (const [id, pending] of taken) this.#byId.set(id, [...pending]);
+    for (const [id, pending] of later) this.#byId.set(id, [...(this.#byId.get(id) ?? []), ...pending]);
+  }
+}

@@ -1,0 +1,77 @@
+import { join } from 'node:path';
+
+import type { CrmClient } from '@lockstep/crm-client';
+import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import { bulkRuns, type Database, lease, type Signals } from '@lockstep/postgres';
+import { loop, type Logger } from '@lockstep/telemetry';
+
+import { ingestReadyPages } from './bulk/ingest-pages.ts';
+import type { DeadLetters } from './dead-letters.ts';
+import { readHints } from './looks/read-hints.ts';
+import type { IngressMetrics } from './metrics.ts';
+import { coverageMessages } from './record-publisher.ts';
+
+export type ReaderDeps = {
+  readonly db: Database;
+  readonly signals: Signals;
+  readonly kafka: KafkaClient;
+  readonly admin: Admin;
+  readonly producer: Producer;
+  readonly deadLetters: DeadLetters;
+  readonly crm: CrmClient;
+  readonly modules: readonly ModuleDefinition[];
+  readonly dataDir: string;
+  readonly lookIntervalMs: number;
+  readonly metrics: IngressMetrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly onFatal: (error: unknown) => void;
+};
+
+const CONTEND_EVERY_MS = 1_000;
+const LOOK_FOR_PAGES_EVERY_MS = 1_000;
+
+/**
+ * The one process that reads the CRM's records: it waits for the lease, then answers hints and takes bulk results until the
+ * lease or the process ends. The CRM's limits are per organisation, so there is one reader, and the others stand by.
+ */
+export const runReader = (deps: ReaderDeps): Promise<void> =>
+  loop({ name: 'reader', everyMs: CONTEND_EVERY_MS, signal: deps.signal, log: deps.log, body: () => readUnderLease(deps) });
+
+async function readUnderLease(deps: ReaderDeps): Promise<void> {
+  const held = await lease(deps.db, 'reader');
+  if (held === null) return;
+  const { log, metrics } = deps;
+  log.info('this process is the reader');
+  metrics.isReader.set(1);
+  const signal = AbortSignal.any([deps.signal, held.signal]);
+  try {
+    await declareCoverages(deps);
+    await Promise.all([readHints({ ...deps, signal, intervalMs: deps.lookIntervalMs }), readPages(deps, signal)]);
+  } finally {
+    metrics.isReader.set(0);
+    await held.release();
+  }
+}
+
+/** Each partition holds the coverage before the first event that names it. Declaring it again changes nothing. */
+async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promise<void> {
+  for (const module of modules) {
+    const topic = topicOf(module);
+    await producer.send(topic, coverageMessages(module, await admin.partitionsOf(topic), Date.now()), { timeoutMs: 30_000 });
+  }
+}
+
+const readPages = (deps: ReaderDeps, signal: AbortSignal): Promise<void> => {
+  const runs = bulkRuns(deps.db);
+  const pages = { ...deps, runs, dataDir: join(deps.dataDir, 'downloads') };
+  return loop({
+    name: 'bulk pages',
+    everyMs: LOOK_FOR_PAGES_EVERY_MS,
+    signal,
+    log: deps.log,
+    body: () => ingestReadyPages(pages, signal),
+    wake: () => deps.signals.next('ready'),
+  });
+};

@@ -1,0 +1,52 @@
+import type { ProducedMessage } from '@lockstep/kafka';
+import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
+import { encodeCoverage, encodeDeleted, encodeSeen, type Sighting } from '@lockstep/record-log';
+
+/** Where an observation came from: a bulk file, a look at single records, or the deleted list. */
+export type Origin = 'bulk' | 'look' | 'deleted-list';
+
+const source = (module: ModuleDefinition): string => `/zoho-crm/${module.apiName}`;
+
+/*
+ * The headers are CloudEvents' Kafka binding, binary mode; `ce_origin` is an extension of ours. `ce_id` names the event within
+ * its source: the same observation gets the same id, however often it is sent.
+ */
+const common = { 'content-type': Buffer.from('application/json'), ce_specversion: Buffer.from('1.0') };
+
+type MessageOf<T> = (given: T) => ProducedMessage;
+
+/** Makes the messages of a module's sightings from one origin; the constant headers are made once. */
+export function seenMessages(module: ModuleDefinition, origin: Origin): MessageOf<Omit<Sighting, 'coverage'>> {
+  const coverage = coverageOf(module).id;
+  const constant = { ...common, ce_type: Buffer.from('lockstep.record.seen.v1'), ce_source: Buffer.from(source(module)), ce_origin: Buffer.from(origin) };
+  return (sighting) => {
+    const { hash, value } = encodeSeen({ ...sighting, coverage });
+    return { key: sighting.id, value, headers: { ...constant, ce_id: `${sighting.id}-${sighting.observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(sighting.observedMs) } };
+  };
+}
+
+/** The message of a deletion that the deleted list gave. */
+export function deletedMessage(module: ModuleDefinition, deletion: { readonly id: string; readonly deletedMs: number }): ProducedMessage {
+  const headers = { ...common, ce_type: 'lockstep.record.deleted.v1', ce_source: source(module), ce_origin: 'deleted-list' satisfies Origin, ce_id: `${deletion.id}-${deletion.deletedMs}-deleted`, ce_time: timeOf(deletion.deletedMs) };
+  return { key: deletion.id, value: encodeDeleted(deletion), headers };
+}
+
+/** One message for each partition: the field names that the events after it are about. */
+export function coverageMessages(module: ModuleDefinition, partitions: number, nowMs: number): ProducedMessage[] {
+  const { id, fields } = coverageOf(module);
+  const value = encodeCoverage({ coverage: id, fields });
+  const headers = { ...common, ce_type: 'lockstep.coverage.declared.v1', ce_source: source(module), ce_id: `coverage-${id}-${nowMs}`, ce_time: timeOf(nowMs) };
+  return Array.from({ length: partitions }, (_, partition) => ({ key: `coverage-${id}`, value, headers, partition }));
+}
+
+let lastMs = Number.NaN;
+let lastTime = '';
+
+// Rows of one bulk file share their time; formatting it anew for each row would cost more than its hash.
+function timeOf(ms: number): string {
+  if (ms !== lastMs) {
+    lastMs = ms;
+    lastTime = new Date(ms).toISOString();
+  }
+  return lastTime;
+}
