@@ -1,0 +1,176 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { type Database, isTransient } from '@lockstep/postgres';
+import { type Applied, loadPositions, type LogMessage, type ModuleProjection, projectBatch, ProjectionError } from '@lockstep/projection';
+import type { Logger } from '@lockstep/telemetry';
+import type { PoolClient } from 'pg';
+
+/** A partition that this process projects: where it stands, and whether it may go on. */
+export type AssignedPartition = {
+  readonly projection: ModuleProjection;
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  next: number;
+  /** Set when the partition was handed over, or halted; what is queued of it is dropped. */
+  isStopped: boolean;
+};
+
+/** Messages of one partition, as they were fetched. */
+export type Work = { readonly assigned: AssignedPartition; readonly messages: readonly LogMessage[]; readonly bytes: number };
+
+export type LaneDeps = {
+  readonly db: Database;
+  readonly log: Logger;
+  readonly maxBatchMessages: number;
+  /** Called after each commit. */
+  readonly onApplied: (projection: ModuleProjection, applied: Applied, seconds: number, partitions: readonly AssignedPartition[]) => void;
+  /** Called once for what only a person can mend; the partition takes no more work. */
+  readonly onHalt: (assigned: readonly AssignedPartition[], error: unknown) => void;
+  /** Called when messages before the next one in hand are missing: the consumer is to fetch them again. */
+  readonly onGap: (assigned: AssignedPartition) => void;
+};
+
+const MAX_RETRY_MS = 5_000;
+
+/**
+ * One connection and a queue: batches form by themselves while the last transaction runs. A partition always goes the same
+ * lane, and a record has one partition, so two lanes never touch the same record.
+ */
+export class Lane {
+  readonly #deps: LaneDeps;
+  readonly #queue: Work[] = [];
+  readonly #closing = new AbortController();
+  #client: PoolClient | undefined;
+  #wake: (() => void) | undefined;
+  #running: Promise<void>;
+  #queuedBytes = 0;
+
+  constructor(deps: LaneDeps) {
+    this.#deps = deps;
+    this.#running = this.#run();
+  }
+
+  /** Bytes of messages that wait. The caller stops fetching while this is high. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  push(work: Work): void {
+    this.#queue.push(work);
+    this.#queuedBytes += work.bytes;
+    this.#wake?.();
+  }
+
+  /** Ends after the running transaction; what is queued will be fetched again by whoever comes next. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#wake?.();
+    await this.#running;
+    this.#client?.release();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      const works = this.#take();
+      if (works.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        continue;
+      }
+      await this.#project(works);
+      for (const { bytes } of works) this.#queuedBytes -= bytes;
+    }
+  }
+
+  /** All that waits for the first work's topic, up to a full batch. */
+  #take(): Work[] {
+    const topic = this.#queue[0]?.assigned.topic;
+    const taken: Work[] = [];
+    let messages = 0;
+    for (let i = 0; i < this.#queue.length && messages < this.#deps.maxBatchMessages; ) {
+      const work = this.#queue[i] as Work;
+      if (work.assigned.topic !== topic) {
+        i += 1;
+        continue;
+      }
+      messages += work.messages.length;
+      taken.push(work);
+      this.#queue.splice(i, 1);
+    }
+    return taken;
+  }
+
+  /** Projects until it is done, however long the database is away; gives up only what a person must mend. */
+  async #project(works: readonly Work[]): Promise<void> {
+    for (let attempt = 0; !this.#closing.signal.aborted; attempt += 1) {
+      try {
+        await this.#projectOnce(works);
+        return;
+      } catch (error) {
+        const isFenced = error instanceof ProjectionError && error.code === 'POSITION_TAKEN';
+        if (!isFenced && !isTransient(error)) {
+          this.#deps.onHalt([...new Set(works.map(({ assigned }) => assigned))], error);
+          return;
+        }
+        this.#deps.log.warn({ err: error, attempt }, 'batch will be retried');
+        if (isFenced) await this.#reloadPositions(works).catch(() => undefined);
+        else this.#dropClient();
+        await sleep(Math.min(100 * 2 ** attempt, MAX_RETRY_MS) * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  async #projectOnce(works: readonly Work[]): Promise<void> {
+    const messages: LogMessage[] = [];
+    const positions = new Map<number, { from: number; to: number }>();
+    const partitions = new Set<AssignedPartition>();
+    for (const { assigned, messages: fetched } of works) {
+      const from = positions.get(assigned.partition)?.to ?? assigned.next;
+      const fresh = fetched[0] !== undefined && fetched[0].offset >= from ? fetched : fetched.filter(({ offset }) => offset >= from);
+      const last = fresh.at(-1);
+      if (assigned.isStopped || last === undefined) continue;
+      if ((fresh[0] as LogMessage).offset > from) {
+        this.#deps.onGap(assigned);
+        continue;
+      }
+      for (const message of fresh) messages.push(message);
+      positions.set(assigned.partition, { from: assigned.next, to: last.offset + 1 });
+      partitions.add(assigned);
+    }
+    const [first] = partitions;
+    if (first === undefined) return;
+    const { topic, topicId, projection } = first;
+    const started = performance.now();
+    const applied = await projectBatch(await this.#connection(), projection, { topic, topicId, messages, positions });
+    for (const assigned of partitions) assigned.next = positions.get(assigned.partition)?.to ?? assigned.next;
+    this.#deps.onApplied(projection, applied, (performance.now() - started) / 1000, [...partitions]);
+  }
+
+  /** After a commit whose answer was lost, or a hand-over: the database says where the partitions stand. */
+  async #reloadPositions(works: readonly Work[]): Promise<void> {
+    for (const { assigned } of works) {
+      const { topic, topicId, partition } = assigned;
+      const positions = await loadPositions(await this.#connection(), { topic, topicId, partitions: [partition] });
+      assigned.next = positions.get(partition) ?? assigned.next;
+    }
+  }
+
+  async #connection(): Promise<PoolClient> {
+    if (this.#client === undefined) {
+      const client = await this.#deps.db.pool.connect();
+      client.on('error', () => {
+        this.#client = undefined;
+      });
+      await client.query(`set client_min_messages = warning`);
+      this.#client = client;
+    }
+    return this.#client;
+  }
+
+  #dropClient(): void {
+    this.#client?.release(true);
+    this.#client = undefined;
+  }
+}

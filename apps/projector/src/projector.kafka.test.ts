@@ -1,0 +1,178 @@
+import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
+import { createTestDatabase, createTestTopic, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
+import { coverageOf, leads } from '@lockstep/modules';
+import { connect, type Database, migrate } from '@lockstep/postgres';
+import { adoptMapping, ModuleProjection } from '@lockstep/projection';
+import { encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
+import { createLogger } from '@lockstep/telemetry';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import { createProjectorMetrics } from './metrics.ts';
+import type { OpenTopic } from './open-topics.ts';
+import { Projector } from './projector.ts';
+
+const PARTITIONS = 4;
+const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
+const covered = coverageOf(leads);
+const idOf = (n: number): string => String(5_725_767_000_000_000_000n + BigInt(n));
+
+let kafka: KafkaClient;
+let admin: Admin;
+let producer: Producer;
+let testDatabase: TestDatabase;
+let db: Database;
+let topic: TestTopic;
+let groupId: string;
+let running: Projector[] = [];
+const created: TestTopic[] = [];
+
+beforeAll(async () => {
+  kafka = createKafka({ config: { brokers: testKafkaBrokers(), ssl: false, sasl: undefined }, clientId: 'test', log });
+  [admin, producer] = await Promise.all([createAdmin(kafka), createProducer(kafka)]);
+});
+afterAll(async () => {
+  await Promise.all([admin.close(), producer.close()]);
+  await Promise.all(created.map((one) => one.drop()));
+});
+beforeEach(async () => {
+  testDatabase = await createTestDatabase({ legacySchema: true });
+  db = await connect({ url: testDatabase.url, poolSize: 6 });
+  await migrate(db, [leads]);
+  topic = await createTestTopic({ partitions: PARTITIONS });
+  created.push(topic);
+  groupId = uniqueName('projector');
+});
+afterEach(async () => {
+  await Promise.all(running.map((projector) => projector.close()));
+  running = [];
+  await db.close();
+  await testDatabase.drop();
+});
+
+async function start(): Promise<Projector> {
+  const projection = new ModuleProjection(leads, 60_000);
+  await adoptMapping(db.pool, projection);
+  const open: OpenTopic = { topic: topic.name, topicId: await admin.topicId(topic.name), index: 0, projection };
+  const onFatal = (error: unknown): void => {
+    throw error;
+  };
+  const projector = new Projector({ db, kafka, admin, lanes: 2, maxBatchMessages: 500, maxQueuedBytes: 2_000_000, metrics: createProjectorMetrics(), log, groupId, onFatal });
+  running.push(projector);
+  await projector.start(new Map([[topic.name, open]]));
+  return projector;
+}
+
+const stop = async (projector: Projector): Promise<void> => {
+  running = running.filter((one) => one !== projector);
+  await projector.close();
+};
+
+const seen = (n: number, values: Record<string, FieldValue> = {}, modifiedMs = 1_700_000_000_000): ProducedMessage => ({
+  key: idOf(n),
+  value: encodeSeen({ id: idOf(n), modifiedMs, observedMs: modifiedMs, coverage: covered.id, fields: covered.fields.map((field) => values[field] ?? null) }).value,
+});
+
+async function publish(messages: readonly ProducedMessage[]): Promise<void> {
+  const batches = createBatchProducer({ producer, topic: topic.name });
+  for (let partition = 0; partition < PARTITIONS; partition += 1) await batches.add({ key: 'coverage', value: encodeCoverage({ coverage: covered.id, fields: covered.fields }), partition });
+  for (const message of messages) await batches.add(message);
+  await batches.flush();
+}
+
+const one = async <T>(sql: string): Promise<T> => Object.values((await db.pool.query<Record<string, T>>(sql)).rows[0] ?? {})[0] as T;
+const rows = (): Promise<number> => one<number>('select count(*)::int from leads');
+const ended = async (): Promise<number> => (await admin.topicOffsets(topic.name)).reduce((sum, { high }) => sum + high, 0);
+
+/** Resolves once every message of the topic is applied, or as many as are said. */
+async function applied(expected?: number): Promise<void> {
+  const target = expected ?? (await ended());
+  for (;;) {
+    const next = await one<number>(`select coalesce(sum(next_offset), 0)::int from lockstep.projection_offset where topic = '${topic.name}'`).catch(() => 0);
+    if (next >= target) return;
+    await new Promise((resolve) => void setTimeout(resolve, 20));
+  }
+}
+
+async function haltedBecause(projector: Projector): Promise<string> {
+  for (;;) {
+    try {
+      projector.check();
+    } catch (error) {
+      return (error as Error).message;
+    }
+    await new Promise((resolve) => void setTimeout(resolve, 20));
+  }
+}
+
+describe('the projector', () => {
+  test('folds a topic into the table and keeps its positions in Postgres', async () => {
+    await publish(Array.from({ length: 3_000 }, (_, n) => seen(n, { Company: `Company ${n}` })));
+    await start();
+    await applied();
+    expect([await rows(), await one(`select company from leads where id = ${idOf(42)}`)]).toEqual([3_000, 'Company 42']);
+  });
+
+  test('goes on where the last one stopped', async () => {
+    await publish([seen(1, { Company: 'First' })]);
+    await stop(await start().then(async (projector) => {
+      await applied();
+      return projector;
+    }));
+    await publish([seen(2, { Company: 'Second' }), seen(1, { Company: 'First, edited' }, 1_700_000_060_000)]);
+    await start();
+    await applied();
+    expect([await rows(), await one(`select company from leads where id = ${idOf(1)}`)]).toEqual([2, 'First, edited']);
+  });
+
+  test('two in one group share the partitions, and a hand-over loses and doubles nothing', async () => {
+    await publish(Array.from({ length: 2_000 }, (_, n) => seen(n)));
+    const first = await start();
+    await start();
+    await publish(Array.from({ length: 2_000 }, (_, n) => seen(n, { Company: 'Edited' }, 1_700_000_060_000)));
+    await stop(first);
+    await applied();
+    expect([await rows(), await one<number>("select count(*)::int from leads where company = 'Edited'")]).toEqual([2_000, 2_000]);
+  });
+
+  test('outlives a database that drops its connections', async () => {
+    await start();
+    await publish(Array.from({ length: 2_000 }, (_, n) => seen(n)));
+    for (let times = 0; times < 3; times += 1) {
+      await db.pool.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()').catch(() => undefined);
+    }
+    await publish(Array.from({ length: 2_000 }, (_, n) => seen(10_000 + n)));
+    await applied();
+    expect(await rows()).toBe(4_000);
+  });
+
+  test('parks a value that does not fit, and applies the rest', async () => {
+    await publish([seen(1), seen(2, { Company: 'x'.repeat(201) }), seen(3, { No_of_Employees: 'many' }), seen(4)]);
+    await start();
+    await applied();
+    expect([await rows(), await one<number>('select count(*)::int from lockstep.parked')]).toEqual([2, 2]);
+  });
+
+  test('stops at an event of a newer version instead of parking it', async () => {
+    const projector = await start();
+    await publish([{ key: idOf(7), value: '{"v":2,"type":"seen","id":"7"}', partition: 1 }]);
+    expect(await haltedBecause(projector)).toMatch(/event version 2; this build reads up to 1/);
+    expect(await one<number>('select count(*)::int from lockstep.parked')).toBe(0);
+  });
+
+  test('stops when more than one in a hundred does not fit: mapping and table do not match', async () => {
+    await publish(Array.from({ length: 120 }, (_, n) => seen(n, { No_of_Employees: 'many' })));
+    const projector = await start();
+    expect(await haltedBecause(projector)).toMatch(/parked: the mapping and the table do not match/);
+  });
+
+  test('stops when the log no longer holds the next offset', async () => {
+    await publish([seen(1)]);
+    await stop(await start().then(async (projector) => {
+      await applied();
+      return projector;
+    }));
+    await db.pool.query('update lockstep.projection_offset set next_offset = 1000 where partition = 0');
+    const projector = await start();
+    expect(await haltedBecause(projector)).toMatch(/and 1000 is next: what lies between is lost/);
+  });
+});

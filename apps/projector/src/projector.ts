@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type Position, type TopicPartition } from '@lockstep/kafka';
+import type { Database } from '@lockstep/postgres';
+import { type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError } from '@lockstep/projection';
+import { loop, type Logger } from '@lockstep/telemetry';
+
+import { type AssignedPartition, Lane } from './lane.ts';
+import type { ProjectorMetrics } from './metrics.ts';
+import type { OpenTopic } from './open-topics.ts';
+import { ParkedShare } from './parked-share.ts';
+
+export type ProjectorDeps = {
+  readonly db: Database;
+  readonly kafka: KafkaClient;
+  readonly admin: Admin;
+  readonly lanes: number;
+  readonly maxBatchMessages: number;
+  readonly maxQueuedBytes: number;
+  readonly metrics: ProjectorMetrics;
+  readonly log: Logger;
+  readonly onFatal: (error: unknown) => void;
+  readonly groupId?: string;
+};
+
+const COMMIT_EVERY_MS = 1_000;
+const ROOM_CHECK_MS = 5;
+/** What a message costs in memory beside its value. */
+const OVERHEAD_BYTES = 300;
+
+/**
+ * Folds the record topics into register and legacy tables. Messages are queued to lanes and fetched on while they are
+ * applied; positions live in Postgres, moved by the transaction that applies a batch, so a rebalance, a crash or a lost answer
+ * changes nothing but who goes on.
+ */
+export class Projector {
+  readonly #deps: ProjectorDeps;
+  readonly #lanes: Lane[];
+  readonly #assigned = new Map<string, AssignedPartition>();
+  readonly #halted = new Map<string, unknown>();
+  readonly #closing = new AbortController();
+  readonly #parkedShare = new ParkedShare();
+  #topics = new Map<string, OpenTopic>();
+  #consumer: Consumer | undefined;
+  #committing: Promise<void> = Promise.resolve();
+
+  constructor(deps: ProjectorDeps) {
+    this.#deps = deps;
+    const { db, log, maxBatchMessages } = deps;
+    this.#lanes = Array.from({ length: deps.lanes }, () =>
+      new Lane({
+        db,
+        log,
+        maxBatchMessages,
+        onApplied: (projection, applied, seconds, partitions) => this.#applied(projection, applied, seconds, partitions),
+        onHalt: (assigned, error) => this.#halt(assigned, error),
+        onGap: ({ topic, partition, next }) => this.#consumer?.seek({ topic, partition, offset: next }),
+      }));
+  }
+
+  /** Joins the group and begins. The record topics must exist. */
+  async start(topics: ReadonlyMap<string, OpenTopic>): Promise<void> {
+    const { kafka, onFatal, log, groupId = 'lockstep-projector' } = this.#deps;
+    this.#topics = new Map(topics);
+    this.#consumer = await createConsumer(kafka, { groupId, topics: [...topics.keys()] });
+    await this.#consumer.run({
+      onAssigned: (partitions) => this.#assign(partitions),
+      onRevoked: async (partitions) => this.#revoke(partitions),
+      onBatch: (batch) => this.#take(batch),
+      onFatal,
+    });
+    this.#committing = loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal: this.#closing.signal, log, body: () => this.#commit() });
+  }
+
+  /** @throws {Error} naming the partitions that wait for a person, and why; for the readiness check. */
+  check(): void {
+    if (this.#consumer === undefined) throw new Error('the record topics do not exist yet: start the ingress');
+    const [first] = this.#halted;
+    if (first === undefined) return;
+    const [partition, error] = first;
+    throw new Error(`${this.#halted.size} partitions are halted, e.g. ${partition}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#committing;
+    await Promise.all(this.#lanes.map((lane) => lane.close()));
+    await this.#commit().catch(() => undefined);
+    await this.#consumer?.close();
+  }
+
+  get #queuedBytes(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.queuedBytes, 0);
+  }
+
+  async #assign(partitions: readonly TopicPartition[]): Promise<readonly Position[]> {
+    const positions: Position[] = [];
+    for (const [topic, list] of Map.groupBy(partitions, (one) => one.topic)) {
+      const known = this.#topics.get(topic);
+      if (known === undefined) continue;
+      positions.push(...(await this.#assignTopic(known, list.map(({ partition }) => partition))));
+    }
+    this.#deps.log.info({ partitions: positions.length }, 'partitions assigned');
+    return positions;
+  }
+
+  async #assignTopic({ topic, topicId, projection }: OpenTopic, partitions: readonly number[]): Promise<Position[]> {
+    const { db, admin } = this.#deps;
+    const next = await loadPositions(db.pool, { topic, topicId, partitions });
+    const offsets = new Map((await admin.topicOffsets(topic)).map((one) => [one.partition, one]));
+    return partitions.map((partition) => {
+      const offset = next.get(partition) as number;
+      const assigned: AssignedPartition = { projection, topic, topicId, partition, next: offset, isStopped: false };
+      this.#retire(topic, partition);
+      this.#assigned.set(`${topic}/${partition}`, assigned);
+      const { low = 0, high = 0 } = offsets.get(partition) ?? {};
+      if (offset < low || offset > high) {
+        this.#halt([assigned], new ProjectionError(`${topic}/${partition} holds offsets ${low} to ${high}, and ${offset} is next: what lies between is lost. Nothing was skipped`, 'OFFSETS_LOST'));
+      }
+      return { topic, partition, offset };
+    });
+  }
+
+  #revoke(partitions: readonly TopicPartition[]): void {
+    for (const { topic, partition } of partitions) this.#retire(topic, partition);
+  }
+
+  #retire(topic: string, partition: number): void {
+    const key = `${topic}/${partition}`;
+    const former = this.#assigned.get(key);
+    if (former !== undefined) former.isStopped = true;
+    this.#assigned.delete(key);
+    if (this.#halted.delete(key)) this.#consumer?.resume([{ topic, partition }]);
+    this.#deps.metrics.halted.set(this.#halted.size);
+  }
+
+  async #take({ topic, partition, messages }: ConsumedBatch): Promise<void> {
+    const key = `${topic}/${partition}`;
+    const assigned = this.#assigned.get(key);
+    if (assigned === undefined || this.#halted.has(key)) return;
+    const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
+    while (this.#queuedBytes > this.#deps.maxQueuedBytes && !this.#closing.signal.aborted) await sleep(ROOM_CHECK_MS);
+    const lane = this.#lanes[(partition + (this.#topics.get(topic)?.index ?? 0)) % this.#lanes.length] as Lane;
+    lane.push({ assigned, messages: messages.map((message) => logMessage(message, partition)), bytes });
+    this.#deps.metrics.queuedBytes.set(this.#queuedBytes);
+  }
+
+  #applied({ module }: ModuleProjection, applied: Applied, seconds: number, partitions: readonly AssignedPartition[]): void {
+    const { metrics } = this.#deps;
+    metrics.observations.inc({ module: module.apiName, outcome: 'applied' }, applied.applied);
+    metrics.observations.inc({ module: module.apiName, outcome: 'refused' }, applied.refused);
+    metrics.observations.inc({ module: module.apiName, outcome: 'parked' }, applied.rejects);
+    metrics.outdatedRows.inc({ module: module.apiName }, applied.refusedBulk);
+    metrics.batches.observe({ module: module.apiName }, seconds);
+    metrics.queuedBytes.set(this.#queuedBytes);
+    for (const { topic, partition, next } of partitions) metrics.position.set({ topic, partition }, next);
+    try {
+      this.#parkedShare.note(module.apiName, applied);
+    } catch (error) {
+      this.#halt(partitions, error);
+    }
+  }
+
+  #halt(partitions: readonly AssignedPartition[], error: unknown): void {
+    for (const assigned of partitions) {
+      const { topic, partition } = assigned;
+      assigned.isStopped = true;
+      this.#halted.set(`${topic}/${partition}`, error);
+      this.#deps.log.error({ err: error, topic, partition }, 'a partition is halted until somebody acts');
+    }
+    this.#deps.metrics.halted.set(this.#halted.size);
+    this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));
+  }
+
+  /** A hint for tools that show lag; what counts is in Postgres. */
+  async #commit(): Promise<void> {
+    const positions = [...this.#assigned.values()].map(({ topic, partition, next }) => ({ topic, partition, offset: next }));
+    if (positions.length > 0) await this.#consumer?.commit(positions);
+  }
+}
+
+const BULK = 'b'.codePointAt(0);
+
+function logMessage({ offset, value, headers }: ConsumedMessage, partition: number): LogMessage {
+  const origin = headers['ce_origin'];
+  return { partition, offset, value, isBulk: Buffer.isBuffer(origin) && origin[0] === BULK };
+}
