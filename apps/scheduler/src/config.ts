@@ -1,0 +1,45 @@
+import { type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
+import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
+import { type ModuleDefinition, selectModules } from '@lockstep/modules';
+import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
+import { parseEnv } from '@lockstep/telemetry';
+import { z } from 'zod';
+
+const schema = z.object({
+  SCHEDULER_HOST: z.string().default('127.0.0.1').describe('address of status, health and metrics'),
+  SCHEDULER_PORT: z.coerce.number().int().min(0).max(65_535).default(8083).describe('port of status, health and metrics'),
+  LOCKSTEP_SECRET: z.string().min(16).describe('at least 16 random characters, the same as the ingress has'),
+  LOCKSTEP_PUBLIC_URL: z.url().max(150).describe('where the CRM reaches the ingress, e.g. https://lockstep.example.com'),
+  LOCKSTEP_MODULES: z.string().default('Leads,Deals,Products').describe('modules to keep in step, by API name'),
+  LOG_LEVEL: z.string().optional(),
+});
+
+/** What the scheduler needs to know, checked. */
+export type Config = {
+  readonly host: string;
+  readonly port: number;
+  readonly secret: string;
+  /** Without a slash at its end. */
+  readonly publicUrl: string;
+  readonly modules: readonly ModuleDefinition[];
+  readonly logLevel: string | undefined;
+  readonly kafka: KafkaConfig;
+  readonly postgres: PostgresConfig;
+  readonly crm: CrmConfig;
+};
+
+/** @throws {Error} naming each variable that is missing or wrong. */
+export function loadConfig(env: NodeJS.ProcessEnv): Config {
+  const values = parseEnv(schema, env);
+  return {
+    host: values.SCHEDULER_HOST,
+    port: values.SCHEDULER_PORT,
+    secret: values.LOCKSTEP_SECRET,
+    publicUrl: values.LOCKSTEP_PUBLIC_URL.replace(/\/+$/, ''),
+    modules: selectModules(values.LOCKSTEP_MODULES),
+    logLevel: values.LOG_LEVEL,
+    kafka: loadKafkaConfig(env),
+    postgres: loadPostgresConfig(env),
+    crm: loadCrmConfig(env),
+  };
+}

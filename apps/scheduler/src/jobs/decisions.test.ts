@@ -1,0 +1,66 @@
+import type { BulkPageRow, BulkRunRow } from '@lockstep/postgres';
+import { describe, expect, test } from 'vitest';
+
+import { runStatus } from '../status.ts';
+import { pollEveryMs } from './move-pages.ts';
+import { isRenewalDue, renewalTime } from './renew-channel.ts';
+import { isInitialRunDue } from './start-initial-run.ts';
+
+const at = (text: string): Date => new Date(`2026-05-${text}Z`);
+
+describe('the renewal of a channel', () => {
+  test('comes after 23 h 55 min where a week was granted', () => {
+    expect(renewalTime(at('04T10:00:00'), at('11T10:00:00'))).toEqual(at('05T09:55:00'));
+  });
+
+  test('comes after half of what was granted where that is sooner', () => {
+    expect(renewalTime(at('04T10:00:00'), at('04T11:00:00'))).toEqual(at('04T10:30:00'));
+    expect(renewalTime(at('04T10:00:00'), at('05T10:00:00'))).toEqual(at('04T22:00:00'));
+  });
+
+  test('is due without a channel, with one of another secret, and from its time on', () => {
+    const channel = { channelId: '7', renewAt: at('05T09:55:00') };
+    expect(isRenewalDue(undefined, '7', at('05T09:00:00'))).toBe(true);
+    expect(isRenewalDue(channel, '8', at('05T09:00:00'))).toBe(true);
+    expect(isRenewalDue(channel, '7', at('05T09:54:59'))).toBe(false);
+    expect(isRenewalDue(channel, '7', at('05T09:55:00'))).toBe(true);
+  });
+});
+
+describe('the first load', () => {
+  const failed = (finishedAt: Date) => ({ kind: 'initial', state: 'failed', finishedAt }) as const;
+
+  test('begins where there was none, and never twice', () => {
+    expect(isInitialRunDue([], at('04T10:00:00'))).toBe(true);
+    expect(isInitialRunDue([{ kind: 'initial', state: 'running', finishedAt: null }], at('04T10:00:00'))).toBe(false);
+    expect(isInitialRunDue([{ kind: 'initial', state: 'complete', finishedAt: at('04T09:00:00') }], at('04T10:00:00'))).toBe(false);
+    expect(isInitialRunDue([{ kind: 'refresh', state: 'complete', finishedAt: at('04T09:00:00') }], at('04T10:00:00'))).toBe(true);
+  });
+
+  test('begins anew ten minutes after a failure, and twice as long after each further one', () => {
+    expect(isInitialRunDue([failed(at('04T10:00:00'))], at('04T10:09:59'))).toBe(false);
+    expect(isInitialRunDue([failed(at('04T10:00:00'))], at('04T10:10:00'))).toBe(true);
+    expect(isInitialRunDue([failed(at('04T09:00:00')), failed(at('04T10:00:00'))], at('04T10:19:59'))).toBe(false);
+    expect(isInitialRunDue([failed(at('04T09:00:00')), failed(at('04T10:00:00'))], at('04T10:20:00'))).toBe(true);
+  });
+});
+
+describe('a job', () => {
+  test('is asked about more and more seldom', () => {
+    expect([0, 10_000, 100_000, 10_000_000].map(pollEveryMs)).toEqual([500, 1_000, 10_000, 30_000]);
+  });
+});
+
+describe('the status of a run', () => {
+  const run = { kind: 'initial', state: 'running', startedAt: at('04T10:00:00'), finishedAt: null, expectedRows: 1_000, failure: null } as unknown as BulkRunRow;
+  const page = (state: string, rowsPublished: number) => ({ state, rowsPublished }) as BulkPageRow;
+
+  test('tells rows, rate and what is left', () => {
+    expect(runStatus(run, [page('published', 200), page('ready', 50)], at('04T10:00:10'))).toMatchObject({ pages: 2, pagesPublished: 1, rows: 250, rowsPerSecond: 25, etaSeconds: 30 });
+  });
+
+  test('makes no estimate without a count, or before the first row', () => {
+    expect(runStatus({ ...run, expectedRows: null }, [page('ready', 50)], at('04T10:00:10')).etaSeconds).toBeNull();
+    expect(runStatus(run, [page('wanted', 0)], at('04T10:00:10')).etaSeconds).toBeNull();
+  });
+});

@@ -1,0 +1,108 @@
+import { type CrmClient, CrmError } from '@lockstep/crm-client';
+import type { ModuleDefinition } from '@lockstep/modules';
+import { pathSecret } from '@lockstep/notifications';
+import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
+import type { Logger } from '@lockstep/telemetry';
+
+import type { SchedulerMetrics } from '../metrics.ts';
+
+/*
+ * A page's way, one row of the job table, so that whoever leads goes on where the last one stopped:
+ *
+ *   wanted ──create job──▶ requested ──COMPLETED──▶ ready ──(ingress: download, publish)──▶ published
+ *     ▲                        │                      │
+ *     └── failed, gone, stuck ─┴──────── damaged ─────┘      five attempts, then the run is failed
+ *
+ * A leader killed between asking for a job and noting it asks for another one: that costs 50 credits and nothing else.
+ */
+
+export type MovePagesDeps = {
+  readonly runs: BulkRuns;
+  readonly crm: Pick<CrmClient, 'createBulkRead' | 'bulkReadStatus' | 'rules'>;
+  readonly signals: Pick<Signals, 'send'>;
+  readonly secret: string;
+  readonly publicUrl: string;
+  readonly now: () => Date;
+  readonly log: Logger;
+  readonly metrics: SchedulerMetrics;
+};
+
+const MAX_ATTEMPTS = 5;
+/** Jobs of one organisation run about one after another. */
+const MAX_JOBS = 2;
+/** A job that is not done by then is taken for lost. */
+const STUCK_AFTER_MS = 60 * 60_000;
+const MIN_POLL_MS = 500;
+const MAX_POLL_MS = 30_000;
+
+/** How long after its creation, and then how often, a job is asked about: a tenth of its age. */
+export const pollEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 10, MIN_POLL_MS), MAX_POLL_MS);
+
+/** Moves the pages of a module's run as far as they go now. */
+export class PageMover {
+  readonly #deps: MovePagesDeps;
+  readonly #askedAt = new Map<number, number>();
+
+  constructor(deps: MovePagesDeps) {
+    this.#deps = deps;
+  }
+
+  /** @param isPoked whether the CRM said that some job has ended: then every job is asked about. */
+  async move(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<void> {
+    const open = await this.#deps.runs.openPages();
+    const jobs = open.filter(({ state }) => state === 'requested').length;
+    for (const page of open.filter((one) => one.module === module.apiName)) {
+      if (page.state === 'wanted' && jobs < MAX_JOBS) await this.#request(module, page);
+      if (page.state === 'requested' && (isPoked || this.#isDue(page))) await this.#ask(page);
+    }
+  }
+
+  async #request(module: ModuleDefinition, page: BulkPageRow): Promise<void> {
+    const { runs, crm, secret, publicUrl, metrics, log } = this.#deps;
+    if (page.attempts >= MAX_ATTEMPTS) return await runs.failed(page.runId, page.failure ?? 'too many attempts');
+    const byToken = crm.rules.nextPageBy === 'page_token' && page.pageNumber > 1;
+    try {
+      const job = await crm.createBulkRead({
+        module: module.apiName,
+        fields: [...module.fields.map(({ field }) => field), 'Modified_Time'],
+        page: page.pageNumber,
+        pageToken: byToken ? (page.pageToken ?? '') : null,
+        callbackUrl: `${publicUrl}/bulk-callbacks/${pathSecret(secret)}`,
+      });
+      await runs.requested(page, job);
+      metrics.bulkJobs.inc({ module: module.apiName });
+      log.info({ module: module.apiName, page: page.pageNumber, jobId: job.jobId }, 'bulk job asked for');
+    } catch (error) {
+      if (!(error instanceof CrmError) || error.code !== 'CRM_PAGE_TOKEN_EXPIRED') throw error;
+      // A token lives a day. The whole run begins anew; what was read already is refused by the fold.
+      await runs.failed(page.runId, 'the page token expired');
+    }
+  }
+
+  #isDue(page: BulkPageRow): boolean {
+    const nowMs = this.#deps.now().getTime();
+    const ageMs = nowMs - page.updatedAt.getTime();
+    return nowMs - (this.#askedAt.get(page.id) ?? 0) >= pollEveryMs(ageMs);
+  }
+
+  async #ask(page: BulkPageRow): Promise<void> {
+    const { runs, crm, signals, now, log } = this.#deps;
+    this.#askedAt.set(page.id, now().getTime());
+    const status = await crm.bulkReadStatus(page.jobId ?? '').catch((error: unknown) => {
+      if (error instanceof CrmError && error.code === 'CRM_NOT_FOUND') return { state: 'failed', failure: 'the CRM does not know the job' } as const;
+      throw error;
+    });
+    switch (status.state) {
+      case 'running':
+        if (now().getTime() - page.updatedAt.getTime() < STUCK_AFTER_MS) return;
+        return await runs.wantedAgain(page, 'the job did not end within an hour');
+      case 'failed':
+        log.warn({ module: page.module, page: page.pageNumber, jobId: page.jobId, failure: status.failure }, 'a bulk job failed');
+        return await runs.wantedAgain(page, status.failure);
+      case 'completed':
+        this.#askedAt.delete(page.id);
+        await runs.ready(page, status);
+        await signals.send('ready');
+    }
+  }
+}

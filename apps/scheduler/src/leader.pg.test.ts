@@ -1,0 +1,147 @@
+import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore, type WantedChannel } from '@lockstep/crm-client';
+import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
+import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
+import { leads } from '@lockstep/modules';
+import { bulkRuns, channels, connect, createSignals, type Database, lease, migrate, type Signals } from '@lockstep/postgres';
+import { createLogger } from '@lockstep/telemetry';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { PageMover } from './jobs/move-pages.ts';
+import { renewChannel } from './jobs/renew-channel.ts';
+import { startInitialRun } from './jobs/start-initial-run.ts';
+import { type Problems, runLeader } from './leader.ts';
+import { createSchedulerMetrics } from './metrics.ts';
+
+const secret = 'a secret of this test only';
+const publicUrl = 'http://127.0.0.1:9';
+const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
+
+let testDatabase: TestDatabase;
+let db: Database;
+let signals: Signals;
+let simulator: Simulator;
+let crm: CrmClient;
+let stopping: AbortController;
+
+beforeEach(async () => {
+  testDatabase = await createTestDatabase({ legacySchema: true });
+  db = await connect({ url: testDatabase.url, poolSize: 6 });
+  await migrate(db, [leads]);
+  signals = createSignals(db);
+  simulator = await startSimulator({ records: { Leads: 50, Deals: 0, Products: 0 }, pageSize: 20, jobDelayMs: 0 });
+  crm = clientOf('v8');
+  stopping = new AbortController();
+});
+afterEach(async () => {
+  stopping.abort();
+  await Promise.all([crm.close(), signals.close()]);
+  await simulator.close();
+  await db.close();
+  await testDatabase.drop();
+});
+
+function clientOf(version: string): CrmClient {
+  const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator', CRM_API_VERSION: version });
+  return createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0 });
+}
+
+const jobs = () => ({ runs: bulkRuns(db), channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createSchedulerMetrics() });
+const lead = (problems: Problems = new Map()) => runLeader({ db, signals, crm, modules: [leads], secret, publicUrl, metrics: createSchedulerMetrics(), log, problems, signal: stopping.signal });
+
+const moment = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
+
+/** Plays the ingress: notes every ready page as published. */
+async function publishUntilComplete(): Promise<void> {
+  const runs = bulkRuns(db);
+  for (;;) {
+    for (const page of await runs.openPages()) if (page.state === 'ready') await runs.published(page, page.rowCount ?? 0);
+    if ((await runs.all()).some(({ state }) => state === 'complete')) return;
+    await Promise.race([signals.next('ready'), moment(100)]);
+  }
+}
+
+describe('the leader', () => {
+  test('enables the channel before it asks for the first job, and goes from page to page', async () => {
+    const leading = lead();
+    await publishUntilComplete();
+    stopping.abort();
+    await leading;
+    const [run] = await bulkRuns(db).all();
+    const pages = await bulkRuns(db).pagesOf(run?.id ?? 0);
+    expect(pages.map(({ pageNumber, rowCount, moreRecords, state }) => [pageNumber, rowCount, moreRecords, state])).toEqual([
+      [1, 20, true, 'published'],
+      [2, 20, true, 'published'],
+      [3, 10, false, 'published'],
+    ]);
+    const [channel] = await channels(db).all();
+    // The job's time has whole seconds.
+    expect(channel?.enabledAt.getTime()).toBeLessThan((pages[0]?.jobCreatedAt?.getTime() ?? 0) + 1_000);
+    expect(run).toMatchObject({ kind: 'initial', state: 'complete', expectedRows: 50 });
+  });
+
+  test('another process leads once the first has gone, and goes on at the page it was in', async () => {
+    const held = await lease(db, 'scheduler');
+    const leading = lead();
+    expect(await bulkRuns(db).all()).toEqual([]);
+    await held?.release();
+    await publishUntilComplete();
+    stopping.abort();
+    await leading;
+    expect(await bulkRuns(db).all()).toHaveLength(1);
+  });
+
+  test('a CRM that refuses shows as a problem, and is gone once it answers', async () => {
+    const problems: Problems = new Map();
+    await crm.close();
+    crm = createCrmClient({ config: { ...loadCrmConfig({ CRM_CLIENT_ID: 'x', CRM_CLIENT_SECRET: 'x', CRM_REFRESH_TOKEN: 'x' }), apiUrl: simulator.url, accountsUrl: simulator.url }, tokens: { get: () => Promise.resolve('wrong'), replace: () => Promise.resolve('wrong') }, retries: 0 });
+    const leading = lead(problems);
+    while (problems.size === 0) await moment(20);
+    expect(problems.get('Leads')).toMatch(/INVALID_TOKEN/);
+    stopping.abort();
+    await leading;
+  });
+});
+
+describe('pages', () => {
+  test('a job that the CRM no longer knows is asked for anew; after five attempts the run fails', async () => {
+    const given = jobs();
+    const mover = new PageMover({ ...given, crm: { rules: crm.rules, createBulkRead: () => Promise.resolve({ jobId: '1', createdTime: new Date() }), bulkReadStatus: (jobId) => crm.bulkReadStatus(jobId) } });
+    await startInitialRun(given, leads);
+    for (let round = 0; round < 12; round += 1) await mover.move(leads, { isPoked: true });
+    expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the CRM does not know the job' }]);
+  });
+
+  test('a page token that has expired fails the run, which begins anew later', async () => {
+    const given = jobs();
+    await startInitialRun(given, leads);
+    const [first] = await given.runs.openPages();
+    await given.runs.requested(first as NonNullable<typeof first>, { jobId: '1', createdTime: new Date() });
+    await given.runs.ready(first as NonNullable<typeof first>, { count: 20, moreRecords: true, nextPageToken: 'unknown' });
+    const mover = new PageMover({ ...given, crm: { ...crm, rules: crm.rules, createBulkRead: () => Promise.reject(new CrmError('expired', 'CRM_PAGE_TOKEN_EXPIRED')) } });
+    await mover.move(leads, { isPoked: false });
+    expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the page token expired' }]);
+  });
+});
+
+describe('channels', () => {
+  test('a channel that is not due is left alone, a due one is extended with the same id', async () => {
+    const twoDays = { rules: { ...crm.rules, channelLifeMs: 2 * 86_400_000 }, enableNotifications: (wanted: WantedChannel) => crm.enableNotifications(wanted) };
+    const given = { ...jobs(), crm: twoDays };
+    await renewChannel(given, leads);
+    const [before] = await channels(db).all();
+    await renewChannel(given, leads);
+    expect(await channels(db).all()).toEqual([before]);
+    await renewChannel({ ...given, now: () => new Date(Date.now() + 86_400_000) }, leads);
+    const [after] = await channels(db).all();
+    expect(after?.channelId).toBe(before?.channelId);
+    expect(after?.renewAt.getTime()).toBeGreaterThan(before?.renewAt.getTime() ?? 0);
+    expect(await crm.listChannels()).toHaveLength(1);
+  });
+
+  test('a channel that was granted for less than was asked is renewed at half of it', async () => {
+    const given = jobs();
+    await renewChannel({ ...given, crm: { rules: { ...crm.rules, channelLifeMs: 30 * 86_400_000 }, enableNotifications: (wanted) => crm.enableNotifications(wanted) } }, leads);
+    const [channel] = await channels(db).all();
+    expect((channel?.renewAt.getTime() ?? 0) - Date.now()).toBeLessThan(31 * 60_000);
+  });
+});

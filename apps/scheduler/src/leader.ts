@@ -1,0 +1,86 @@
+import type { CrmClient } from '@lockstep/crm-client';
+import type { ModuleDefinition } from '@lockstep/modules';
+import { bulkRuns, channels, type Database, lease, type Signals } from '@lockstep/postgres';
+import { loop, type Logger } from '@lockstep/telemetry';
+
+import { PageMover } from './jobs/move-pages.ts';
+import { renewChannel } from './jobs/renew-channel.ts';
+import { startInitialRun } from './jobs/start-initial-run.ts';
+import type { SchedulerMetrics } from './metrics.ts';
+
+export type LeaderDeps = {
+  readonly db: Database;
+  readonly signals: Signals;
+  readonly crm: CrmClient;
+  readonly modules: readonly ModuleDefinition[];
+  readonly secret: string;
+  readonly publicUrl: string;
+  readonly metrics: SchedulerMetrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly problems: Problems;
+  readonly now?: () => Date;
+};
+
+/** What keeps a module from going on, by API name; shown by the status and the readiness check. */
+export type Problems = Map<string, string>;
+
+const CONTEND_EVERY_MS = 1_000;
+const ROUND_EVERY_MS = 500;
+
+/**
+ * The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module. Each round, in
+ * the source article's order: the channel first, then the bulk read, so that no change falls between them.
+ */
+export const runLeader = (deps: LeaderDeps): Promise<void> =>
+  loop({ name: 'leader', everyMs: CONTEND_EVERY_MS, signal: deps.signal, log: deps.log, body: () => leadUnderLease(deps) });
+
+async function leadUnderLease(deps: LeaderDeps): Promise<void> {
+  const held = await lease(deps.db, 'scheduler');
+  if (held === null) return;
+  const { log, metrics, signals } = deps;
+  log.info('this process leads');
+  metrics.isLeader.set(1);
+  try {
+    const now = deps.now ?? (() => new Date());
+    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db) };
+    const mover = new PageMover(jobs);
+    let isPoked = false;
+    const poke = async (): Promise<void> => {
+      await signals.next('poll');
+      isPoked = true;
+    };
+    await loop({
+      name: 'round',
+      everyMs: ROUND_EVERY_MS,
+      signal: AbortSignal.any([deps.signal, held.signal]),
+      log,
+      wake: poke,
+      body: async () => {
+        const poked = isPoked;
+        isPoked = false;
+        for (const module of deps.modules) await attempt(deps, module, async () => {
+          await renewChannel(jobs, module);
+          await startInitialRun(jobs, module);
+          await mover.move(module, { isPoked: poked });
+        });
+      },
+    });
+  } finally {
+    metrics.isLeader.set(0);
+    await held.release();
+  }
+}
+
+/** One module's trouble does not stop the others. */
+async function attempt({ problems, log, metrics }: LeaderDeps, { apiName }: ModuleDefinition, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+    problems.delete(apiName);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    metrics.failures.inc({ module: apiName });
+    if (problems.get(apiName) !== problem) log.error({ err: error, module: apiName }, 'a module cannot go on; it will be tried again');
+    problems.set(apiName, problem);
+  }
+}

@@ -1,0 +1,56 @@
+import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
+import { createAdmin, createKafka } from '@lockstep/kafka';
+import { connect, createSignals, migrate, tokenStore } from '@lockstep/postgres';
+import { createLogger, runProcess } from '@lockstep/telemetry';
+
+import { buildApp } from './app.ts';
+import { loadConfig } from './config.ts';
+import { type Problems, runLeader } from './leader.ts';
+import { createSchedulerMetrics } from './metrics.ts';
+import { readHintsWaiting, readStatus } from './status.ts';
+
+const config = loadConfig(process.env);
+const log = createLogger({ app: 'scheduler', level: config.logLevel });
+
+await runProcess({
+  name: 'scheduler',
+  log,
+  start: async (closers) => {
+    const { modules, secret, publicUrl } = config;
+    const metrics = createSchedulerMetrics();
+    const db = await connect(config.postgres);
+    closers.add('postgres', () => db.close());
+    await migrate(db, modules);
+    const admin = await createAdmin(createKafka({ config: config.kafka, clientId: 'lockstep-scheduler', log }));
+    closers.add('admin', () => admin.close());
+    const crm = createCrmClient({
+      config: config.crm,
+      tokens: createTokenSource({ config: config.crm, store: tokenStore(db) }),
+      onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
+    });
+    closers.add('crm', () => crm.close());
+    const signals = createSignals(db);
+    closers.add('signals', () => signals.close());
+
+    const problems: Problems = new Map();
+    const stopping = new AbortController();
+    const leading = runLeader({ db, signals, crm, modules, secret, publicUrl, metrics, log, problems, signal: stopping.signal });
+    closers.add('leader', async () => {
+      stopping.abort();
+      await leading;
+    });
+
+    const isLeader = async (): Promise<boolean> => (await metrics.isLeader.get()).values[0]?.value === 1;
+    const crmAnswers = (): void => {
+      const [first] = problems;
+      if (first !== undefined) throw new Error(`${first[0]}: ${first[1]}`);
+    };
+    const app = buildApp({
+      metrics: metrics.registry,
+      readiness: { postgres: () => db.ping(), crm: crmAnswers },
+      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), modules: await readStatus({ db, admin, modules, problems }) }),
+    });
+    closers.add('http', () => app.close());
+    log.info({ url: await app.listen({ host: config.host, port: config.port }) }, 'scheduler is ready');
+  },
+});
