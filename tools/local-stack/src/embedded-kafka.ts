@@ -63,8 +63,9 @@ async function format(dataDir: string, logDir: string, { java, jarDir }: KafkaRu
   const beside = join(dataDir, 'kafka.formatting');
   await rm(beside, { recursive: true, force: true });
   const config = await writeConfig(dataDir, beside, { brokerPort: 9092, controllerPort: 9093 });
+  // Base64 may begin with a dash, so the option takes it by "=".
   const clusterId = randomBytes(16).toString('base64url');
-  await run(java, [...logging, '-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', config], { timeout: formatWithinMs });
+  await run(java, [...logging, '-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', config], { timeout: formatWithinMs });
   await rm(logDir, { recursive: true, force: true });
   await rename(beside, logDir);
 }
