@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import { Command } from 'commander';
+
+import { editRecord } from './crm-edit.ts';
+import { UsageError } from './errors.ts';
+import { readRecordLog, recordLogText } from './record-log.ts';
+import { readRun } from './run-file.ts';
+import { fetchStatus, statusText } from './status.ts';
+
+/* The command line. Exit codes: 0 done, 1 it failed, 2 it was asked for wrongly or nothing runs, 3 (status) a module has a problem. */
+
+const program = new Command('lockstep').description('Looks at, and tries, a running Lockstep.');
+
+program
+  .command('status')
+  .description('how far each module is')
+  .option('--json', 'as JSON', false)
+  .action(async ({ json }: { json: boolean }) => {
+    const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
+    const status = await fetchStatus(url);
+    process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
+    if (status.modules.some(({ problem, state }) => problem !== null || state === 'failed')) process.exitCode = 3;
+  });
+
+program
+  .command('simulator')
+  .description('the CRM simulator alone; "lockstep simulator --help" lists its options')
+  .allowUnknownOption()
+  .helpOption(false)
+  .argument('[options...]')
+  .action(async (options: string[]) => {
+    process.exitCode = await runSimulator(options);
+  });
+
+program
+  .command('crm')
+  .description('acts in the CRM')
+  .command('edit')
+  .description('sets fields of a record, e.g. lockstep crm edit Leads 5725700000000001 Company="Ada & Sons"')
+  .argument('<module>', 'API name, e.g. Leads')
+  .argument('<id>', 'record id')
+  .argument('<Field=value...>', 'fields to set; an empty value clears')
+  .action(async (module: string, id: string, assignments: string[]) => {
+    const env = process.env['CRM_CLIENT_ID'] === undefined ? { ...process.env, ...(await readRun()).crm } : process.env;
+    const fields = await editRecord(env, module, id, assignments);
+    process.stdout.write(`${module} ${id}: ${Object.entries(fields).map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(', ')}\n`);
+  });
+
+program
+  .command('log')
+  .description('everything the log holds of one record, e.g. lockstep log Leads 5725700000000001')
+  .argument('<module>', 'API name, e.g. Leads')
+  .argument('<id>', 'record id')
+  .action(async (module: string, id: string) => {
+    const env = process.env['KAFKA_BROKERS'] === undefined ? { ...process.env, KAFKA_BROKERS: (await readRun()).kafkaBrokers.join(',') } : process.env;
+    process.stdout.write(recordLogText(module, await readRecordLog(env, module, id)));
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
+
+async function runSimulator(options: readonly string[]): Promise<number> {
+  const main = fileURLToPath(import.meta.resolve('@lockstep/crm-simulator')).replace(/index\.ts$/, 'main.ts');
+  const child = spawn(process.execPath, [main, ...options], { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  return await new Promise((resolve) => {
+    child.once('exit', (code) => resolve(code ?? 1));
+  });
+}

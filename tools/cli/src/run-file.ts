@@ -1,0 +1,22 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { z } from 'zod';
+
+import { UsageError } from './errors.ts';
+
+const schema = z.object({ scheduler: z.url(), kafkaBrokers: z.array(z.string()), crm: z.record(z.string(), z.string()).default({}) });
+
+/** Where the Lockstep that `npm start` runs can be reached. */
+export type Run = z.infer<typeof schema>;
+
+const file = join(fileURLToPath(import.meta.url), '../../../../.lockstep/run.json');
+
+/** @throws {UsageError} when nothing was started from this checkout. */
+export async function readRun(): Promise<Run> {
+  const text = await readFile(file, 'utf8').catch(() => {
+    throw new UsageError('Nothing runs here: start it with "npm start", or name it with LOCKSTEP_SCHEDULER_URL and CRM_*.');
+  });
+  return schema.parse(JSON.parse(text));
+}

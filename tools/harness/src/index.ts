@@ -1,0 +1,18 @@
+export { appNames, startApp } from './app-process.ts';
+export type { AppName, AppProcess } from './app-process.ts';
+export { startLockstep } from './lockstep.ts';
+export type { Lockstep, LockstepOptions } from './lockstep.ts';
+export { HarnessError } from './errors.ts';
+export { checkoutDir } from './paths.ts';
+export { startSimulatorProcess } from './simulator-process.ts';
+export type { SimulatorProcess } from './simulator-process.ts';
+export { waitUntil } from './wait-until.ts';
+export { compareWithTruth } from './compare.ts';
+export type { Comparison, Mismatch } from './compare.ts';
+export { fetchJson, metricSum } from './http.ts';
+export { compareAll } from './compare-all.ts';
+export { LatencyProbe } from './latency-probe.ts';
+export type { Latencies } from './latency-probe.ts';
+export { statusOf, waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
+export type { StatusView } from './quiet.ts';
+export { peakRssMb } from './app-process.ts';

@@ -1,0 +1,47 @@
+import { join } from 'node:path';
+
+import { type AppName, appNames } from './app-process.ts';
+import { type Child, startChild, whileRunning } from './child.ts';
+import { HarnessError } from './errors.ts';
+import { fetchJson } from './http.ts';
+import { checkoutDir } from './paths.ts';
+import { waitUntil } from './wait-until.ts';
+
+/** Starts the three apps as `nx run-many -t serve` does, and returns once each is ready. @throws {HarnessError} with what an app said. */
+export async function startUnderNx({ env, ports, urls, logDir, signal }: { env: NodeJS.ProcessEnv; ports: Record<AppName, number>; urls: Record<AppName, string>; logDir: string; signal: AbortSignal | undefined }): Promise<Child> {
+  const portEnv = Object.fromEntries(appNames.map((name) => [`${name.toUpperCase()}_PORT`, String(ports[name])]));
+  // Nx itself is started, not npm: a signal to npm would leave Nx and the apps behind.
+  const nx = startChild(join(checkoutDir, 'node_modules/.bin/nx'), ['run-many', '-t', 'serve', '--output-style=stream'], {
+    cwd: checkoutDir,
+    env: { ...env, ...portEnv, FORCE_COLOR: '0' },
+    logFile: join(logDir, 'apps.log'),
+  });
+  try {
+    for (const name of appNames) await whileRunning(nx, 'nx', underNxReady({ name, url: urls[name], nx, signal }));
+  } catch (error) {
+    await nx.stop();
+    throw error;
+  }
+  return nx;
+}
+
+/** Under Nx an app that fails leaves Nx waiting for a change of its code: so its log is read, to fail at once and say why. */
+async function underNxReady({ name, url, nx, signal }: { name: AppName; url: string; nx: Child; signal: AbortSignal | undefined }): Promise<void> {
+  let fatal: string | undefined;
+  const ready = async (): Promise<true> => {
+    fatal ??= fatalLine(nx.logTail());
+    return fatal === undefined ? await fetchJson(`${url}/readyz`).then(() => true as const) : true;
+  };
+  await waitUntil(`${name} to be ready`, ready, { timeoutMs: 90_000, ...(signal === undefined ? {} : { signal }) });
+  if (fatal !== undefined) throw new HarnessError(fatal, 'APP_ENDED');
+}
+
+/** What an app said when it could not go on. */
+function fatalLine(log: string): string | undefined {
+  const wrong = [...log.matchAll(/^@lockstep\/(\w+): {3}([A-Z_]+: .*)$/gm)].map(([, app, problem]) => `${app}: ${problem}`);
+  if (wrong.length > 0) return `The configuration is not complete:\n  ${wrong.join('\n  ')}`;
+  const [, app = '', json = ''] = /^@lockstep\/(\w+): (\{"level":60.*\})$/m.exec(log) ?? [];
+  if (json === '') return undefined;
+  const { err } = JSON.parse(json) as { err?: { message?: string } };
+  return `${app} cannot go on: ${err?.message ?? json}`;
+}
