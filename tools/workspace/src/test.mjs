@@ -1,0 +1,77 @@
+/*
+ * npm test: lint, types and every test of every project, on one real Kafka and Postgres that are started once for all.
+ * Prints what failed, and at last the plain line "N passed, N failed". Lint and types count as one test a project each.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { startStack } from '@lockstep/local-stack';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
+const counts = { passed: 0, failed: 0 };
+
+for (const project of projects()) rmSync(join(project, 'test-results.json'), { force: true });
+
+const stack = await startStack({ dataDir, durable: false, log: (line) => process.stdout.write(`${line}\n`) });
+try {
+  const environment = { ...process.env, KAFKA_BROKERS: stack.kafkaBrokers.join(','), DATABASE_URL: stack.databaseUrl, NX_TUI: 'false' };
+  for (const target of ['lint', 'typecheck']) countTasks(target, await nx([target, '--parallel=2'], environment));
+  const { code } = await nx(['test', '--parallel=1', '--skip-nx-cache'], environment);
+  const failed = projects().map(countTests).includes(true);
+  // A run that broke off before its first test has no results to count.
+  if (code !== 0 && !failed) counts.failed += 1;
+} finally {
+  await stack.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+}
+process.stdout.write(`${counts.passed} passed, ${counts.failed} failed\n`);
+process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
+
+function projects() {
+  return ['apps', 'packages', 'tools'].flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)));
+}
+
+/** Runs Nx and shows what it prints. */
+async function nx(args, env) {
+  const child = spawn(join(root, 'node_modules/.bin/nx'), ['run-many', '-t', ...args, '--output-style=stream'], { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+    process.stdout.write(chunk);
+  });
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  return { code, output };
+}
+
+function countTasks(target, { code, output }) {
+  const total = projects().filter((project) => hasTarget(project)).length;
+  const failed = code === 0 ? 0 : Math.max(1, new Set([...output.matchAll(new RegExp(`^\\s*- @lockstep/([\\w-]+):${target}`, 'gm'))].map(([, name]) => name)).size);
+  counts.passed += total - failed;
+  counts.failed += failed;
+}
+
+function hasTarget(project) {
+  try {
+    return readFileSync(join(project, 'tsconfig.json')).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/** @returns whether some of it failed */
+function countTests(project) {
+  let results;
+  try {
+    results = JSON.parse(readFileSync(join(project, 'test-results.json'), 'utf8'));
+  } catch {
+    return false;
+  }
+  const failed = results.numFailedTests + (results.numFailedTests === 0 && !results.success ? 1 : 0);
+  counts.passed += results.numPassedTests;
+  counts.failed += failed;
+  return failed > 0;
+}
