@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-
 import { CsvError, parse, type Parser } from 'csv-parse';
 
 import { BulkFileError } from './errors.ts';
@@ -25,10 +23,13 @@ export async function* readRows(csv: NodeJS.ReadableStream, onBadLine: (bad: Bad
     },
   });
   csv.on('error', (cause) => parser.destroy(cause));
+  // It may come while the caller is busy with a batch; it is thrown once the caller asks for more.
+  parser.on('error', () => undefined);
   csv.pipe(parser);
   try {
     let batch = take(parser);
     while (batch.length > 0 || !parser.readableEnded) {
+      if (parser.errored !== null) throw parser.errored;
       if (batch.length > 0) yield batch;
       else await moreOrEnd(parser);
       batch = take(parser);
@@ -42,11 +43,12 @@ export async function* readRows(csv: NodeJS.ReadableStream, onBadLine: (bad: Bad
 
 /** Waits for rows or the end, and leaves no listener behind. */
 async function moreOrEnd(parser: Parser): Promise<void> {
-  const waited = new AbortController();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  parser.on('readable', resolve).on('end', resolve).on('error', reject);
   try {
-    await Promise.race(['readable', 'end'].map((event) => once(parser, event, { signal: waited.signal })));
+    await promise;
   } finally {
-    waited.abort();
+    parser.off('readable', resolve).off('end', resolve).off('error', reject);
   }
 }
 

@@ -81,7 +81,8 @@ const valuesOf = (batches: readonly ConsumedBatch[]): string[] => batches.flatMa
 
 describe('producing and consuming', () => {
   test('brings every message to the partition of its key, unharmed', async () => {
-    const sent = messages(5000);
+    // One of them is longer than a whole batch.
+    const sent = [...messages(5000), { ...messages(1, 5000)[0], value: '東'.repeat(30_000) } as ProducedMessage];
     const batched = createBatchProducer({ producer, topic: topic.name, maxBatchBytes: 20_000 });
     for (const message of sent) await batched.add(message);
     await batched.flush();

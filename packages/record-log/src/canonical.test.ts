@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { canonicalCell, canonicalJson, type FieldKind } from './canonical.ts';
-import { instantMs } from './canonical-instant.ts';
+import { canonicalInstant, instantMs } from './canonical-instant.ts';
 
 describe('the canonical form is the same from a CSV cell and from JSON', () => {
   test.each<[FieldKind, string, unknown, unknown]>([
@@ -43,6 +43,28 @@ describe('the canonical form is the same from a CSV cell and from JSON', () => {
         expect(canonicalCell('decimal', canonical as string)).toBe(canonical);
       }),
     );
+  });
+});
+
+describe('an instant', () => {
+  const two = (n: number): string => String(n).padStart(2, '0');
+  const anyTime = fc.tuple(fc.integer({ min: 0, max: 9999 }), ...[[0, 13], [0, 32], [0, 24], [0, 60], [0, 60], [0, 24], [0, 60]].map(([min, max]) => fc.integer({ min: min as number, max: max as number })), fc.constantFrom('+', '-'));
+
+  test('is what the platform makes of it, for every time in the form the CRM writes, and for those that do not exist', () => {
+    fc.assert(
+      fc.property(anyTime, ([year, month, day, hours, minutes, seconds, offsetHours, offsetMinutes, sign]) => {
+        const text = `${String(year).padStart(4, '0')}-${two(month as number)}-${two(day as number)}T${two(hours as number)}:${two(minutes as number)}:${two(seconds as number)}${sign as string}${two(offsetHours as number)}:${two(offsetMinutes as number)}`;
+        const ms = Date.parse(text);
+        expect(canonicalInstant(text)).toBe(Number.isNaN(ms) ? text : `${new Date(ms).toISOString().slice(0, -5)}Z`);
+        expect(Number.isNaN(ms) ? ms : instantMs(text)).toBe(ms);
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  test.each(['2024-07-20T00:51:23+05:3x', '2024-07-20T00:5 :23+05:30', '2024-0x-20T00:51:23+05:30', '2024-07-20T00:51:23 05:30', '2024-07-20T00:51:60+05:30', ' 024-07-20T00:51:23+05:30'])('"%s" is none', (text) => {
+    expect(canonicalInstant(text)).toBe(text);
+    expect(() => instantMs(text)).toThrow(RangeError);
   });
 });
 
