@@ -14,11 +14,26 @@ type ById = { Params: { module: string; id: string } };
 
 const fields = z.record(z.string(), z.unknown());
 const probability = z.number().min(0).max(1).optional();
+const milliseconds = z.number().min(0).max(3_600_000).optional();
 const rate = z.number().min(0).max(5000).optional();
 const schemas = {
-  massEdit: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), fields }),
+  massEdit: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), silent: z.boolean().default(false), fields }),
+  restore: z.strictObject({ silent: z.boolean().default(false) }),
   traffic: z.strictObject({ editsPerSecond: rate, createsPerSecond: rate, deletesPerSecond: rate, modules: z.array(z.string()).optional(), seed: z.number().int().optional() }),
-  faults: z.strictObject({ drop: probability, double: probability, reorder: probability, holdBackMs: z.number().min(0).max(3_600_000).optional() }),
+  faults: z.strictObject({
+    drop: probability,
+    double: probability,
+    reorder: probability,
+    holdBackMs: milliseconds,
+    serverError: probability,
+    htmlError: probability,
+    tooMany: probability,
+    cut: probability,
+    slow: probability,
+    slowMs: milliseconds,
+    staleMs: milliseconds,
+    truncatedResult: probability,
+  }),
   clock: z.strictObject({ advanceMs: z.number().min(0) }),
   since: z.object({ since: z.coerce.number().default(0), after: z.coerce.number().default(0), limit: z.coerce.number().int().max(100_000).default(10_000) }),
 };
@@ -32,9 +47,10 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
   app.post<ByModule>('/records/:module', async ({ params, body }, reply) => reply.code(201).send(truthOf(core.createRecord(params.module, read(fields, body)))));
   app.delete<ById & { Querystring: { permanent?: string } }>('/records/:module/:id', async ({ params, query }) =>
     core.deletedView(organisation.delete(params.module, params.id, query.permanent === 'true' ? 'permanent' : 'recycle')));
+  app.post<ById>('/records/:module/:id/restore', async ({ params, body }) => truthOf(core.restoreRecord(params.module, params.id, read(schemas.restore, body ?? '{}').silent)));
   app.post('/mass-edit', async ({ body }) => {
-    const { module, ids, first, fields: values } = read(schemas.massEdit, body);
-    const edited = core.massEdit(module, ids ?? core.firstIds(module, first ?? 1000), values);
+    const { module, ids, first, silent, fields: values } = read(schemas.massEdit, body);
+    const edited = core.massEdit(module, ids ?? core.firstIds(module, first ?? 1000), values, silent);
     const [record] = edited;
     return { edited: edited.length, modifiedTime: record === undefined ? null : utcText(record.modifiedMs) };
   });
@@ -61,11 +77,8 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
     return core.log.since(since, after, limit);
   });
 
-  app.get('/faults', async () => core.deliveries.faults);
-  app.post('/faults', async ({ body }) => {
-    core.deliveries.setFaults(defined(read(schemas.faults, body)));
-    return core.deliveries.faults;
-  });
+  app.get('/faults', async () => core.setFaults({}));
+  app.post('/faults', async ({ body }) => core.setFaults(defined(read(schemas.faults, body))));
   app.delete('/tokens', async () => {
     core.tokens.revokeAll();
     return { revoked: true };

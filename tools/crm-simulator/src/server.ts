@@ -1,4 +1,4 @@
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 
 import { adminRoutes } from './admin.ts';
 import { bulkReadRoutes, DownloadLimit } from './api/bulk-read.ts';
@@ -24,7 +24,7 @@ export function buildServer(core: SimulatorCore, baseUrl: () => string): Fastify
   answers(app, core);
   oauthRoutes(app, core.tokens, baseUrl);
   const { options, clock, organisation, channels, jobs, instant } = core;
-  const world: World = { options, clock, organisation, channels, jobs, instant, baseUrl, counters: core.calls };
+  const world: World = { options, clock, organisation, channels, jobs, instant, baseUrl, counters: core.calls, faults: core.faults };
   const downloads = new DownloadLimit(options.downloadsPerMinute);
   for (const version of versions) {
     app.register(async (api) => {
@@ -63,17 +63,41 @@ function answers(app: FastifyInstance, core: SimulatorCore): void {
   });
 }
 
-/** What each call of the vendor's API passes: the token, the calls in flight, the credits. Limits and outages of the future go here. */
+/** What each call of the vendor's API passes: the token, the calls in flight, the credits. What may go wrong with it is decided first. */
 function guard(api: FastifyInstance, core: SimulatorCore): void {
-  api.addHook('onRequest', async (request) => {
+  api.addHook('onRequest', async (request, reply) => {
     core.calls.started();
+    if (await isMishap(core, request, reply)) return reply;
     const { callsInFlight } = core.options;
     core.tokens.check(request.headers.authorization);
     const { kind, credits } = cost(request);
     if (kind !== 'coql') core.calls.add(kind, credits);
     if (core.calls.remaining < 0 || (callsInFlight > 0 && core.calls.inFlight > callsInFlight)) throw tooManyRequests();
+    return undefined;
   });
   api.addHook('onResponse', async (_request, reply) => core.calls.answered(reply.statusCode));
+}
+
+/** Lets a call go wrong, if it is its turn. @returns true when it has been answered, or never will be. */
+async function isMishap({ faults, clock, calls }: SimulatorCore, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+  const delayMs = faults.delayMs();
+  if (delayMs > 0) await clock.sleep(delayMs);
+  switch (faults.mishap()) {
+    case 'serverError':
+      throw new ApiError(500, 'INTERNAL_ERROR', 'Internal Server Error');
+    case 'tooMany':
+      throw tooManyRequests();
+    case 'htmlError':
+      reply.code(502).type('text/html').send('<html><body><h1>502 Bad Gateway</h1></body></html>');
+      return true;
+    case 'cut':
+      reply.hijack();
+      calls.answered(0);
+      request.raw.socket.destroy();
+      return true;
+    case null:
+      return false;
+  }
 }
 
 /** What a call is counted as. COQL counts itself: its price depends on the limit. */

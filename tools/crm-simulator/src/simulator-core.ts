@@ -4,7 +4,8 @@ import { Tokens } from './api/oauth.ts';
 import { ChangeLog } from './change-log.ts';
 import type { Clock } from './clock.ts';
 import { Counters } from './counters.ts';
-import { Deliveries } from './deliveries.ts';
+import { Deliveries, type Faults } from './deliveries.ts';
+import { type ApiFaults, FaultyApi } from './faults.ts';
 import { instantFormat, utcText } from './instants.ts';
 import { notifyChannels } from './notifier.ts';
 import type { SimulatorOptions } from './options.ts';
@@ -33,6 +34,7 @@ export class SimulatorCore {
   readonly traffic: Traffic;
   readonly log = new ChangeLog();
   readonly calls: Counters;
+  readonly faults: FaultyApi;
   readonly instant: (ms: number) => string;
 
   constructor(options: SimulatorOptions, baseUrl: () => string) {
@@ -40,7 +42,8 @@ export class SimulatorCore {
     this.options = options;
     this.clock = clock;
     this.instant = instantFormat(options.utcOffset);
-    this.organisation = new Organisation(clock, seed, options.records);
+    this.faults = new FaultyApi(seed);
+    this.organisation = new Organisation(clock, seed, options.records, () => this.faults.faults.staleMs);
     this.channels = new Channels(clock);
     this.calls = new Counters(clock, options.credits);
     this.tokens = new Tokens(options);
@@ -68,8 +71,8 @@ export class SimulatorCore {
     return this.organisation.create(module, fields);
   }
 
-  massEdit(module: string, ids: readonly string[], fields: JsonFields): LiveRecord[] {
-    return this.organisation.edit(module, ids, fields);
+  massEdit(module: string, ids: readonly string[], fields: JsonFields, isSilent = false): LiveRecord[] {
+    return this.organisation.edit(module, ids, fields, isSilent);
   }
 
   /** Ids of live records, the smallest first. */
@@ -106,7 +109,19 @@ export class SimulatorCore {
 
   counters() {
     const records = Object.fromEntries(this.organisation.stores.map((store) => [store.module.apiName, store.liveCount]));
-    return { ...this.calls.report(), notifications: { ...this.deliveries.counts, outstanding: this.deliveries.outstanding }, channels: this.channels.list().length, records };
+    return { ...this.calls.report(), notifications: { ...this.deliveries.counts, outstanding: this.deliveries.outstanding }, mishaps: { ...this.faults.counts }, channels: this.channels.list().length, records };
+  }
+
+  /** Brings a deleted record back, with its old `Modified_Time`; told to the channels as an update, or not at all. */
+  restoreRecord(module: string, id: string, isSilent: boolean): LiveRecord {
+    return this.organisation.restore(module, id, isSilent);
+  }
+
+  setFaults(faults: Partial<Faults & ApiFaults>): Faults & ApiFaults {
+    const { drop, double, reorder, holdBackMs, ...api } = faults;
+    this.deliveries.setFaults(defined({ drop, double, reorder, holdBackMs }));
+    this.faults.set(api);
+    return { ...this.deliveries.faults, ...this.faults.faults };
   }
 
   async close(): Promise<void> {
@@ -115,3 +130,6 @@ export class SimulatorCore {
     await this.jobs.close();
   }
 }
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+const defined = <T extends object>(object: T): Defined<T> => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as Defined<T>;

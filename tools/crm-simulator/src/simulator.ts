@@ -1,4 +1,5 @@
 import type { Faults } from './deliveries.ts';
+import type { ApiFaults } from './faults.ts';
 import { defaultOptions, type SimulatorOptions, type TrafficOptions } from './options.ts';
 import { type TruthRecord, truthOf } from './render/truth.ts';
 import { buildServer } from './server.ts';
@@ -18,7 +19,9 @@ export type Simulator = {
   /** Deletes a record; `permanent` passes the recycle bin by. @throws {AdminError} */
   deleteRecord(module: string, id: string, type?: 'recycle' | 'permanent'): { id: string; deleted_time: string; type: string };
   /** Sets the same fields of many records in the same second. @throws {AdminError} */
-  massEdit(module: string, ids: readonly string[], fields: JsonFields): TruthRecord[];
+  massEdit(module: string, ids: readonly string[], fields: JsonFields, isSilent?: boolean): TruthRecord[];
+  /** Takes a record out of the recycle bin, with its old `Modified_Time`. @throws {AdminError} */
+  restoreRecord(module: string, id: string, isSilent?: boolean): TruthRecord;
   /** @throws {AdminError} `UNKNOWN_RECORD` for one that is deleted or never was. */
   record(module: string, id: string): TruthRecord;
   /** Ids of live records, the smallest first. */
@@ -29,7 +32,7 @@ export type Simulator = {
   deleted(module: string): { id: string; deleted_time: string; type: string }[];
   startTraffic(traffic: Partial<TrafficOptions>): void;
   stopTraffic(): void;
-  setFaults(faults: Partial<Faults>): void;
+  setFaults(faults: Partial<Faults & ApiFaults>): void;
   /** Resolves once every notification that is due has left. */
   notificationsSettled(): Promise<void>;
   /** Ends all access tokens. */
@@ -57,14 +60,15 @@ export async function startSimulator(given: Partial<SimulatorOptions> = {}): Pro
     editRecord: (module, id, fields) => truthOf(core.editRecord(module, id, fields)),
     createRecord: (module, fields) => truthOf(core.createRecord(module, fields)),
     deleteRecord: (module, id, type = 'recycle') => core.deletedView(organisation.delete(module, id, type)),
-    massEdit: (module, ids, fields) => core.massEdit(module, ids, fields).map(truthOf),
+    massEdit: (module, ids, fields, isSilent = false) => core.massEdit(module, ids, fields, isSilent).map(truthOf),
+    restoreRecord: (module, id, isSilent = false) => truthOf(core.restoreRecord(module, id, isSilent)),
     record: (module, id) => truthOf(organisation.record(module, id)),
     firstIds: (module, count) => core.firstIds(module, count),
     truth: (module) => core.truth(module),
     deleted: (module) => [...organisation.store(module).deleted()].map((deleted) => core.deletedView(deleted)),
     startTraffic: (traffic) => core.traffic.start(traffic),
     stopTraffic: () => core.traffic.stop(),
-    setFaults: (faults) => core.deliveries.setFaults(faults),
+    setFaults: (faults) => void core.setFaults(faults),
     notificationsSettled: () => core.deliveries.settled(),
     revokeTokens: () => core.tokens.revokeAll(),
     counters: () => core.counters(),

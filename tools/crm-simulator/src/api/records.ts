@@ -32,7 +32,7 @@ export function recordRoutes(app: FastifyInstance, world: World): void {
     const params = paramsOf(request);
     const since = request.headers['if-modified-since'];
     const list = listRequest(store.module, params, since, tokens);
-    const { records, hasMore } = await select(store, list.selection);
+    const { records, hasMore } = await select(store, list.selection, world.clock.nowMs());
     const last = records.at(-1);
     if (last === undefined) return nothing(reply, since === undefined ? 204 : 304);
     const order = list.selection.order[0];

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ModuleStore } from '../store/module-store.ts';
 import type { Clock } from '../clock.ts';
 import type { Counters } from '../counters.ts';
+import type { FaultyApi } from '../faults.ts';
 import { invalidModule } from '../errors.ts';
 import type { SimulatorOptions } from '../options.ts';
 import type { Organisation } from '../store/organisation.ts';
@@ -21,6 +22,7 @@ export type World = {
   readonly channels: Channels;
   readonly jobs: BulkJobs;
   readonly counters: Counters;
+  readonly faults: FaultyApi;
   /** Writes an instant in the calling user's zone. */
   readonly instant: (ms: number) => string;
   readonly baseUrl: () => string;

@@ -21,7 +21,7 @@ export function coqlRoutes(app: FastifyInstance, world: World, version: Version)
     if (store === undefined) throw new ApiError(400, 'INVALID_QUERY', 'module given seems to be invalid', { module: query.module });
     const checked = checkedQuery(query, store.module, version);
     world.counters.add('coql', creditsOf(checked.limit));
-    const { records, hasMore } = await select(store, checked);
+    const { records, hasMore } = await select(store, checked, world.clock.nowMs());
     if (records.length === 0) return nothing(reply, 204);
     const id = store.module.byName.get('id');
     const columns = id === undefined || checked.columns.includes(id) ? checked.columns : [...checked.columns, id];

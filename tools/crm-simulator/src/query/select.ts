@@ -15,13 +15,14 @@ export type Selection = { readonly where: Condition; readonly order: readonly Or
  * Answers a selection. Ids and windows of `Modified_Time` cost what they hold; anything else reads the whole module, in
  * slices.
  */
-export async function select(store: ModuleStore, selection: Selection): Promise<{ records: LiveRecord[]; hasMore: boolean }> {
-  const { source, isOrdered } = plan(store, selection);
+export async function select(store: ModuleStore, selection: Selection, nowMs: number): Promise<{ records: LiveRecord[]; hasMore: boolean }> {
+  const { source, isOrdered } = plan(store, selection, nowMs);
   const end = selection.offset + selection.limit;
   const pause = slicer();
   let found: LiveRecord[] = [];
   for (const record of source) {
     await pause();
+    if (store.hides(record, nowMs)) continue;
     if (!matches(selection.where, record)) continue;
     found.push(record);
     if (isOrdered && found.length > end) break;
@@ -30,10 +31,10 @@ export async function select(store: ModuleStore, selection: Selection): Promise<
   return { records: found.slice(selection.offset, end), hasMore: found.length > end };
 }
 
-function plan(store: ModuleStore, { where, order, offset, limit }: Selection): { source: Iterable<LiveRecord>; isOrdered: boolean } {
+function plan(store: ModuleStore, { where, order, offset, limit }: Selection, nowMs: number): { source: Iterable<LiveRecord>; isOrdered: boolean } {
   const [first, second] = order;
   const keys = keysOf(where);
-  if (keys !== undefined) return { source: existing(store, keys), isOrdered: false };
+  if (keys !== undefined) return { source: existing(store, keys, nowMs), isOrdered: false };
   const modified = spanOf(where, 'Modified_Time');
   if (first?.field.apiName === 'Modified_Time') {
     const isOrdered = second === undefined || (second.field.kind === 'id' && !second.descending);
@@ -47,9 +48,9 @@ function plan(store: ModuleStore, { where, order, offset, limit }: Selection): {
   return { source: store.byKey(spanOf(where, 'id'), first?.descending ?? false), isOrdered: byId };
 }
 
-function* existing(store: ModuleStore, keys: readonly number[]): Generator<LiveRecord> {
+function* existing(store: ModuleStore, keys: readonly number[], nowMs: number): Generator<LiveRecord> {
   for (const key of new Set(keys)) {
-    const record = store.get(key);
+    const record = store.shown(key, nowMs);
     if (record !== undefined) yield record;
   }
 }

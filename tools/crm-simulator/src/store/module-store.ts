@@ -21,6 +21,7 @@ export class ModuleStore {
   readonly #created: number[] = [];
   readonly #deleted = new Map<number, Deleted>();
   readonly #modified = new ModifiedIndex();
+  readonly #stale = new Map<number, { readonly record: LiveRecord | undefined; readonly untilMs: number }>();
 
   constructor(module: ModuleSpec, seeded: number, seed: number) {
     this.module = module;
@@ -74,6 +75,36 @@ export class ModuleStore {
     this.#modified.remove(record.modifiedMs, record.key);
     this.#deleted.set(record.key, deleted);
     return deleted;
+  }
+
+  /** Takes a record out of the recycle bin, as it was. @returns undefined when it is not there. */
+  restore(key: number): LiveRecord | undefined {
+    if (this.#deleted.get(key)?.type !== 'recycle') return undefined;
+    this.#deleted.delete(key);
+    const record = this.#any(key) as LiveRecord;
+    if (this.#overlays.has(key)) this.#modified.add(record.modifiedMs, key);
+    return record;
+  }
+
+  /** Reads by id or by window show this instead until then; undefined: nothing. */
+  keepStale(key: number, record: LiveRecord | undefined, nowMs: number, untilMs: number): void {
+    // What was shown first is shown on: a second change must not make the first one visible.
+    const shown = this.#stale.get(key);
+    this.#stale.set(key, { record: shown !== undefined && nowMs < shown.untilMs ? shown.record : record, untilMs });
+  }
+
+  /** Whether this version of a record does not show yet, so that it is not found at its place either. */
+  hides(record: LiveRecord, nowMs: number): boolean {
+    return this.#stale.has(record.key) && this.shown(record.key, nowMs)?.modifiedMs !== record.modifiedMs;
+  }
+
+  /** What a read shows now: the record as it stands, or as it stood a moment ago. */
+  shown(key: number, nowMs: number): LiveRecord | undefined {
+    const stale = this.#stale.get(key);
+    if (stale === undefined) return this.get(key);
+    if (nowMs < stale.untilMs) return stale.record;
+    this.#stale.delete(key);
+    return this.get(key);
   }
 
   /** What was deleted, the earliest first. */

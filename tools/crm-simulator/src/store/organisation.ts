@@ -27,9 +27,12 @@ export class Organisation {
   readonly #clock: Clock;
   readonly #stores = new Map<string, ModuleStore>();
   readonly #listeners: ((change: Change) => void)[] = [];
+  readonly #staleMs: () => number;
 
-  constructor(clock: Clock, seed: number, records: Readonly<Record<string, number>>) {
+  /** @param staleMs how long reads still show what was before a change. */
+  constructor(clock: Clock, seed: number, records: Readonly<Record<string, number>>, staleMs: () => number = () => 0) {
     this.#clock = clock;
+    this.#staleMs = staleMs;
     for (const module of catalogue) this.#stores.set(module.apiName, new ModuleStore(module, records[module.apiName] ?? 0, seed));
   }
 
@@ -61,16 +64,17 @@ export class Organisation {
     this.#listeners.push(listener);
   }
 
-  /** Sets fields of some records of a module at one moment. @throws {AdminError} */
-  edit(moduleName: string, ids: readonly string[], fields: JsonFields): LiveRecord[] {
+  /** Sets fields of some records of a module at one moment; a silent one is told to nobody, as imports may be. @throws {AdminError} */
+  edit(moduleName: string, ids: readonly string[], fields: JsonFields, isSilent = false): LiveRecord[] {
     const store = this.store(moduleName);
     const values = fieldValues(store.module, fields);
     const records = ids.map((id) => this.record(moduleName, id));
     const changedMs = wholeSecond(this.#clock.nowMs());
     const all = new Map<string, Value>([...values, ['Modified_By', currentUser]]);
     if (store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
+    for (const record of records) this.#keepStale(store, record.key, record);
     const edited = records.map((record) => store.edit(record, all, changedMs));
-    this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
+    if (!isSilent) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
     return edited;
   }
 
@@ -81,6 +85,7 @@ export class Organisation {
     const changedMs = wholeSecond(this.#clock.nowMs());
     const all = new Map<string, Value>([['Owner', currentUser], ...values, ['Created_By', currentUser], ['Modified_By', currentUser]]);
     const record = store.create(all, changedMs, generated);
+    this.#keepStale(store, record.key, undefined);
     this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, changedMs });
     return record;
   }
@@ -89,9 +94,28 @@ export class Organisation {
   delete(moduleName: string, id: string, type: Deleted['type'] = 'recycle'): Deleted {
     const store = this.store(moduleName);
     const record = this.record(moduleName, id);
+    this.#keepStale(store, record.key, record);
     const deleted = store.delete(record, wholeSecond(this.#clock.nowMs()), type, currentUser);
     this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), changedMs: deleted.deletedMs });
     return deleted;
+  }
+
+  /**
+   * Takes a record out of the recycle bin. It keeps its id and its old `Modified_Time`; whether anybody is told is not documented.
+   * @throws {AdminError} `UNKNOWN_RECORD` for one that is not in the bin.
+   */
+  restore(moduleName: string, id: string, isSilent: boolean): LiveRecord {
+    const store = this.store(moduleName);
+    const record = store.restore(keyOf(id) ?? -1);
+    if (record === undefined) throw new AdminError(404, 'UNKNOWN_RECORD', `${moduleName} ${id} is not in the recycle bin`);
+    if (!isSilent) this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), changedMs: wholeSecond(this.#clock.nowMs()) });
+    return record;
+  }
+
+  #keepStale(store: ModuleStore, key: number, record: LiveRecord | undefined): void {
+    const staleMs = this.#staleMs();
+    const nowMs = this.#clock.nowMs();
+    if (staleMs > 0) store.keepStale(key, record, nowMs, nowMs + staleMs);
   }
 
   #tell(change: Change): void {
