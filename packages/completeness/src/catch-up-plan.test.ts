@@ -1,0 +1,30 @@
+import { describe, expect, test } from 'vitest';
+
+import { dueCatchUp } from './catch-up-plan.ts';
+
+const at = (text: string): number => Date.parse(`2026-05-04T${text}Z`);
+const rules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000 };
+const history = (lastStarted: string, lastSecondPass: string) => ({ lastStartedMs: at(lastStarted), lastSecondPassMs: at(lastSecondPass) });
+
+describe('a catch-up', () => {
+  test('is due two minutes after the last one began, from the watermark on', () => {
+    expect(dueCatchUp(at('10:01:59'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toBeNull();
+    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('09:57:00'), isSecondPass: false });
+  });
+
+  test('begins at the watermark however long nothing ran', () => {
+    expect(dueCatchUp(at('23:00:00'), at('03:00:00'), history('03:02:00', '22:59:00'), rules)?.fromMs).toBe(at('03:00:00'));
+  });
+
+  test('goes over the last ninety minutes once an hour', () => {
+    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), history('10:00:00', '09:01:00'), rules)).toEqual({ fromMs: at('08:32:00'), deletedFromMs: at('08:31:00'), isSecondPass: true });
+  });
+
+  test('never begins above the watermark, not even as a second pass', () => {
+    expect(dueCatchUp(at('10:02:00'), at('05:00:00'), history('10:00:00', '09:01:00'), rules)).toMatchObject({ fromMs: at('05:00:00'), isSecondPass: true });
+  });
+
+  test('is due at once when there was none', () => {
+    expect(dueCatchUp(at('10:00:00'), at('09:58:00'), { lastStartedMs: null, lastSecondPassMs: null }, rules)).toMatchObject({ isSecondPass: true });
+  });
+});

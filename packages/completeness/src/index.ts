@@ -1,0 +1,6 @@
+export { advanced, WATERMARK_MARGIN_MS, wholeSecond } from './watermark.ts';
+export type { Reading } from './watermark.ts';
+export { defaultCatchUpRules, dueCatchUp } from './catch-up-plan.ts';
+export type { CatchUpHistory, CatchUpPlan, CatchUpRules } from './catch-up-plan.ts';
+export { isUnhinted, statementOf } from './statement.ts';
+export type { Known } from './statement.ts';
