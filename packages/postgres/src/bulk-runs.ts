@@ -7,9 +7,11 @@ import { BulkPage, type BulkPageRow, BulkRun, type BulkRunRow, type RunKind } fr
  */
 export type BulkRuns = {
   /** Starts a run with its first page wanted. @returns null when the module has a run already. */
-  start(module: string, kind: RunKind, expectedRows: number | null): Promise<BulkRunRow | null>;
+  start(module: string, kind: RunKind, options?: { readonly expectedRows?: number | null; readonly fromTime?: Date | null }): Promise<BulkRunRow | null>;
   all(): Promise<BulkRunRow[]>;
   pagesOf(runId: number): Promise<BulkPageRow[]>;
+  /** Since when the page's run reads; null for everything. */
+  fromTimeOf(page: BulkPageRow): Promise<Date | null>;
   /** Pages of running runs that are not published yet, oldest first. */
   openPages(): Promise<BulkPageRow[]>;
   requested(page: BulkPageRow, job: { jobId: string; createdTime: Date }): Promise<void>;
@@ -31,11 +33,11 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
   };
 
   return {
-    start: async (module, kind, expectedRows) => {
+    start: async (module, kind, { expectedRows = null, fromTime = null } = {}) => {
       const em = orm.em.fork();
       if ((await em.count(BulkRun, { module, state: 'running' })) > 0) return null;
       return em.transactional(async (tx) => {
-        const run = tx.create(BulkRun, { module, kind, state: 'running', startedAt: now(), expectedRows, finishedAt: null, firstJobCreatedAt: null, failure: null });
+        const run = tx.create(BulkRun, { module, kind, state: 'running', startedAt: now(), fromTime, expectedRows, finishedAt: null, firstJobCreatedAt: null, failure: null });
         await tx.flush();
         tx.create(BulkPage, { ...wantedPage, runId: run.id, module, pageNumber: 1, pageToken: null, updatedAt: now() });
         return run;
@@ -43,6 +45,7 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
     },
     all: () => orm.em.fork().find(BulkRun, {}, { orderBy: { id: 'asc' } }),
     pagesOf: (runId) => orm.em.fork().find(BulkPage, { runId }, { orderBy: { pageNumber: 'asc' } }),
+    fromTimeOf: async ({ runId }) => (await orm.em.fork().findOne(BulkRun, { id: runId }))?.fromTime ?? null,
     openPages: async () => {
       const em = orm.em.fork();
       const running = await em.find(BulkRun, { state: 'running' });

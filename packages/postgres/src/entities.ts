@@ -24,6 +24,8 @@ export const BulkRun = defineEntity({
     finishedAt: p.datetime().nullable(),
     /** CRM time of the first job: what the catch-up after this run starts from. */
     firstJobCreatedAt: p.datetime().nullable(),
+    /** Only what changed from here on (CRM time) is read; null for whole modules. */
+    fromTime: p.datetime().nullable(),
     /** Records the CRM counted when the run began; null when it would not say. */
     expectedRows: p.integer().nullable(),
     failure: p.text().nullable(),
@@ -67,6 +69,8 @@ export const Channel = defineEntity({
     grantedUntil: p.datetime(),
     renewAt: p.datetime(),
     enabledAt: p.datetime(),
+    /** When the module's channel was enabled for the first time: no look at it is older. */
+    openedAt: p.datetime(),
   },
 });
 export type ChannelRow = InferEntity<typeof Channel>;

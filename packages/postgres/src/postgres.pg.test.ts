@@ -94,17 +94,17 @@ describe('bulkRuns', () => {
   const open = async (): Promise<BulkPageRow> => (await runs().openPages())[0] as BulkPageRow;
 
   beforeEach(async () => {
-    await db.pool.query('truncate lockstep.bulk_run, lockstep.bulk_page');
+    await db.pool.query('truncate lockstep.bulk_run, lockstep.bulk_page, lockstep.catch_up');
   });
 
   test('a module has one run at a time', async () => {
-    expect(await runs().start('Leads', 'initial', 10)).toMatchObject({ module: 'Leads', state: 'running' });
-    expect(await runs().start('Leads', 'initial', 10)).toBeNull();
-    expect(await runs().start('Deals', 'initial', null)).not.toBeNull();
+    expect(await runs().start('Leads', 'initial', { expectedRows: 10 })).toMatchObject({ module: 'Leads', state: 'running' });
+    expect(await runs().start('Leads', 'initial', { expectedRows: 10 })).toBeNull();
+    expect(await runs().start('Deals', 'initial')).not.toBeNull();
   });
 
   test('a chain of pages ends the run with its last page', async () => {
-    const run = await runs().start('Leads', 'initial', 5);
+    const run = await runs().start('Leads', 'initial', { expectedRows: 5 });
     await runs().requested(await open(), { jobId: '1', createdTime: new Date('2026-03-02T10:00:00Z') });
     await runs().ready(await open(), { count: 3, moreRecords: true, nextPageToken: 'next' });
     const [first, second] = await runs().openPages();
@@ -119,7 +119,7 @@ describe('bulkRuns', () => {
   });
 
   test('a run is not complete while a page is out, whichever comes last', async () => {
-    await runs().start('Leads', 'initial', null);
+    await runs().start('Leads', 'initial');
     await runs().ready(await open(), { count: 3, moreRecords: true });
     const [first, second] = (await runs().openPages()) as [BulkPageRow, BulkPageRow];
     await runs().ready(second, { count: 2, moreRecords: false });
@@ -130,7 +130,7 @@ describe('bulkRuns', () => {
   });
 
   test('a page that is read again keeps the pages after it', async () => {
-    await runs().start('Leads', 'initial', null);
+    await runs().start('Leads', 'initial');
     await runs().ready(await open(), { count: 3, moreRecords: true });
     await runs().wantedAgain(await open(), 'the result is gone');
     expect(await open()).toMatchObject({ state: 'wanted', failure: 'the result is gone', jobId: null });
@@ -139,16 +139,16 @@ describe('bulkRuns', () => {
   });
 
   test('a failed run leaves the module free for another', async () => {
-    const run = await runs().start('Leads', 'initial', null);
+    const run = await runs().start('Leads', 'initial');
     await runs().failed(run?.id as number, 'five attempts');
     expect(await runs().openPages()).toEqual([]);
-    expect(await runs().start('Leads', 'initial', null)).not.toBeNull();
+    expect(await runs().start('Leads', 'initial')).not.toBeNull();
   });
 });
 
 describe('channels', () => {
   test('keeps one channel a module', async () => {
-    const channel = { module: 'Leads', channelId: '1', requestedUntil: new Date(2), grantedUntil: new Date(3), renewAt: new Date(4), enabledAt: new Date(1) };
+    const channel = { module: 'Leads', channelId: '1', requestedUntil: new Date(2), grantedUntil: new Date(3), renewAt: new Date(4), enabledAt: new Date(1), openedAt: new Date(1) };
     await channels(db).save(channel);
     await channels(db).save({ ...channel, grantedUntil: new Date(9) });
     expect(await channels(db).all()).toEqual([expect.objectContaining({ ...channel, grantedUntil: new Date(9) })]);

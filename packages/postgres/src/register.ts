@@ -1,0 +1,47 @@
+import type { Database } from './database.ts';
+
+/** What the register holds of a record. Times are epoch milliseconds of the CRM, the hash is 32 hex digits. */
+export type RegisterEntry = { readonly modifiedMs: number | null; readonly observedMs: number | null; readonly hash: string | null; readonly deletedMs: number | null };
+
+/** Reads of the register, and the one note that does not come of the log. */
+export type RegisterReader = {
+  /** @returns what is known of these records; those it says nothing about are unknown. */
+  known(module: string, ids: readonly string[]): Promise<Map<string, RegisterEntry>>;
+  /** Notes that a look did not find these records, though nothing says that they are deleted. The next look that finds one clears it. */
+  hidden(module: string, ids: readonly string[]): Promise<void>;
+  /** Records whose deletion and latest look are too close to tell which came first, deleted since a time. */
+  doubtful(module: string, since: Date, epsilonMs: number): Promise<string[]>;
+};
+
+type Row = { id: string; modified_ms: string | null; observed_ms: string | null; hash: string | null; deleted_ms: string | null };
+
+/** The register, `lockstep.record_version`. */
+export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader => ({
+  known: async (module, ids) => {
+    if (ids.length === 0) return new Map();
+    const { rows } = await pool.query<Row>(
+      `select record_id as id, modified_ms, observed_ms, replace(content_hash::text, '-', '') as hash, deleted_ms
+       from lockstep.record_version where module = $1 and record_id = any($2::bigint[])`,
+      [module, ids],
+    );
+    return new Map(rows.map(({ id, modified_ms, observed_ms, hash, deleted_ms }) => [id, { modifiedMs: whole(modified_ms), observedMs: whole(observed_ms), hash, deletedMs: whole(deleted_ms) }]));
+  },
+  hidden: async (module, ids) => {
+    if (ids.length === 0) return;
+    await pool.query(
+      `update lockstep.record_version set hidden_since = now()
+       where module = $1 and record_id = any($2::bigint[]) and hidden_since is null and deleted_ms is null`,
+      [module, ids],
+    );
+  },
+  doubtful: async (module, since, epsilonMs) => {
+    const { rows } = await pool.query<{ id: string }>(
+      `select record_id as id from lockstep.record_version
+       where module = $1 and deleted_ms >= $2 and abs(observed_ms - deleted_ms) <= $3`,
+      [module, since.getTime(), epsilonMs],
+    );
+    return rows.map(({ id }) => id);
+  },
+});
+
+const whole = (text: string | null): number | null => (text === null ? null : Number(text));

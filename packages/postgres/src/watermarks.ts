@@ -1,0 +1,42 @@
+import type { Database } from './database.ts';
+import { ms } from './epoch.ts';
+
+/** A claim: every change before `at` is in the log, at offsets below these. */
+export type Claim = {
+  readonly module: string;
+  /** `changes`: everything that moved `Modified_Time`. `everything`: a whole module was read again. */
+  readonly kind: 'changes' | 'everything';
+  /** CRM time. */
+  readonly at: Date;
+  readonly topicId: string;
+  /** The next offset of each partition, in order, read after the last of it was acknowledged. */
+  readonly endOffsets: readonly number[];
+};
+
+/** What has been claimed, in `lockstep.watermark`; the view `lockstep.freshness` shows how much of it stands in the tables. */
+export type Watermarks = {
+  /** The greatest claim of its kind; null before the first. */
+  current(module: string, kind: Claim['kind']): Promise<Date | null>;
+  note(claim: Claim): Promise<void>;
+};
+
+/** How many claims are kept of a kind and module: the projector may be this far behind, in runs, before freshness shows nothing. */
+const KEPT = 5_000;
+
+/** Watermarks in `lockstep.watermark`. */
+export const watermarks = ({ pool }: Pick<Database, 'pool'>): Watermarks => ({
+  current: async (module, kind) => {
+    const { rows } = await pool.query<{ at: number | null }>(`select ${ms('max(at)', 'at')} from lockstep.watermark where module = $1 and kind = $2`, [module, kind]);
+    const at = rows[0]?.at ?? null;
+    return at === null ? null : new Date(at);
+  },
+  note: async ({ module, kind, at, topicId, endOffsets }) => {
+    await pool.query(
+      `with noted as (
+         insert into lockstep.watermark (module, kind, at, topic_id, end_offsets) values ($1, $2, $3, $4, $5) on conflict do nothing)
+       delete from lockstep.watermark where module = $1 and kind = $2
+         and at < (select at from lockstep.watermark where module = $1 and kind = $2 order by at desc offset ${KEPT} limit 1)`,
+      [module, kind, at, topicId, endOffsets],
+    );
+  },
+});
