@@ -14,6 +14,8 @@ export type BulkReadRequest = {
   readonly page: number;
   /** How v7 and v8 name the pages after the first. */
   readonly pageToken: string | null;
+  /** Only records with a `Modified_Time` from here on, cut to whole seconds; null exports them all. */
+  readonly since?: Date | null;
   /** Called once when the job ends; it proves nothing, so it only means "ask now". */
   readonly callbackUrl: string | null;
 };
@@ -53,9 +55,10 @@ const job = z.object({
  * @throws {CrmError} `CRM_PAGE_TOKEN_EXPIRED`, `CRM_REFUSED`, and what any call throws.
  * @see CRM API reference, "Bulk read: create job"
  */
-export async function createBulkRead(transport: Transport, base: string, { module, fields, page, pageToken, callbackUrl }: BulkReadRequest): Promise<BulkReadJob> {
+export async function createBulkRead(transport: Transport, base: string, { module, fields, page, pageToken, since = null, callbackUrl }: BulkReadRequest): Promise<BulkReadJob> {
   if (fields.length > MAX_FIELDS) throw new CrmError(`${fields.length} fields of ${module} are mapped; above ${MAX_FIELDS} the CRM exports all of them`, 'CRM_REFUSED');
-  const query = pageToken === null ? { module: { api_name: module }, fields, page } : { page_token: pageToken };
+  const criteria = since === null ? {} : { criteria: { field: { api_name: 'Modified_Time' }, comparator: 'greater_equal', value: `${since.toISOString().slice(0, 19)}+00:00` } };
+  const query = pageToken === null ? { module: { api_name: module }, fields, ...criteria, page } : { page_token: pageToken };
   const { text } = await transport.call({
     method: 'POST',
     path: `${base}/read`,

@@ -2,7 +2,7 @@ import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, typ
 import type { CrmConfig } from './config.ts';
 import type { Observed } from './crm-clock.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type WantedChannel } from './notifications.ts';
-import { countRecords, type DeletedRecord, deletedSince, type Look, lookAt, updateRecord } from './records.ts';
+import { type Changed, changedSince, countRecords, type DeletedRecord, deletedSince, type Look, lookAt, type PageEnd, updateRecord } from './records.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
 import { type VersionRules, versionRules } from './versions.ts';
@@ -17,6 +17,7 @@ export type CrmClient = {
   bulkReadStatus(jobId: string): Promise<BulkReadStatus>;
   downloadBulkRead(options: { jobId: string; file: string; signal?: AbortSignal }): Promise<Observed>;
   lookAt(options: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look>;
+  changedSince(options: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<Changed>;
   deletedSince(module: string, since: Date): Promise<DeletedRecord[]>;
   countRecords(module: string): Promise<number>;
   updateRecord(module: string, id: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
@@ -46,6 +47,7 @@ export function createCrmClient({ config, tokens, onCall = () => undefined, retr
     bulkReadStatus: (jobId) => bulkReadStatus(transport, bulk, jobId),
     downloadBulkRead: (options) => downloadBulkRead(transport, bulk, options),
     lookAt: (options) => lookAt(transport, base, options),
+    changedSince: (options) => changedSince(transport, base, options),
     deletedSince: (module, since) => deletedSince(transport, base, module, since),
     countRecords: (module) => countRecords(transport, base, module),
     updateRecord: (module, id, fields) => updateRecord(transport, base, module, id, fields),

@@ -9,7 +9,7 @@ export type { DataCentre } from './data-centres.ts';
 export { CrmError } from './errors.ts';
 export type { CrmErrorCode } from './errors.ts';
 export type { GrantedChannel, WantedChannel } from './notifications.ts';
-export type { DeletedRecord, FoundRecord, Look } from './records.ts';
+export type { Changed, DeletedRecord, FoundRecord, Look, PageEnd } from './records.ts';
 export { createTokenSource, memoryTokenStore } from './tokens.ts';
 export type { AccessToken, AccessTokenStore, TokenSource } from './tokens.ts';
 export type { CallReport } from './transport.ts';

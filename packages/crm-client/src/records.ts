@@ -11,10 +11,17 @@ export type FoundRecord = { readonly id: string; readonly modifiedTime: string; 
 /** What a look found, and the CRM times between which it looked. A record that is not among them is not visible: no more. */
 export type Look = { readonly records: readonly FoundRecord[]; readonly observed: Observed };
 
+/** A page of what changed, in the order of (`Modified_Time`, id). */
+export type Changed = Look & { readonly hasMore: boolean };
+
+/** Where a page ended: the last record of it, as the CRM wrote it. */
+export type PageEnd = { readonly modifiedTime: string; readonly id: string };
+
 /** One entry of the list of deleted records. */
 export type DeletedRecord = { readonly id: string; readonly deletedTime: string };
 
 const rows = z.object({ data: z.array(z.looseObject({ id: z.string(), Modified_Time: z.string() })) });
+const page = rows.extend({ info: z.object({ more_records: z.boolean() }) });
 const deleted = z.object({
   data: z.array(z.object({ id: z.string(), deleted_time: z.string() })),
   info: z.object({ more_records: z.boolean() }),
@@ -36,6 +43,28 @@ export async function lookAt(transport: Transport, base: string, { module, field
   return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })) };
 }
 
+const ROWS_A_QUERY = 2_000;
+
+/**
+ * The records changed since a time, a page of up to 2,000, by keyset: many records may share one second, and offsets would skip
+ * or double rows while the data changes.
+ * @param since inclusive; cut to whole seconds, as the CRM compares them.
+ * @param after the end of the page before this one; null for the first.
+ * @see CRM API reference, "Query API (COQL)"
+ */
+export async function changedSince(transport: Transport, base: string, { module, fields, since, after, signal }: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<Changed> {
+  const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
+  const from = secondsOf(since);
+  const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
+  const query = `select ${columns.join(', ')} from ${module} where ${window} order by Modified_Time asc, id asc limit ${ROWS_A_QUERY}`;
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, ...(signal === undefined ? {} : { signal }) });
+  if (status === 204) return { records: [], observed, hasMore: false };
+  const { data, info } = parseExact(`POST ${base}/coql`, page, text);
+  return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })), hasMore: info.more_records };
+}
+
+const secondsOf = (at: Date): string => `${at.toISOString().slice(0, 19)}+00:00`;
+
 /**
  * The records deleted since a time, however often they were deleted.
  * @param since inclusive; the CRM compares whole seconds, so pass an earlier one.
@@ -48,7 +77,7 @@ export async function deletedSince(transport: Transport, base: string, module: s
       method: 'GET',
       path: `${base}/${module}/deleted`,
       query: { type: 'all', page: String(page), per_page: '200' },
-      headers: { 'if-modified-since': `${since.toISOString().slice(0, 19)}+00:00` },
+      headers: { 'if-modified-since': secondsOf(since) },
     });
     if (status === 204 || status === 304) return found;
     const { data, info } = parseReply(`GET ${base}/${module}/deleted`, deleted, text);

@@ -42,3 +42,11 @@ export function decodeHint(value: Uint8Array | string): Hint {
   const { v: _, ...hint } = parsed.data;
   return hint;
 }
+
+const OWN_CHANNEL = 'lockstep';
+
+/** A hint of our own: a look that nobody in the CRM asked for. */
+export const ownHint = (module: string, id: string, receivedMs: number): Hint => ({ module, id, operation: 'update', channelId: OWN_CHANNEL, serverTimeMs: null, receivedMs });
+
+/** Whether a hint came from {@link ownHint}. */
+export const isOwnHint = ({ channelId }: Pick<Hint, 'channelId'>): boolean => channelId === OWN_CHANNEL;
