@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { createAdmin, createKafka, KafkaError } from '@lockstep/kafka';
-import { connect, migrate } from '@lockstep/postgres';
+import { connect, migrate, noteEpsilon } from '@lockstep/postgres';
 import { createLogger, healthRoutes, runProcess } from '@lockstep/telemetry';
 import fastify from 'fastify';
 
@@ -22,6 +22,7 @@ await runProcess({
     const db = await connect(config.postgres);
     closers.add('postgres', () => db.close());
     await migrate(db, config.modules);
+    await noteEpsilon(db, config.epsilonMs);
     const kafka = createKafka({ config: config.kafka, clientId: 'lockstep-projector', log });
     const admin = await createAdmin(kafka);
     closers.add('admin', () => admin.close());

@@ -36,12 +36,20 @@ export function registerSql({ apiName, slug }: ModuleDefinition): RegisterSql {
   return {
     mergeStage: merge('narrow'),
     mergeArrays: merge(fromArrays),
-    // A confirmation must not change whether the record is alive: it has no content to write.
+    // A confirmation has no content to write, so it may not change whether the record is alive. One that says something newer than
+    // the register, but does not fit it, makes a look wanted: the register had moved on when it was written.
     confirm: `
-      update ${table} r set observed_ms = c.observed_ms
-      from (select distinct on (record_id) * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[]) as u (record_id, modified_ms, observed_ms, content_hash)
-            order by record_id, observed_ms desc) c
-      where r.record_id = c.record_id and r.modified_ms = c.modified_ms and r.content_hash = c.content_hash and r.observed_ms < c.observed_ms
-        and (r.deleted_ms is null or (r.observed_ms > r.deleted_ms + $5) = (c.observed_ms > r.deleted_ms + $5))`,
+      with c as (
+        select distinct on (record_id) * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::uuid[]) as u (record_id, modified_ms, observed_ms, content_hash)
+        order by record_id, modified_ms desc, observed_ms desc),
+      confirmed as (
+        update ${table} r set observed_ms = c.observed_ms, hidden_since = null from c
+        where r.record_id = c.record_id and r.modified_ms = c.modified_ms and r.content_hash = c.content_hash and r.observed_ms < c.observed_ms
+          and (r.deleted_ms is null or (r.observed_ms > r.deleted_ms + $5) = (c.observed_ms > r.deleted_ms + $5))
+        returning r.record_id)
+      insert into lockstep.look_wanted (module, record_id, reason)
+      select '${apiName}', c.record_id, 'unconfirmed' from c left join ${table} r on r.record_id = c.record_id
+      where (r.modified_ms is null or (c.modified_ms, c.observed_ms) > (r.modified_ms, r.observed_ms)) and c.record_id not in (select record_id from confirmed)
+      on conflict (module, record_id) do nothing`,
   };
 }
