@@ -14,6 +14,7 @@ const schema = z.object({
   LOCKSTEP_PARTITIONS: z.coerce.number().int().min(1).max(256).default(4).describe('partitions of a topic that does not exist yet'),
   INGRESS_MAX_BODY_BYTES: z.coerce.number().int().min(1_000).default(1_000_000).describe('largest notification taken'),
   INGRESS_LOOK_INTERVAL_MS: z.coerce.number().int().min(0).default(100).describe('shortest time between two looks at a module that are not full'),
+  LOCKSTEP_EPSILON_MS: z.coerce.number().int().min(0).default(60_000).describe('clock skew and read lag inside the CRM to allow for'),
   LOG_LEVEL: z.string().optional(),
 });
 
@@ -27,6 +28,7 @@ export type Config = {
   readonly partitions: number;
   readonly maxBodyBytes: number;
   readonly lookIntervalMs: number;
+  readonly epsilonMs: number;
   readonly logLevel: string | undefined;
   readonly kafka: KafkaConfig;
   readonly postgres: PostgresConfig;
@@ -45,6 +47,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     partitions: values.LOCKSTEP_PARTITIONS,
     maxBodyBytes: values.INGRESS_MAX_BODY_BYTES,
     lookIntervalMs: values.INGRESS_LOOK_INTERVAL_MS,
+    epsilonMs: values.LOCKSTEP_EPSILON_MS,
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),
     postgres: loadPostgresConfig(env),

@@ -41,8 +41,8 @@ await runProcess({
 
     const stopping = new AbortController();
     const deadLetters = createDeadLetters({ producer, metrics });
-    const { modules, dataDir, lookIntervalMs, secret, maxBodyBytes } = config;
-    const reading = runReader({ db, signals, kafka, admin, producer, deadLetters, crm, modules, dataDir, lookIntervalMs, metrics, log, signal: stopping.signal, onFatal: fatal });
+    const { modules, dataDir, lookIntervalMs, epsilonMs, secret, maxBodyBytes } = config;
+    const reading = runReader({ db, signals, kafka, admin, producer, deadLetters, crm, modules, dataDir, lookIntervalMs, epsilonMs, metrics, log, signal: stopping.signal, onFatal: fatal });
     closers.add('reader', async () => {
       stopping.abort();
       await reading;

@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import type { CrmClient } from '@lockstep/crm-client';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, type Database, lease, type Signals } from '@lockstep/postgres';
+import { bulkRuns, catchUps, type Database, deletionBreaker, lease, registerReader, type Signals, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { ingestReadyPages } from './bulk/ingest-pages.ts';
+import { readCatchUps } from './catch-up/catch-up.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { readHints } from './looks/read-hints.ts';
 import type { IngressMetrics } from './metrics.ts';
@@ -23,6 +24,7 @@ export type ReaderDeps = {
   readonly modules: readonly ModuleDefinition[];
   readonly dataDir: string;
   readonly lookIntervalMs: number;
+  readonly epsilonMs: number;
   readonly metrics: IngressMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -30,10 +32,10 @@ export type ReaderDeps = {
 };
 
 const CONTEND_EVERY_MS = 1_000;
-const LOOK_FOR_PAGES_EVERY_MS = 1_000;
+const LOOK_FOR_WORK_EVERY_MS = 1_000;
 
 /**
- * The one process that reads the CRM's records: it waits for the lease, then answers hints and takes bulk results until the
+ * The one process that reads the CRM's records: it waits for the lease, then answers hints, takes bulk results and catches up until the
  * lease or the process ends. The CRM's limits are per organisation, so there is one reader, and the others stand by.
  */
 export const runReader = (deps: ReaderDeps): Promise<void> =>
@@ -48,7 +50,8 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
   const signal = AbortSignal.any([deps.signal, held.signal]);
   try {
     await declareCoverages(deps);
-    await Promise.all([readHints({ ...deps, signal, intervalMs: deps.lookIntervalMs }), readPages(deps, signal)]);
+    const under = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db) };
+    await Promise.all([readHints({ ...under, intervalMs: deps.lookIntervalMs }), readPages(deps, signal), catchUpWhenWanted(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();
@@ -68,10 +71,22 @@ const readPages = (deps: ReaderDeps, signal: AbortSignal): Promise<void> => {
   const pages = { ...deps, runs, dataDir: join(deps.dataDir, 'downloads') };
   return loop({
     name: 'bulk pages',
-    everyMs: LOOK_FOR_PAGES_EVERY_MS,
+    everyMs: LOOK_FOR_WORK_EVERY_MS,
     signal,
     log: deps.log,
     body: () => ingestReadyPages(pages, signal),
+    wake: () => deps.signals.next('ready'),
+  });
+};
+
+const catchUpWhenWanted = (deps: ReaderDeps & { readonly register: ReturnType<typeof registerReader>; readonly breaker: ReturnType<typeof deletionBreaker> }): Promise<void> => {
+  const work = { ...deps, catchUps: catchUps(deps.db), looks: wantedLooks(deps.db) };
+  return loop({
+    name: 'catch-ups',
+    everyMs: LOOK_FOR_WORK_EVERY_MS,
+    signal: deps.signal,
+    log: deps.log,
+    body: () => readCatchUps(work),
     wake: () => deps.signals.next('ready'),
   });
 };

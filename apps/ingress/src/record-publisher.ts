@@ -1,9 +1,10 @@
+import { isUnhinted, type Known, statementOf } from '@lockstep/completeness';
 import type { ProducedMessage } from '@lockstep/kafka';
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
-import { encodeCoverage, encodeDeleted, encodeSeen, type Sighting } from '@lockstep/record-log';
+import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen, type Sighting } from '@lockstep/record-log';
 
-/** Where an observation came from: a bulk file, a look at single records, or the deleted list. */
-export type Origin = 'bulk' | 'look' | 'deleted-list';
+/** Where an observation came from: a bulk file, a look at single records, a catch-up, or the deleted list. */
+export type Origin = 'bulk' | 'look' | 'catch-up' | 'deleted-list';
 
 const source = (module: ModuleDefinition): string => `/zoho-crm/${module.apiName}`;
 
@@ -22,6 +23,27 @@ export function seenMessages(module: ModuleDefinition, origin: Origin): MessageO
   return (sighting) => {
     const { hash, value } = encodeSeen({ ...sighting, coverage });
     return { key: sighting.id, value, headers: { ...constant, ce_id: `${sighting.id}-${sighting.observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(sighting.observedMs) } };
+  };
+}
+
+/** How a look was written down. */
+export type Said = { readonly message: ProducedMessage; readonly isSeen: boolean; readonly isUnhinted: boolean };
+
+/**
+ * Makes the messages of a module's looks, given what the register holds: in full what is new to it, in 60 bytes what it has
+ * already, so that reading the same again does not double the log.
+ */
+export function lookMessages(module: ModuleDefinition, origin: Origin): (sighting: Omit<Sighting, 'coverage'>, known: Known | undefined) => Said {
+  const coverage = coverageOf(module).id;
+  const constant = { ...common, ce_source: Buffer.from(source(module)), ce_origin: Buffer.from(origin) };
+  const types = { seen: Buffer.from('lockstep.record.seen.v1'), confirmed: Buffer.from('lockstep.record.confirmed.v1') };
+  return (sighting, known) => {
+    const { id, modifiedMs, observedMs } = sighting;
+    const { hash, value } = encodeSeen({ ...sighting, coverage });
+    const statement = statementOf(known, { modifiedMs, hash });
+    const headers = { ...constant, ce_type: types[statement], ce_id: `${id}-${observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(observedMs) };
+    const message = { key: id, value: statement === 'seen' ? value : encodeConfirmed({ id, modifiedMs, observedMs, hash }), headers };
+    return { message, isSeen: statement === 'seen', isUnhinted: isUnhinted(known, { modifiedMs, observedMs }) };
   };
 }
 

@@ -54,7 +54,8 @@ async function byBulk(module: ModuleDefinition): Promise<Contents> {
 async function byLook(module: ModuleDefinition, ids: Iterable<string>): Promise<Contents> {
   const sent: ProducedMessage[] = [];
   const stopping = new AbortController();
-  const looker = new Looker({ module, crm, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics: createIngressMetrics(), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), signal: stopping.signal, intervalMs: 0 });
+  const register = { known: async () => new Map(), hidden: async () => undefined };
+  const looker = new Looker({ module, crm, register, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics: createIngressMetrics(), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), signal: stopping.signal, intervalMs: 0 });
   await Promise.all(
     [...ids].map((id) => {
       const answered = Promise.withResolvers<void>();

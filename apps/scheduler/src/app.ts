@@ -1,3 +1,4 @@
+import type { Freshness } from '@lockstep/postgres';
 import { type HealthCheck, healthRoutes, type Registry } from '@lockstep/telemetry';
 import fastify, { type FastifyInstance } from 'fastify';
 
@@ -7,12 +8,20 @@ export type AppDeps = {
   readonly metrics: Registry;
   readonly readiness: Readonly<Record<string, HealthCheck>>;
   readonly status: () => Promise<Status>;
+  readonly freshness: () => Promise<readonly Freshness[]>;
+  /** Lets held deletions of a module pass; false when none are held. */
+  readonly releaseDeletions: (module: string) => Promise<boolean>;
 };
 
-/** Status, health and metrics, without a port. `GET /status` answers with {@link Status}. */
-export function buildApp({ metrics, readiness, status }: AppDeps): FastifyInstance {
+/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `POST /held-deletions/<module>/release`. */
+export function buildApp({ metrics, readiness, status, freshness, releaseDeletions }: AppDeps): FastifyInstance {
   const app = fastify({ forceCloseConnections: true });
   healthRoutes(app, { metrics, readiness });
   app.get('/status', async () => await status());
+  app.get('/freshness', async () => await freshness());
+  app.post<{ Params: { module: string } }>('/held-deletions/:module/release', async ({ params }, reply) => {
+    if (await releaseDeletions(params.module)) return { status: 'released' };
+    return reply.code(404).send({ status: 'refused', problem: `no deletions of ${params.module} are held` });
+  });
   return app;
 }

@@ -1,3 +1,4 @@
+import { type CatchUpRules, defaultCatchUpRules } from '@lockstep/completeness';
 import { type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
 import { type ModuleDefinition, selectModules } from '@lockstep/modules';
@@ -11,6 +12,7 @@ const schema = z.object({
   LOCKSTEP_SECRET: z.string().min(16).describe('at least 16 random characters, the same as the ingress has'),
   LOCKSTEP_PUBLIC_URL: z.url().max(150).describe('where the CRM reaches the ingress, e.g. https://lockstep.example.com'),
   LOCKSTEP_MODULES: z.string().default('Leads,Deals,Products').describe('modules to keep in step, by API name'),
+  SCHEDULER_CATCH_UP_INTERVAL_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.intervalMs).describe('from one catch-up of a module to the next'),
   LOG_LEVEL: z.string().optional(),
 });
 
@@ -22,6 +24,7 @@ export type Config = {
   /** Without a slash at its end. */
   readonly publicUrl: string;
   readonly modules: readonly ModuleDefinition[];
+  readonly catchUpRules: CatchUpRules;
   readonly logLevel: string | undefined;
   readonly kafka: KafkaConfig;
   readonly postgres: PostgresConfig;
@@ -37,6 +40,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     secret: values.LOCKSTEP_SECRET,
     publicUrl: values.LOCKSTEP_PUBLIC_URL.replace(/\/+$/, ''),
     modules: selectModules(values.LOCKSTEP_MODULES),
+    catchUpRules: { ...defaultCatchUpRules, intervalMs: values.SCHEDULER_CATCH_UP_INTERVAL_MS },
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),
     postgres: loadPostgresConfig(env),

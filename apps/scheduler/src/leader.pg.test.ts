@@ -1,3 +1,4 @@
+import { defaultCatchUpRules } from '@lockstep/completeness';
 import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore, type WantedChannel } from '@lockstep/crm-client';
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
@@ -46,7 +47,10 @@ function clientOf(version: string): CrmClient {
 }
 
 const jobs = () => ({ runs: bulkRuns(db), channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createSchedulerMetrics() });
-const lead = (problems: Problems = new Map()) => runLeader({ db, signals, crm, modules: [leads], secret, publicUrl, metrics: createSchedulerMetrics(), log, problems, signal: stopping.signal });
+// The log is not what is tested here: it is empty.
+const admin = { topicId: () => Promise.resolve('topic-of-leads'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
+const producer = { send: () => Promise.resolve() };
+const lead = (problems: Problems = new Map()) => runLeader({ db, signals, crm, admin, producer, catchUpRules: defaultCatchUpRules, modules: [leads], secret, publicUrl, metrics: createSchedulerMetrics(), log, problems, signal: stopping.signal });
 
 const moment = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 

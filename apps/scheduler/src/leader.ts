@@ -1,8 +1,12 @@
+import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
+import type { Admin, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, channels, type Database, lease, type Signals } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, type Database, lease, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
+import { catchUp } from './jobs/catch-up.ts';
+import { hintWantedLooks } from './jobs/hint-wanted-looks.ts';
 import { PageMover } from './jobs/move-pages.ts';
 import { renewChannel } from './jobs/renew-channel.ts';
 import { startInitialRun } from './jobs/start-initial-run.ts';
@@ -12,9 +16,12 @@ export type LeaderDeps = {
   readonly db: Database;
   readonly signals: Signals;
   readonly crm: CrmClient;
+  readonly admin: Pick<Admin, 'topicId' | 'topicOffsets'>;
+  readonly producer: Pick<Producer, 'send'>;
   readonly modules: readonly ModuleDefinition[];
   readonly secret: string;
   readonly publicUrl: string;
+  readonly catchUpRules: CatchUpRules;
   readonly metrics: SchedulerMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -27,10 +34,12 @@ export type Problems = Map<string, string>;
 
 const CONTEND_EVERY_MS = 1_000;
 const ROUND_EVERY_MS = 500;
+const HINT_EVERY_MS = 1_000;
 
 /**
  * The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module. Each round, in
- * the source article's order: the channel first, then the bulk read, so that no change falls between them.
+ * the source article's order: the channel first, then the bulk read, so that no change falls between them; then what changed
+ * since the watermark, whether or not anything seems to be missing.
  */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
   loop({ name: 'leader', everyMs: CONTEND_EVERY_MS, signal: deps.signal, log: deps.log, body: () => leadUnderLease(deps) });
@@ -43,17 +52,19 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   metrics.isLeader.set(1);
   try {
     const now = deps.now ?? (() => new Date());
-    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db) };
+    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), looks: wantedLooks(deps.db) };
+    const signal = AbortSignal.any([deps.signal, held.signal]);
     const mover = new PageMover(jobs);
     let isPoked = false;
     const poke = async (): Promise<void> => {
       await signals.next('poll');
       isPoked = true;
     };
+    const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
       everyMs: ROUND_EVERY_MS,
-      signal: AbortSignal.any([deps.signal, held.signal]),
+      signal,
       log,
       wake: poke,
       body: async () => {
@@ -63,9 +74,11 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
           await renewChannel(jobs, module);
           await startInitialRun(jobs, module);
           await mover.move(module, { isPoked: poked });
+          await catchUp(jobs, module);
         });
       },
     });
+    await hinting;
   } finally {
     metrics.isLeader.set(0);
     await held.release();

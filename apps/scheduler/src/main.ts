@@ -1,6 +1,6 @@
 import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
-import { createAdmin, createKafka } from '@lockstep/kafka';
-import { connect, createSignals, migrate, tokenStore } from '@lockstep/postgres';
+import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
+import { connect, createSignals, deletionBreaker, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -16,13 +16,16 @@ await runProcess({
   name: 'scheduler',
   log,
   start: async (closers) => {
-    const { modules, secret, publicUrl } = config;
+    const { modules, secret, publicUrl, catchUpRules } = config;
     const metrics = createSchedulerMetrics();
     const db = await connect(config.postgres);
     closers.add('postgres', () => db.close());
     await migrate(db, modules);
-    const admin = await createAdmin(createKafka({ config: config.kafka, clientId: 'lockstep-scheduler', log }));
+    const kafka = createKafka({ config: config.kafka, clientId: 'lockstep-scheduler', log });
+    const admin = await createAdmin(kafka);
     closers.add('admin', () => admin.close());
+    const producer = await createProducer(kafka);
+    closers.add('producer', () => producer.close());
     const crm = createCrmClient({
       config: config.crm,
       tokens: createTokenSource({ config: config.crm, store: tokenStore(db) }),
@@ -34,7 +37,7 @@ await runProcess({
 
     const problems: Problems = new Map();
     const stopping = new AbortController();
-    const leading = runLeader({ db, signals, crm, modules, secret, publicUrl, metrics, log, problems, signal: stopping.signal });
+    const leading = runLeader({ db, signals, crm, admin, producer, modules, secret, publicUrl, catchUpRules, metrics, log, problems, signal: stopping.signal });
     closers.add('leader', async () => {
       stopping.abort();
       await leading;
@@ -48,6 +51,8 @@ await runProcess({
     const app = buildApp({
       metrics: metrics.registry,
       readiness: { postgres: () => db.ping(), crm: crmAnswers },
+      freshness: () => readFreshness(db),
+      releaseDeletions: (module) => deletionBreaker(db).release(module),
       status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), modules: await readStatus({ db, admin, modules, problems }) }),
     });
     closers.add('http', () => app.close());

@@ -1,6 +1,6 @@
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, type BulkPageRow, type BulkRunRow, channels, type Database } from '@lockstep/postgres';
+import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type Database, deletionBreaker } from '@lockstep/postgres';
 
 import type { Problems } from './leader.ts';
 
@@ -10,7 +10,11 @@ export type ModuleStatus = {
   /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `failed`. */
   readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'failed';
   readonly channel: { readonly grantedUntil: string; readonly renewAt: string } | null;
+  /** The bulk run under way, else the latest. */
   readonly run: RunStatus | null;
+  readonly catchUp: CatchUpStatus | null;
+  /** Set while deletions are held until a person releases them. */
+  readonly heldDeletions: { readonly deletions: number; readonly allowed: number; readonly heldAt: string } | null;
   /** Messages in the topic that are not yet applied. */
   readonly behind: number;
   readonly parked: number;
@@ -32,6 +36,9 @@ export type RunStatus = {
   readonly failure: string | null;
 };
 
+/** The latest catch-up. */
+export type CatchUpStatus = { readonly state: string; readonly from: string; readonly wantedAt: string; readonly rows: number; readonly unhinted: number; readonly deleted: number };
+
 /** What the status route answers. */
 export type Status = {
   readonly isLeader: boolean;
@@ -45,32 +52,42 @@ export type StatusDeps = { readonly db: Database; readonly admin: Admin; readonl
 /** Reads the status of every module from job table, log and positions; any process may answer. */
 export async function readStatus({ db, admin, modules, problems, now = () => new Date() }: StatusDeps): Promise<readonly ModuleStatus[]> {
   const runs = bulkRuns(db);
-  const [allRuns, allChannels, parked, positions] = await Promise.all([runs.all(), channels(db).all(), parkedByModule(db), nextByTopic(db)]);
+  const [allRuns, allChannels, held, parked, positions] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), parkedByModule(db), nextByTopic(db)]);
   return Promise.all(
     modules.map(async (module) => {
-      const run = allRuns.findLast((one) => one.module === module.apiName);
-      const channel = allChannels.find((one) => one.module === module.apiName);
+      const { apiName } = module;
+      const ofModule = allRuns.filter((one) => one.module === apiName);
+      const run = ofModule.find(({ state }) => state === 'running') ?? ofModule.at(-1);
+      const channel = allChannels.find((one) => one.module === apiName);
+      const holding = held.find((one) => one.module === apiName);
+      const [latest] = await catchUps(db).latest(apiName, 1);
       const behind = Math.max(0, (await endOf(admin, topicOf(module))) - (positions.get(topicOf(module)) ?? 0));
       return {
-        module: module.apiName,
-        state: stateOf(run, behind),
+        module: apiName,
+        state: stateOf(ofModule, behind),
         channel: channel === undefined ? null : { grantedUntil: channel.grantedUntil.toISOString(), renewAt: channel.renewAt.toISOString() },
         run: run === undefined ? null : runStatus(run, await runs.pagesOf(run.id), now()),
+        catchUp: latest === undefined ? null : catchUpStatus(latest),
+        heldDeletions: holding === undefined ? null : { deletions: holding.deletions, allowed: holding.allowed, heldAt: holding.heldAt.toISOString() },
         behind,
-        parked: parked.get(module.apiName) ?? 0,
-        problem: problems.get(module.apiName) ?? null,
+        parked: parked.get(apiName) ?? 0,
+        problem: problems.get(apiName) ?? null,
       };
     }),
   );
 }
 
+const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, deleted } }: CatchUpRow): CatchUpStatus => ({ state, from: from.toISOString(), wantedAt: wantedAt.toISOString(), rows, unhinted, deleted });
+
 /** Hints that the reader has not answered; null while Kafka does not tell. */
 export const readHintsWaiting = (admin: Admin): Promise<number | null> => admin.groupLag('lockstep-reader', topics.notifications).catch(() => null);
 
-function stateOf(run: BulkRunRow | undefined, behind: number): ModuleStatus['state'] {
-  if (run === undefined) return 'starting';
-  if (run.state !== 'complete') return run.state === 'failed' ? 'failed' : 'syncing';
-  return behind === 0 ? 'in step' : 'projecting';
+function stateOf(runs: readonly BulkRunRow[], behind: number): ModuleStatus['state'] {
+  const initial = runs.filter(({ kind }) => kind === 'initial');
+  if (initial.some(({ state }) => state === 'complete')) return behind === 0 ? 'in step' : 'projecting';
+  const latest = initial.at(-1);
+  if (latest === undefined) return 'starting';
+  return latest.state === 'failed' ? 'failed' : 'syncing';
 }
 
 /** Rows, rate and what is left of a run. */
@@ -96,7 +113,7 @@ export function runStatus(run: BulkRunRow, pages: readonly BulkPageRow[], now: D
 }
 
 async function parkedByModule({ pool }: Database): Promise<Map<string, number>> {
-  const { rows } = await pool.query<{ module: string; count: number }>('select module, count(*)::int as count from lockstep.parked group by module');
+  const { rows } = await pool.query<{ module: string; count: number }>('select module, count(*)::int as count from lockstep.parked where resolved_at is null group by module');
   return new Map(rows.map(({ module, count }) => [module, count]));
 }
 

@@ -15,10 +15,11 @@ let lists: DeletedRecord[][];
 let asked: Date[];
 let events: RecordEvent[];
 let deletions: Deletions;
+let believed: number;
 
 beforeEach(() => {
   stopping = new AbortController();
-  [lists, asked, events] = [[], [], []];
+  [lists, asked, events, believed] = [[], [], [], 100];
   deletions = new Deletions({
     module: leads,
     log,
@@ -32,6 +33,11 @@ beforeEach(() => {
         return lists.shift() ?? [];
       },
     },
+    // As if everything published were applied at once.
+    register: {
+      known: async () => new Map(events.flatMap((event) => (event.type === 'RecordDeleted' ? [[event.id, { modifiedMs: null, observedMs: null, hash: null, deletedMs: event.deletedMs + 999 }]] : []))),
+    },
+    breaker: { admits: async (_, fresh) => fresh <= believed },
     producer: { send: async (_topic, messages) => void events.push(...messages.map(({ value }) => decodeEvent(String(value)))) },
   });
 });
@@ -65,6 +71,13 @@ describe('a delete hint', () => {
     await hinted('7');
     expect(events).toEqual([]);
     expect(asked.length).toBeGreaterThan(1);
+  });
+
+  test('that comes with more deletions than are believed publishes none of them', async () => {
+    believed = 2;
+    lists.push([listed('7'), listed('8'), listed('9')]);
+    await hinted('7');
+    expect(events).toEqual([]);
   });
 
   test('reads from ten minutes before the earliest hint that waits', async () => {

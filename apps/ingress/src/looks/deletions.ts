@@ -1,19 +1,11 @@
-import type { CrmClient } from '@lockstep/crm-client';
-import type { Producer } from '@lockstep/kafka';
-import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { instantMs } from '@lockstep/record-log';
-import { loop, type Logger } from '@lockstep/telemetry';
+import type { ModuleDefinition } from '@lockstep/modules';
+import { loop } from '@lockstep/telemetry';
 
-import type { IngressMetrics } from '../metrics.ts';
-import { deletedMessage } from '../record-publisher.ts';
+import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
 import type { PendingHint } from './hint-queue.ts';
 
-export type DeletionsDeps = {
+export type DeletionsDeps = DeletedListDeps & {
   readonly module: ModuleDefinition;
-  readonly crm: Pick<CrmClient, 'deletedSince'>;
-  readonly producer: Pick<Producer, 'send'>;
-  readonly metrics: IngressMetrics;
-  readonly log: Logger;
   readonly signal: AbortSignal;
   /** Shortest time between two readings of the list; each costs two credits. */
   readonly intervalMs?: number;
@@ -34,8 +26,6 @@ type Wanted = { readonly pending: PendingHint[]; readings: number };
 export class Deletions {
   readonly #deps: DeletionsDeps;
   readonly #wanted = new Map<string, Wanted>();
-  /** What was published lately, by id: the list is read again and again over the same minutes. */
-  readonly #published = new Map<string, number>();
   #poked = Promise.withResolvers<void>();
   readonly running: Promise<void>;
 
@@ -68,17 +58,11 @@ export class Deletions {
   }
 
   async #read(): Promise<void> {
-    const { module, crm, producer, metrics, now = Date.now } = this.#deps;
+    const { module, now = Date.now } = this.#deps;
     const wantedNow = [...this.#wanted.keys()];
-    const since = this.#since(now());
-    const listed = (await crm.deletedSince(module.apiName, since)).map(({ id, deletedTime }) => ({ id, deletedMs: instantMs(deletedTime) }));
-    const fresh = listed.filter(({ id, deletedMs }) => this.#published.get(id) !== deletedMs);
-    if (fresh.length > 0) await producer.send(topicOf(module), fresh.map((deletion) => deletedMessage(module, deletion)), { timeoutMs: 30_000 });
-    metrics.deletions.inc({ module: module.apiName }, fresh.length);
-    for (const { id, deletedMs } of fresh) this.#published.set(id, deletedMs);
-    for (const [id, deletedMs] of this.#published) if (deletedMs < since.getTime() - LOOK_BACK_MS) this.#published.delete(id);
-    const ids = new Set(listed.map(({ id }) => id));
-    for (const id of wantedNow) this.#settle(id, ids.has(id));
+    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(now()));
+    // What is held is the catch-up's from now on: it comes again until a person has said go.
+    for (const id of wantedNow) this.#settle(id, isHeld || listed.has(id));
   }
 
   #since(nowMs: number): Date {

@@ -1,18 +1,22 @@
 import { CrmError, type CrmClient, type FoundRecord, type Observed } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { canonicalJson, instantMs, observedAt } from '@lockstep/record-log';
+import { isOwnHint } from '@lockstep/notifications';
+import type { RegisterReader } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
 import type { IngressMetrics } from '../metrics.ts';
-import { seenMessages } from '../record-publisher.ts';
+import { lookMessages } from '../record-publisher.ts';
+import { sightingOf, unreadable } from '../sighting.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
+import { LookAgain } from './look-again.ts';
 
 export type LookerDeps = {
   readonly module: ModuleDefinition;
   readonly crm: Pick<CrmClient, 'lookAt' | 'rules'>;
   readonly producer: Pick<Producer, 'send'>;
+  readonly register: Pick<RegisterReader, 'known' | 'hidden'>;
   readonly deadLetters: DeadLetters;
   readonly metrics: IngressMetrics;
   readonly log: Logger;
@@ -32,7 +36,8 @@ const MAX_PAUSE_MS = 30_000;
 export class Looker {
   readonly #deps: LookerDeps;
   readonly #queue = new HintQueue();
-  readonly #toMessage: ReturnType<typeof seenMessages>;
+  readonly #say: ReturnType<typeof lookMessages>;
+  readonly #again: LookAgain;
   #inFlight = 0;
   #lastStart = Number.NEGATIVE_INFINITY;
   #failures = 0;
@@ -42,7 +47,8 @@ export class Looker {
 
   constructor(deps: LookerDeps) {
     this.#deps = deps;
-    this.#toMessage = seenMessages(deps.module, 'look');
+    this.#say = lookMessages(deps.module, 'look');
+    this.#again = new LookAgain({ look: (pending) => this.add(pending), signal: deps.signal });
     deps.signal.addEventListener('abort', () => clearTimeout(this.#timer));
   }
 
@@ -78,7 +84,8 @@ export class Looker {
     this.#lastStart = performance.now();
     try {
       const { records, observed } = await crm.lookAt({ module: module.apiName, fields: module.fields.map(({ field }) => field), ids: [...taken.keys()], signal });
-      await this.#publish(records, observed);
+      const news = await this.#publish(records, observed);
+      await this.#lookAgainAt(taken, new Set(records.map(({ id }) => id)), news);
       metrics.looks.inc({ module: module.apiName });
       metrics.looked.inc({ module: module.apiName, found: 'yes' }, records.length);
       metrics.looked.inc({ module: module.apiName, found: 'no' }, taken.size - records.length);
@@ -92,17 +99,40 @@ export class Looker {
     this.#schedule();
   }
 
-  async #publish(records: readonly FoundRecord[], observed: Observed): Promise<void> {
-    const { producer, module, deadLetters } = this.#deps;
+  /** @returns the records of which something new was seen. */
+  async #publish(records: readonly FoundRecord[], observed: Observed): Promise<Set<string>> {
+    const { producer, module, deadLetters, register } = this.#deps;
+    const known = await register.known(module.apiName, records.map(({ id }) => id));
+    const news = new Set<string>();
     const messages = [];
-    const unreadable = [];
+    const bad = [];
     for (const record of records) {
       const sighting = sightingOf(module, record, observed);
-      if (sighting === null) unreadable.push({ source: 'look', key: record.id, position: { module: module.apiName, id: record.id }, code: 'MODIFIED_TIME_MALFORMED', cause: 'Modified_Time is no time with an offset' } as const);
-      else messages.push(this.#toMessage(sighting));
+      if (sighting === null) {
+        bad.push(unreadable('look', module, record));
+        continue;
+      }
+      const { message, isSeen } = this.#say(sighting, known.get(record.id));
+      messages.push(message);
+      if (isSeen) news.add(record.id);
     }
     if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
-    await deadLetters.put(unreadable);
+    await deadLetters.put(bad);
+    return news;
+  }
+
+  /** A look may be too early: the CRM tells of a change before every read shows it. What stays invisible is noted as hidden. */
+  async #lookAgainAt(taken: ReadonlyMap<string, PendingHint[]>, found: ReadonlySet<string>, news: ReadonlySet<string>): Promise<void> {
+    const { register, module } = this.#deps;
+    const hidden: string[] = [];
+    for (const [id, [pending]] of taken) {
+      if (pending === undefined) continue;
+      if (news.has(id)) this.#again.forget(id);
+      else if (isOwnHint(pending.hint) || !this.#again.later(pending)) {
+        if (!found.has(id)) hidden.push(id);
+      }
+    }
+    await register.hidden(module.apiName, hidden);
   }
 
   #pauseAfter(error: unknown): void {
@@ -113,14 +143,5 @@ export class Looker {
     this.#pausedUntil = performance.now() + pauseMs;
     const level = error instanceof CrmError && !error.retryable ? 'error' : 'warn';
     log[level]({ err: error, module: module.apiName, failures: this.#failures, pauseMs }, 'a look failed and will be tried again');
-  }
-}
-
-function sightingOf(module: ModuleDefinition, { id, modifiedTime, values }: FoundRecord, observed: Observed) {
-  try {
-    const modifiedMs = instantMs(modifiedTime);
-    return { id, modifiedMs, observedMs: observedAt(observed, modifiedMs), fields: module.fields.map(({ field, kind }) => canonicalJson(kind, values[field])) };
-  } catch {
-    return null;
   }
 }

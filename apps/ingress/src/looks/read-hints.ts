@@ -4,6 +4,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type ConsumedBatch, type ConsumedMessage, createConsumer, type KafkaClient, type Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topics } from '@lockstep/modules';
 import { decodeHint, type Hint, NotificationError } from '@lockstep/notifications';
+import type { DeletionBreaker, RegisterReader } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
@@ -17,6 +18,8 @@ export type ReadHintsDeps = {
   readonly modules: readonly ModuleDefinition[];
   readonly crm: CrmClient;
   readonly producer: Producer;
+  readonly register: RegisterReader;
+  readonly breaker: DeletionBreaker;
   readonly deadLetters: DeadLetters;
   readonly metrics: IngressMetrics;
   readonly log: Logger;

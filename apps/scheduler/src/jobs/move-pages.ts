@@ -67,6 +67,7 @@ export class PageMover {
         fields: [...module.fields.map(({ field }) => field), 'Modified_Time'],
         page: page.pageNumber,
         pageToken: byToken ? (page.pageToken ?? '') : null,
+        since: await runs.fromTimeOf(page),
         callbackUrl: `${publicUrl}/bulk-callbacks/${pathSecret(secret)}`,
       });
       await runs.requested(page, job);

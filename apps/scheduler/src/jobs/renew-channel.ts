@@ -50,7 +50,7 @@ export async function renewChannel(deps: RenewChannelDeps, module: ModuleDefinit
   });
   const grantedUntil = granted.expiresAt;
   const renewAt = renewalTime(enabledAt, grantedUntil);
-  await channels.save({ module: module.apiName, channelId, requestedUntil, grantedUntil, renewAt, enabledAt });
+  await channels.save({ module: module.apiName, channelId, requestedUntil, grantedUntil, renewAt, enabledAt, openedAt: known?.openedAt ?? enabledAt });
   metrics.renewals.inc({ module: module.apiName });
   metrics.channelExpiry.set({ module: module.apiName }, grantedUntil.getTime() / 1000);
   const isShortened = grantedUntil.getTime() < requestedUntil.getTime() - TOLERANCE_MS;

@@ -31,6 +31,6 @@ export async function startInitialRun({ runs, crm, now, log }: StartInitialRunDe
     log.warn({ err: error, module: apiName }, 'the CRM would not count the records; there will be no estimate');
     return null;
   });
-  const run = await runs.start(apiName, 'initial', expectedRows);
+  const run = await runs.start(apiName, 'initial', { expectedRows });
   if (run !== null) log.info({ module: apiName, run: run.id, expectedRows }, 'initial sync began');
 }

@@ -1,0 +1,41 @@
+import type { CrmClient } from '@lockstep/crm-client';
+import type { Producer } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import type { DeletionBreaker, RegisterReader } from '@lockstep/postgres';
+import { instantMs } from '@lockstep/record-log';
+import type { Logger } from '@lockstep/telemetry';
+
+import type { IngressMetrics } from './metrics.ts';
+import { deletedMessage } from './record-publisher.ts';
+
+export type DeletedListDeps = {
+  readonly crm: Pick<CrmClient, 'deletedSince'>;
+  readonly producer: Pick<Producer, 'send'>;
+  readonly register: Pick<RegisterReader, 'known'>;
+  readonly breaker: Pick<DeletionBreaker, 'admits'>;
+  readonly metrics: IngressMetrics;
+  readonly log: Logger;
+};
+
+/** What the list said. `isHeld`: it said more than is believed without a person's word, and nothing was published. */
+export type DeletedListRead = { readonly listed: ReadonlySet<string>; readonly published: number; readonly isHeld: boolean };
+
+/**
+ * Reads the list of deleted records since a time, the only source of deletions, and publishes those the register does not
+ * have. Returns once Kafka has all of them.
+ */
+export async function readDeletedList({ crm, producer, register, breaker, metrics, log }: DeletedListDeps, module: ModuleDefinition, since: Date): Promise<DeletedListRead> {
+  const { apiName } = module;
+  const deletions = (await crm.deletedSince(apiName, since)).map(({ id, deletedTime }) => ({ id, deletedMs: instantMs(deletedTime) }));
+  const listed = new Set(deletions.map(({ id }) => id));
+  const known = await register.known(apiName, [...listed]);
+  // The register keeps the upper bound of the whole second.
+  const fresh = deletions.filter(({ id, deletedMs }) => (known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY) < deletedMs);
+  if (!(await breaker.admits(apiName, new Set(fresh.map(({ id }) => id)).size))) {
+    log.error({ module: apiName, deletions: fresh.length }, 'deletions are held: more than are believed without a person; see "lockstep release"');
+    return { listed, published: 0, isHeld: true };
+  }
+  if (fresh.length > 0) await producer.send(topicOf(module), fresh.map((deletion) => deletedMessage(module, deletion)), { timeoutMs: 30_000 });
+  metrics.deletions.inc({ module: apiName }, fresh.length);
+  return { listed, published: fresh.length, isHeld: false };
+}

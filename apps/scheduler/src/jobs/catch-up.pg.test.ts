@@ -1,0 +1,161 @@
+import { defaultCatchUpRules } from '@lockstep/completeness';
+import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
+import { leads } from '@lockstep/modules';
+import { bulkRuns, catchUps, channels, connect, type Database, migrate, readFreshness, watermarks } from '@lockstep/postgres';
+import { createLogger } from '@lockstep/telemetry';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { catchUp } from './catch-up.ts';
+
+const at = (text: string): Date => new Date(`2026-05-04T${text}Z`);
+const nothing = { rows: 0, seen: 0, unhinted: 0, deleted: 0 };
+
+let testDatabase: TestDatabase;
+let db: Database;
+let now: Date;
+let logEnd: number;
+
+beforeEach(async () => {
+  testDatabase = await createTestDatabase({ legacySchema: true });
+  db = await connect({ url: testDatabase.url, poolSize: 4 });
+  await migrate(db, [leads]);
+  [now, logEnd] = [at('10:00:00'), 0];
+});
+afterEach(async () => {
+  await db.close();
+  await testDatabase.drop();
+});
+
+const deps = () => ({
+  runs: bulkRuns(db),
+  channels: channels(db),
+  catchUps: catchUps(db),
+  watermarks: watermarks(db),
+  admin: { topicId: () => Promise.resolve('t'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: logEnd }]) },
+  signals: { send: () => Promise.resolve() },
+  catchUpRules: defaultCatchUpRules,
+  now: () => now,
+  log: createLogger({ app: 'test', level: 'silent', isPretty: false }),
+});
+const round = () => catchUp(deps(), leads);
+const open = async () => (await catchUps(db).open())[0];
+const watermark = () => watermarks(db).current('Leads', 'changes');
+
+/** The channel was opened at 08:00, and the first load's job created at 09:00. */
+async function afterFirstLoad(): Promise<void> {
+  const time = { requestedUntil: now, grantedUntil: now, renewAt: now };
+  await channels(db).save({ module: 'Leads', channelId: '1', ...time, enabledAt: at('08:00:00'), openedAt: at('08:00:00') });
+  const runs = bulkRuns(db);
+  const run = await runs.start('Leads', 'initial');
+  const [page] = await runs.openPages();
+  await runs.requested(page as NonNullable<typeof page>, { jobId: '1', createdTime: at('09:00:00') });
+  await runs.ready(page as NonNullable<typeof page>, { count: 0, moreRecords: false });
+  await runs.published(page as NonNullable<typeof page>, 0);
+  expect((await runs.all()).find(({ id }) => id === run?.id)?.state).toBe('complete');
+}
+
+/** The catch-up under way is read, its first call at this time. */
+async function read(startedAt: Date): Promise<void> {
+  const wanted = await open();
+  await catchUps(db).read(wanted?.id ?? 0, startedAt, nothing);
+  await round();
+}
+
+describe('the first catch-up', () => {
+  test('waits for the first load, and begins two minutes before its first job; deletions are read from the opening of the channel on', async () => {
+    await round();
+    expect(await open()).toBeUndefined();
+    await afterFirstLoad();
+    await round();
+    expect(await open()).toMatchObject({ state: 'wanted', from: at('08:30:00'), deletedFrom: at('07:58:00'), isSecondPass: true });
+  });
+
+  test('claims nothing about changes before it is read, and two minutes before its start afterwards', async () => {
+    await afterFirstLoad();
+    await round();
+    expect(await watermark()).toBeNull();
+    await read(at('10:00:01'));
+    expect(await watermark()).toEqual(at('09:58:01'));
+    expect(await watermarks(db).current('Leads', 'everything')).toEqual(at('09:00:00'));
+  });
+});
+
+describe('the next catch-ups', () => {
+  beforeEach(async () => {
+    await afterFirstLoad();
+    await round();
+    await read(at('10:00:01'));
+  });
+
+  test('begin at the watermark, two minutes after the last', async () => {
+    await round();
+    expect(await open()).toBeUndefined();
+    now = new Date(Date.now() + 121_000);
+    await round();
+    expect(await open()).toMatchObject({ from: at('09:58:01'), isSecondPass: false });
+  });
+
+  test('one that failed moves nothing, and the next begins where it began', async () => {
+    now = new Date(Date.now() + 121_000);
+    await round();
+    await catchUps(db).failed((await open())?.id ?? 0, 'the CRM was away');
+    now = new Date(Date.now() + 242_000);
+    await round();
+    expect(await open()).toMatchObject({ from: at('09:58:01') });
+    expect(await watermark()).toEqual(at('09:58:01'));
+  });
+
+  test('a window too large for queries goes on as a bulk run of the same window, and claims what the queries had begun with', async () => {
+    now = new Date(Date.now() + 121_000);
+    await round();
+    await catchUps(db).tooLarge((await open())?.id ?? 0, at('12:00:00'), { ...nothing, rows: 33_000 });
+    await round();
+    const runs = bulkRuns(db);
+    const run = (await runs.all()).find(({ kind }) => kind === 'catch-up');
+    expect(run).toMatchObject({ state: 'running', fromTime: at('09:58:01') });
+    await round();
+    const [page] = await runs.openPages();
+    await runs.requested(page as NonNullable<typeof page>, { jobId: '2', createdTime: at('12:05:00') });
+    await runs.ready(page as NonNullable<typeof page>, { count: 0, moreRecords: false });
+    await runs.published(page as NonNullable<typeof page>, 0);
+    await round();
+    expect(await watermark()).toEqual(at('11:58:00'));
+    expect(await watermarks(db).current('Leads', 'everything')).toEqual(at('09:00:00'));
+  });
+});
+
+describe('freshness', () => {
+  test('claims a time only once the projector has passed the log as it ended then', async () => {
+    await db.pool.query(`insert into lockstep.mapping (module, fingerprint) values ('Leads', 'x')`);
+    await db.pool.query(`insert into lockstep.projection_offset (topic_id, partition, topic, next_offset) values ('t', 0, 'crm.records.leads', 6)`);
+    await afterFirstLoad();
+    await round();
+    logEnd = 7;
+    await read(at('10:00:01'));
+    const seenUpTo = async () => (await readFreshness(db))[0]?.seenUpTo;
+    expect(await seenUpTo()).toBeNull();
+    await db.pool.query('update lockstep.projection_offset set next_offset = 7');
+    expect(await seenUpTo()).toEqual(at('09:58:01'));
+  });
+
+  test('is settled only up to the first record that may have a newer content of the same second, or a doubtful deletion', async () => {
+    await db.pool.query(`insert into lockstep.mapping (module, fingerprint) values ('Leads', 'x')`);
+    await db.pool.query(`insert into lockstep.projection_offset (topic_id, partition, topic, next_offset) values ('t', 0, 'crm.records.leads', 0)`);
+    await afterFirstLoad();
+    await round();
+    await read(at('10:00:01'));
+    const settled = async () => (await readFreshness(db))[0];
+    expect(await settled()).toMatchObject({ settledUpTo: at('09:58:01'), unsettled: 0 });
+    const seen = async (id: number, modified: Date, observed: Date, deleted: Date | null) =>
+      db.pool.query(
+        `insert into lockstep.record_version (module, record_id, modified_ms, observed_ms, content_hash, deleted_ms, log_partition, log_offset) values ('Leads', $1, $2, $3, md5('x')::uuid, $4, 0, 0)`,
+        [id, modified.getTime(), observed.getTime(), deleted?.getTime() ?? null],
+      );
+    await seen(1, at('09:00:00'), at('09:30:00'), null);
+    expect(await settled()).toMatchObject({ settledUpTo: at('09:58:01'), unsettled: 0 });
+    await seen(2, at('09:40:00'), at('09:40:20'), null);
+    expect(await settled()).toMatchObject({ settledUpTo: at('09:40:00'), unsettled: 1 });
+    await seen(3, at('08:00:00'), at('09:20:00'), at('09:20:30'));
+    expect(await settled()).toMatchObject({ settledUpTo: at('08:00:00'), unsettled: 2 });
+  });
+});

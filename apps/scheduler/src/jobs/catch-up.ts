@@ -1,0 +1,112 @@
+import { advanced, type CatchUpRules, dueCatchUp, WATERMARK_MARGIN_MS, wholeSecond } from '@lockstep/completeness';
+import type { Admin } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import type { BulkRunRow, BulkRuns, CatchUpRow, CatchUps, Channels, Claim, Signals, Watermarks } from '@lockstep/postgres';
+import type { Logger } from '@lockstep/telemetry';
+
+/*
+ * A catch-up's way, one row of `lockstep.catch_up`:
+ *
+ *   wanted ──(ingress: window, deleted list)──▶ read ──────────────────────────▶ complete: the watermark is moved
+ *      │                                          ▲
+ *      │                    too-large ──bulk run──┘
+ *      └── failed: planned anew, from the same watermark
+ */
+
+export type CatchUpDeps = {
+  readonly runs: BulkRuns;
+  readonly channels: Channels;
+  readonly catchUps: CatchUps;
+  readonly watermarks: Watermarks;
+  readonly admin: Pick<Admin, 'topicId' | 'topicOffsets'>;
+  readonly signals: Pick<Signals, 'send'>;
+  readonly catchUpRules: CatchUpRules;
+  readonly now: () => Date;
+  readonly log: Logger;
+};
+
+const LATEST = 100;
+
+/** Plans a module's next catch-up when it is due, moves the one under way on, and claims what has been read. */
+export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition): Promise<void> {
+  const runs = (await deps.runs.all()).filter((run) => run.module === module.apiName);
+  await claimFullReadings(deps, module, runs);
+  const base = await watermarkOf(deps, module, runs);
+  if (base === null) return;
+  const open = (await deps.catchUps.open()).find((one) => one.module === module.apiName);
+  if (open === undefined) await plan(deps, module, base);
+  else await moveOn(deps, module, open, base, runs);
+}
+
+type Base = { readonly watermarkMs: number; readonly isClaimed: boolean };
+
+/** Where the next reading has to begin: the watermark, or, before there is one, where the first load began. */
+async function watermarkOf({ watermarks }: CatchUpDeps, { apiName }: ModuleDefinition, runs: readonly BulkRunRow[]): Promise<Base | null> {
+  const claimed = await watermarks.current(apiName, 'changes');
+  if (claimed !== null) return { watermarkMs: claimed.getTime(), isClaimed: true };
+  const initial = runs.find(({ kind, state }) => kind === 'initial' && state === 'complete');
+  const firstJobMs = initial?.firstJobCreatedAt?.getTime();
+  return firstJobMs === undefined ? null : { watermarkMs: wholeSecond(firstJobMs - WATERMARK_MARGIN_MS), isClaimed: false };
+}
+
+async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base): Promise<void> {
+  const latest = await catchUps.latest(apiName, LATEST);
+  const secondPass = latest.find(({ isSecondPass, state }) => isSecondPass && state === 'complete');
+  const history = { lastStartedMs: latest[0]?.wantedAt.getTime() ?? null, lastSecondPassMs: secondPass?.wantedAt.getTime() ?? null };
+  const due = dueCatchUp(now().getTime(), watermarkMs, history, catchUpRules);
+  if (due === null) return;
+  // Before the first claim nothing is said about deletions: then they are read from the first moment anything could be seen.
+  const openedMs = (await channels.all()).find(({ module }) => module === apiName)?.openedAt.getTime() ?? due.deletedFromMs;
+  const deletedFromMs = isClaimed ? due.deletedFromMs : Math.min(due.deletedFromMs, openedMs - WATERMARK_MARGIN_MS);
+  await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass });
+  await signals.send('ready');
+}
+
+async function moveOn(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, runs: readonly BulkRunRow[]): Promise<void> {
+  switch (open.state) {
+    case 'read':
+      return await claim(deps, module, open, base, open.startedAt);
+    case 'too-large':
+      return await continueInBulk(deps, module, open, base, runs);
+    case 'wanted':
+    case 'complete':
+    case 'failed':
+  }
+}
+
+async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, runs: readonly BulkRunRow[]): Promise<void> {
+  if (open.bulkRunId === null) {
+    const run = await deps.runs.start(module.apiName, 'catch-up', { fromTime: open.from });
+    if (run !== null) await deps.catchUps.continuedBy(open.id, run.id);
+    return;
+  }
+  const run = runs.find(({ id }) => id === open.bulkRunId);
+  if (run?.state === 'failed') return await deps.catchUps.failed(open.id, run.failure ?? 'the bulk run failed');
+  // The deleted list was read before the bulk run began, so nothing after that is claimed.
+  if (run?.state === 'complete') await claim(deps, module, open, base, open.startedAt);
+}
+
+async function claim(deps: CatchUpDeps, module: ModuleDefinition, { id, from }: CatchUpRow, { watermarkMs, isClaimed }: Base, startedAt: Date | null): Promise<void> {
+  const reading = { fromMs: from.getTime(), startedMs: startedAt?.getTime() ?? Number.NEGATIVE_INFINITY, isWithDeletions: true };
+  const movedMs = advanced(watermarkMs, reading);
+  if (movedMs !== null && (movedMs > watermarkMs || !isClaimed)) await note(deps, module, 'changes', new Date(movedMs));
+  await deps.catchUps.complete(id);
+}
+
+/** A whole module was read: everything that stood in the CRM when the first job was created is in the log. */
+async function claimFullReadings(deps: CatchUpDeps, module: ModuleDefinition, runs: readonly BulkRunRow[]): Promise<void> {
+  const full = runs.findLast(({ kind, state }) => kind !== 'catch-up' && state === 'complete');
+  const at = full?.firstJobCreatedAt ?? null;
+  if (at === null) return;
+  const claimed = await deps.watermarks.current(module.apiName, 'everything');
+  if (claimed === null || claimed < at) await note(deps, module, 'everything', at);
+}
+
+async function note({ admin, watermarks, log }: CatchUpDeps, module: ModuleDefinition, kind: Claim['kind'], at: Date): Promise<void> {
+  const topic = topicOf(module);
+  const topicId = await admin.topicId(topic);
+  const offsets = await admin.topicOffsets(topic);
+  const endOffsets = offsets.toSorted((a, b) => a.partition - b.partition).map(({ high }) => high);
+  await watermarks.note({ module: module.apiName, kind, at, topicId, endOffsets });
+  log.info({ module: module.apiName, kind, at }, 'watermark moved');
+}
