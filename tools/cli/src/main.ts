@@ -7,7 +7,7 @@ import { editRecord } from './crm-edit.ts';
 import { UsageError } from './errors.ts';
 import { readRecordLog, recordLogText } from './record-log.ts';
 import { readRun } from './run-file.ts';
-import { fetchStatus, statusText } from './status.ts';
+import { fetchStatus, releaseDeletions, statusText } from './status.ts';
 
 /* The command line. Exit codes: 0 done, 1 it failed, 2 it was asked for wrongly or nothing runs, 3 (status) a module has a problem. */
 
@@ -22,6 +22,16 @@ program
     const status = await fetchStatus(url);
     process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
     if (status.modules.some(({ problem, state }) => problem !== null || state === 'failed')) process.exitCode = 3;
+  });
+
+program
+  .command('release')
+  .description('lets held deletions of a module pass for an hour, after a person has looked, e.g. lockstep release Leads')
+  .argument('<module>', 'API name, e.g. Leads')
+  .action(async (module: string) => {
+    const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
+    await releaseDeletions(url, module);
+    process.stdout.write(`${module}: deletions pass for an hour\n`);
   });
 
 program

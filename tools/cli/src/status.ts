@@ -22,31 +22,49 @@ const module = z.object({
   behind: z.number(),
   parked: z.number(),
   problem: z.string().nullable(),
+  catchUp: z.object({ state: z.string(), rows: z.number(), unhinted: z.number() }).nullable(),
+  heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
+const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), hidden: z.number(), unsettled: z.number() }));
 const schema = z.object({ hintsWaiting: z.number().nullable(), modules: z.array(module) });
 
-/** What the scheduler's status route answers, as far as people want to know. */
-export type Status = z.infer<typeof schema>;
+/** What the scheduler's status and freshness routes answer, as far as people want to know. */
+export type Status = z.infer<typeof schema> & { readonly freshness: z.infer<typeof freshness> };
 
 /** Asks the scheduler. @throws {UsageError} when it does not answer. */
 export async function fetchStatus(schedulerUrl: string): Promise<Status> {
   try {
-    const { body } = await request(`${schedulerUrl}/status`, { headersTimeout: 10_000 });
-    return schema.parse(await body.json());
+    const answers = await Promise.all(['status', 'freshness'].map((route) => request(`${schedulerUrl}/${route}`, { headersTimeout: 10_000 })));
+    const [status, fresh] = await Promise.all(answers.map(({ body }) => body.json()));
+    return { ...schema.parse(status), freshness: freshness.parse(fresh) };
   } catch (cause) {
     throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
   }
 }
 
+/** @throws {UsageError} when nothing is held, or the scheduler does not answer. */
+export async function releaseDeletions(schedulerUrl: string, module: string): Promise<void> {
+  const { statusCode, body } = await request(`${schedulerUrl}/held-deletions/${encodeURIComponent(module)}/release`, { method: 'POST', headersTimeout: 10_000 }).catch((cause: unknown) => {
+    throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
+  });
+  const answer = z.object({ problem: z.string().optional() }).parse(await body.json());
+  if (statusCode !== 200) throw new UsageError(answer.problem ?? `the scheduler answered ${statusCode}`);
+}
+
 const number = new Intl.NumberFormat('en-US');
 
-/** The status for people: a line a module, and what is wrong below it. */
-export function statusText({ modules, hintsWaiting }: Status): string {
-  const rows = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'channel until'], ...modules.map(cells)];
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+/** The status for people: a line a module, how fresh it is, and what is wrong below it. */
+export function statusText({ modules, hintsWaiting, freshness: fresh }: Status): string {
+  const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'channel until'], ...modules.map(cells)];
+  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', number.format(one.hidden), number.format(one.unsettled)])];
   const problems = modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`));
-  return [...lines, ...(hintsWaiting === null ? [] : [`${hintsWaiting} notifications wait for a look`]), ...problems, ''].join('\n');
+  const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
+  return [...table(progress), '', ...table(times), ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...held, ''].join('\n');
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
 }
 
 function cells({ module: name, state, run: known, behind, parked, channel }: Status['modules'][number]): string[] {

@@ -10,6 +10,7 @@ export { waitUntil } from './wait-until.ts';
 export { compareWithTruth } from './compare.ts';
 export type { Comparison, Mismatch } from './compare.ts';
 export { fetchJson, metricSum } from './http.ts';
+export { waitUntilCaughtUp } from './caught-up.ts';
 export { compareAll } from './compare-all.ts';
 export { LatencyProbe } from './latency-probe.ts';
 export type { Latencies } from './latency-probe.ts';

@@ -24,7 +24,7 @@ function targetsOf(root, workspaceRoot) {
   }
   if (has('src/main.ts') && root.startsWith('apps/')) {
     targets.build = run('node ../../tools/workspace/src/bundle.mjs src/main.ts dist/main.mjs');
-    targets.serve = run('node --max-semi-space-size=8 --max-old-space-size=1024 --watch --watch-preserve-output src/main.ts', { continuous: true });
+    targets.serve = run('node --max-semi-space-size=16 --max-old-space-size=1024 --watch --watch-preserve-output src/main.ts', { continuous: true });
   }
   return targets;
 }
