@@ -1,4 +1,4 @@
-# One image for the three apps; the command says which: node --max-semi-space-size=8 --max-old-space-size=1024 apps/<app>/src/main.ts. Node runs the TypeScript itself, so there
+# One image for the three apps; the command says which: node --max-semi-space-size=16 --max-old-space-size=1024 apps/<app>/src/main.ts. Node runs the TypeScript itself, so there
 # is no build; the workspace keeps its layout, because node_modules links to packages/ (Node strips no types below node_modules).
 
 # Only what decides which packages are installed, so that a change of the source does not install them again.
