@@ -1,5 +1,8 @@
 const instant = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)$/;
 
+// Years of more than four digits have a sign.
+const YEAR_10000_MS = 253_402_300_800_000;
+
 /**
  * An ISO 8601 time with offset as an instant in UTC: `2024-07-20T00:51:23+05:30` → `2024-07-19T19:21:23Z`; a fraction stays,
  * without trailing zeros. Anything else is returned as it stands.
@@ -7,9 +10,9 @@ const instant = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d
 export function canonicalInstant(text: string): string {
   const ms = msOf(text);
   if (Number.isNaN(ms)) return text;
-  if (ms % 1000 === 0 && ms >= 0) return wholeSecondText(ms);
+  if (ms % 1000 === 0 && ms >= 0 && ms < YEAR_10000_MS) return wholeSecondText(ms);
   const iso = new Date(ms).toISOString();
-  return ms % 1000 === 0 ? `${iso.slice(0, 19)}Z` : iso.replace(/0+Z$/, 'Z');
+  return ms % 1000 === 0 ? `${iso.slice(0, -5)}Z` : iso.replace(/0+Z$/, 'Z');
 }
 
 /**

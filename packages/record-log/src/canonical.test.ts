@@ -62,6 +62,12 @@ describe('an instant', () => {
     );
   });
 
+  test.each([
+    ['0000-01-01T00:00:00+00:01', '-000001-12-31T23:59:00Z'],
+    ['9999-12-31T23:59:00-00:01', '+010000-01-01T00:00:00Z'],
+    ['1969-12-31T23:59:59+00:00', '1969-12-31T23:59:59Z'],
+  ])('"%s" is %s', (text, canonical) => expect(canonicalInstant(text)).toBe(canonical));
+
   test.each(['2024-07-20T00:51:23+05:3x', '2024-07-20T00:5 :23+05:30', '2024-0x-20T00:51:23+05:30', '2024-07-20T00:51:23 05:30', '2024-07-20T00:51:60+05:30', ' 024-07-20T00:51:23+05:30'])('"%s" is none', (text) => {
     expect(canonicalInstant(text)).toBe(text);
     expect(() => instantMs(text)).toThrow(RangeError);
