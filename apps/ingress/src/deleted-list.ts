@@ -31,8 +31,9 @@ export async function readDeletedList({ crm, producer, register, breaker, metric
   const known = await register.known(apiName, [...listed]);
   // The register keeps the upper bound of the whole second.
   const fresh = deletions.filter(({ id, deletedMs }) => (known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY) < deletedMs);
-  if (!(await breaker.admits(apiName, new Set(fresh.map(({ id }) => id)).size))) {
-    log.error({ module: apiName, deletions: fresh.length }, 'deletions are held: more than are believed without a person; see "lockstep release"');
+  const removed = new Set(fresh.map(({ id }) => id).filter((id) => (known.get(id)?.modifiedMs ?? null) !== null));
+  if (!(await breaker.admits(apiName, removed.size))) {
+    log.error({ module: apiName, deletions: removed.size }, 'deletions are held: more than are believed without a person; see "lockstep release"');
     return { listed, published: 0, isHeld: true };
   }
   if (fresh.length > 0) await producer.send(topicOf(module), fresh.map((deletion) => deletedMessage(module, deletion)), { timeoutMs: 30_000 });

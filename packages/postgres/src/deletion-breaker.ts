@@ -8,7 +8,7 @@ import { ms } from './epoch.ts';
 export type DeletionBreaker = {
   /**
    * Whether so many further deletions may be published now. If not, that is noted, and they are asked about again later.
-   * @param fresh deletions that the register does not have.
+   * @param fresh deletions, of records that stand in the table, that the register does not have.
    */
   admits(module: string, fresh: number): Promise<boolean>;
   /** Lets everything pass for an hour. @returns false when nothing was held. */

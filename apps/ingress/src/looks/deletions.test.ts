@@ -35,7 +35,7 @@ beforeEach(() => {
     },
     // As if everything published were applied at once.
     register: {
-      known: async () => new Map(events.flatMap((event) => (event.type === 'RecordDeleted' ? [[event.id, { modifiedMs: null, observedMs: null, hash: null, deletedMs: event.deletedMs + 999 }]] : []))),
+      known: async (_, ids) => new Map(ids.map((id) => [id, { modifiedMs: 1, observedMs: 1, hash: 'a', deletedMs: deletionOf(id) }])),
     },
     breaker: { admits: async (_, fresh) => fresh <= believed },
     producer: { send: async (_topic, messages) => void events.push(...messages.map(({ value }) => decodeEvent(String(value)))) },
@@ -45,6 +45,12 @@ afterEach(async () => {
   stopping.abort();
   await deletions.running;
 });
+
+/** The upper bound that the register has of what was published. */
+function deletionOf(id: string): number | null {
+  const published = events.flatMap((event) => (event.type === 'RecordDeleted' && event.id === id ? [event.deletedMs + 999] : []));
+  return published.length === 0 ? null : Math.max(...published);
+}
 
 /** Resolves once the hint is answered. */
 const hinted = (id: string, receivedMs = now): Promise<void> =>
