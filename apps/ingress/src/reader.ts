@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { CrmClient } from '@lockstep/crm-client';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, type Database, deletionBreaker, lease, registerReader, type Signals, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type RegisterReader, registerReader, type Signals, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { ingestReadyPages } from './bulk/ingest-pages.ts';
@@ -50,8 +50,8 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
   const signal = AbortSignal.any([deps.signal, held.signal]);
   try {
     await declareCoverages(deps);
-    const under = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db) };
-    await Promise.all([readHints({ ...under, intervalMs: deps.lookIntervalMs }), readPages(deps, signal), catchUpWhenWanted(under)]);
+    const under: UnderLease = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db) };
+    await Promise.all([readHints({ ...under, intervalMs: deps.lookIntervalMs }), readPages(under), catchUpWhenWanted(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();
@@ -66,20 +66,22 @@ async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promi
   }
 }
 
-const readPages = (deps: ReaderDeps, signal: AbortSignal): Promise<void> => {
+type UnderLease = ReaderDeps & { readonly register: RegisterReader; readonly breaker: DeletionBreaker };
+
+const readPages = (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);
   const pages = { ...deps, runs, dataDir: join(deps.dataDir, 'downloads') };
   return loop({
     name: 'bulk pages',
     everyMs: LOOK_FOR_WORK_EVERY_MS,
-    signal,
+    signal: deps.signal,
     log: deps.log,
-    body: () => ingestReadyPages(pages, signal),
+    body: () => ingestReadyPages(pages, deps.signal),
     wake: () => deps.signals.next('ready'),
   });
 };
 
-const catchUpWhenWanted = (deps: ReaderDeps & { readonly register: ReturnType<typeof registerReader>; readonly breaker: ReturnType<typeof deletionBreaker> }): Promise<void> => {
+const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {
   const work = { ...deps, catchUps: catchUps(deps.db), looks: wantedLooks(deps.db) };
   return loop({
     name: 'catch-ups',

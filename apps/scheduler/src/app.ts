@@ -9,16 +9,22 @@ export type AppDeps = {
   readonly readiness: Readonly<Record<string, HealthCheck>>;
   readonly status: () => Promise<Status>;
   readonly freshness: () => Promise<readonly Freshness[]>;
+  /** Begins to read a whole module again; false when that cannot be now. */
+  readonly refresh: (module: string) => Promise<boolean>;
   /** Lets held deletions of a module pass; false when none are held. */
   readonly releaseDeletions: (module: string) => Promise<boolean>;
 };
 
-/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `POST /held-deletions/<module>/release`. */
-export function buildApp({ metrics, readiness, status, freshness, releaseDeletions }: AppDeps): FastifyInstance {
+/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `POST /modules/<module>/refresh`, `POST /held-deletions/<module>/release`. */
+export function buildApp({ metrics, readiness, status, freshness, refresh, releaseDeletions }: AppDeps): FastifyInstance {
   const app = fastify({ forceCloseConnections: true });
   healthRoutes(app, { metrics, readiness });
   app.get('/status', async () => await status());
   app.get('/freshness', async () => await freshness());
+  app.post<{ Params: { module: string } }>('/modules/:module/refresh', async ({ params }, reply) => {
+    if (await refresh(params.module)) return { status: 'started' };
+    return reply.code(409).send({ status: 'refused', problem: `${params.module} is being read already, or was never loaded` });
+  });
   app.post<{ Params: { module: string } }>('/held-deletions/:module/release', async ({ params }, reply) => {
     if (await releaseDeletions(params.module)) return { status: 'released' };
     return reply.code(404).send({ status: 'refused', problem: `no deletions of ${params.module} are held` });

@@ -13,6 +13,7 @@ const schema = z.object({
   LOCKSTEP_PUBLIC_URL: z.url().max(150).describe('where the CRM reaches the ingress, e.g. https://lockstep.example.com'),
   LOCKSTEP_MODULES: z.string().default('Leads,Deals,Products').describe('modules to keep in step, by API name'),
   SCHEDULER_CATCH_UP_INTERVAL_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.intervalMs).describe('from one catch-up of a module to the next'),
+  SCHEDULER_REFRESH_EVERY_HOURS: z.coerce.number().min(0.01).default(168).describe('from one reading of a whole module to the next'),
   LOG_LEVEL: z.string().optional(),
 });
 
@@ -25,6 +26,7 @@ export type Config = {
   readonly publicUrl: string;
   readonly modules: readonly ModuleDefinition[];
   readonly catchUpRules: CatchUpRules;
+  readonly refreshEveryMs: number;
   readonly logLevel: string | undefined;
   readonly kafka: KafkaConfig;
   readonly postgres: PostgresConfig;
@@ -41,6 +43,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     publicUrl: values.LOCKSTEP_PUBLIC_URL.replace(/\/+$/, ''),
     modules: selectModules(values.LOCKSTEP_MODULES),
     catchUpRules: { ...defaultCatchUpRules, intervalMs: values.SCHEDULER_CATCH_UP_INTERVAL_MS },
+    refreshEveryMs: values.SCHEDULER_REFRESH_EVERY_HOURS * 3_600_000,
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),
     postgres: loadPostgresConfig(env),

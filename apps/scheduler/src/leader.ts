@@ -8,6 +8,7 @@ import { loop, type Logger } from '@lockstep/telemetry';
 import { catchUp } from './jobs/catch-up.ts';
 import { hintWantedLooks } from './jobs/hint-wanted-looks.ts';
 import { PageMover } from './jobs/move-pages.ts';
+import { refreshWhenDue } from './jobs/refresh.ts';
 import { renewChannel } from './jobs/renew-channel.ts';
 import { startInitialRun } from './jobs/start-initial-run.ts';
 import type { SchedulerMetrics } from './metrics.ts';
@@ -22,6 +23,7 @@ export type LeaderDeps = {
   readonly secret: string;
   readonly publicUrl: string;
   readonly catchUpRules: CatchUpRules;
+  readonly refreshEveryMs: number;
   readonly metrics: SchedulerMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -75,6 +77,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
           await startInitialRun(jobs, module);
           await mover.move(module, { isPoked: poked });
           await catchUp(jobs, module);
+          await refreshWhenDue(jobs, module);
         });
       },
     });

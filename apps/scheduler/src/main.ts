@@ -1,10 +1,11 @@
 import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { connect, createSignals, deletionBreaker, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
+import { bulkRuns, connect, createSignals, deletionBreaker, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
 import { loadConfig } from './config.ts';
+import { startRefresh } from './jobs/refresh.ts';
 import { type Problems, runLeader } from './leader.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 import { readHintsWaiting, readStatus } from './status.ts';
@@ -16,7 +17,7 @@ await runProcess({
   name: 'scheduler',
   log,
   start: async (closers) => {
-    const { modules, secret, publicUrl, catchUpRules } = config;
+    const { modules, secret, publicUrl, catchUpRules, refreshEveryMs } = config;
     const metrics = createSchedulerMetrics();
     const db = await connect(config.postgres);
     closers.add('postgres', () => db.close());
@@ -37,7 +38,7 @@ await runProcess({
 
     const problems: Problems = new Map();
     const stopping = new AbortController();
-    const leading = runLeader({ db, signals, crm, admin, producer, modules, secret, publicUrl, catchUpRules, metrics, log, problems, signal: stopping.signal });
+    const leading = runLeader({ db, signals, crm, admin, producer, modules, secret, publicUrl, catchUpRules, refreshEveryMs, metrics, log, problems, signal: stopping.signal });
     closers.add('leader', async () => {
       stopping.abort();
       await leading;
@@ -52,6 +53,7 @@ await runProcess({
       metrics: metrics.registry,
       readiness: { postgres: () => db.ping(), crm: crmAnswers },
       freshness: () => readFreshness(db),
+      refresh: (module) => startRefresh({ runs: bulkRuns(db), crm, log }, module),
       releaseDeletions: (module) => deletionBreaker(db).release(module),
       status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), modules: await readStatus({ db, admin, modules, problems }) }),
     });

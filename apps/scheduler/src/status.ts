@@ -60,7 +60,7 @@ export async function readStatus({ db, admin, modules, problems, now = () => new
       const run = ofModule.find(({ state }) => state === 'running') ?? ofModule.at(-1);
       const channel = allChannels.find((one) => one.module === apiName);
       const holding = held.find((one) => one.module === apiName);
-      const [latest] = await catchUps(db).latest(apiName, 1);
+      const { any: latest } = await catchUps(db).latest(apiName);
       const behind = Math.max(0, (await endOf(admin, topicOf(module))) - (positions.get(topicOf(module)) ?? 0));
       return {
         module: apiName,

@@ -3,13 +3,13 @@ import { describe, expect, test } from 'vitest';
 import { dueCatchUp } from './catch-up-plan.ts';
 
 const at = (text: string): number => Date.parse(`2026-05-04T${text}Z`);
-const rules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000 };
-const history = (lastStarted: string, lastSecondPass: string) => ({ lastStartedMs: at(lastStarted), lastSecondPassMs: at(lastSecondPass) });
+const rules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000, restoreScanEveryMs: 86_400_000 };
+const history = (lastStarted: string, lastSecondPass: string) => ({ lastStartedMs: at(lastStarted), lastSecondPassMs: at(lastSecondPass), lastRestoreScanMs: at('00:00:00') });
 
 describe('a catch-up', () => {
   test('is due two minutes after the last one began, from the watermark on', () => {
     expect(dueCatchUp(at('10:01:59'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toBeNull();
-    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('09:57:00'), isSecondPass: false });
+    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('09:57:00'), isSecondPass: false, isRestoreScan: false });
   });
 
   test('begins at the watermark however long nothing ran', () => {
@@ -17,7 +17,7 @@ describe('a catch-up', () => {
   });
 
   test('goes over the last ninety minutes once an hour', () => {
-    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), history('10:00:00', '09:01:00'), rules)).toEqual({ fromMs: at('08:32:00'), deletedFromMs: at('08:31:00'), isSecondPass: true });
+    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), history('10:00:00', '09:01:00'), rules)).toEqual({ fromMs: at('08:32:00'), deletedFromMs: at('08:31:00'), isSecondPass: true, isRestoreScan: false });
   });
 
   test('never begins above the watermark, not even as a second pass', () => {
@@ -25,6 +25,11 @@ describe('a catch-up', () => {
   });
 
   test('is due at once when there was none', () => {
-    expect(dueCatchUp(at('10:00:00'), at('09:58:00'), { lastStartedMs: null, lastSecondPassMs: null }, rules)).toMatchObject({ isSecondPass: true });
+    expect(dueCatchUp(at('10:00:00'), at('09:58:00'), { lastStartedMs: null, lastSecondPassMs: null, lastRestoreScanMs: null }, rules)).toMatchObject({ isSecondPass: true, isRestoreScan: true });
+  });
+
+  test('reads the deleted list over sixty days once a day: what has left it was restored', () => {
+    const yesterday = { lastStartedMs: at('10:00:00'), lastSecondPassMs: at('09:30:00'), lastRestoreScanMs: at('10:01:00') - 86_400_000 };
+    expect(dueCatchUp(at('10:02:00'), at('09:58:00'), yesterday, rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('10:01:00') - 60 * 86_400_000, isSecondPass: false, isRestoreScan: true });
   });
 });

@@ -7,20 +7,25 @@ export type CatchUpPlan = {
   readonly deletedFromMs: number;
   /** Whether it goes back further than it has to, for what became visible late. */
   readonly isSecondPass: boolean;
+  /** Whether the whole deleted list is read: what has left it was restored. */
+  readonly isRestoreScan: boolean;
 };
 
 /** When catch-ups of a module began last; null for never. */
-export type CatchUpHistory = { readonly lastStartedMs: number | null; readonly lastSecondPassMs: number | null };
+export type CatchUpHistory = { readonly lastStartedMs: number | null; readonly lastSecondPassMs: number | null; readonly lastRestoreScanMs: number | null };
 
 export type CatchUpRules = {
   readonly intervalMs: number;
   readonly secondPassEveryMs: number;
   readonly secondPassOverMs: number;
+  readonly restoreScanEveryMs: number;
 };
 
-/** Every two minutes; each hour over the last 90 minutes. */
-export const defaultCatchUpRules: CatchUpRules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000 };
+/** Every two minutes; each hour over the last 90 minutes; each day all deletions that the CRM still lists. */
+export const defaultCatchUpRules: CatchUpRules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000, restoreScanEveryMs: 86_400_000 };
 
+/** The CRM can restore a record for 60 days after its deletion. */
+const RESTORABLE_MS = 60 * 86_400_000;
 /** The list of deletions has whole seconds and may lag: it is read from a little before. */
 const DELETED_OVERLAP_MS = 60_000;
 
@@ -32,5 +37,8 @@ export function dueCatchUp(nowMs: number, watermarkMs: number, history: CatchUpH
   if (history.lastStartedMs !== null && nowMs < history.lastStartedMs + rules.intervalMs) return null;
   const isSecondPass = history.lastSecondPassMs === null || nowMs >= history.lastSecondPassMs + rules.secondPassEveryMs;
   const fromMs = isSecondPass ? Math.min(watermarkMs, wholeSecond(nowMs - rules.secondPassOverMs)) : watermarkMs;
-  return { fromMs, deletedFromMs: fromMs - DELETED_OVERLAP_MS, isSecondPass };
+  const isRestoreScan = history.lastRestoreScanMs === null || nowMs >= history.lastRestoreScanMs + rules.restoreScanEveryMs;
+  // Before the first catch-up no deletion is known that could have been taken back.
+  const deletedFromMs = isRestoreScan && history.lastStartedMs !== null ? Math.min(fromMs, wholeSecond(nowMs - RESTORABLE_MS)) : fromMs;
+  return { fromMs, deletedFromMs: deletedFromMs - DELETED_OVERLAP_MS, isSecondPass, isRestoreScan };
 }

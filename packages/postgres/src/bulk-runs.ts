@@ -10,8 +10,8 @@ export type BulkRuns = {
   start(module: string, kind: RunKind, options?: { readonly expectedRows?: number | null; readonly fromTime?: Date | null }): Promise<BulkRunRow | null>;
   all(): Promise<BulkRunRow[]>;
   pagesOf(runId: number): Promise<BulkPageRow[]>;
-  /** Since when the page's run reads; null for everything. */
-  fromTimeOf(page: BulkPageRow): Promise<Date | null>;
+  /** The run a page belongs to. */
+  runOf(page: BulkPageRow): Promise<BulkRunRow>;
   /** Pages of running runs that are not published yet, oldest first. */
   openPages(): Promise<BulkPageRow[]>;
   requested(page: BulkPageRow, job: { jobId: string; createdTime: Date }): Promise<void>;
@@ -45,7 +45,7 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
     },
     all: () => orm.em.fork().find(BulkRun, {}, { orderBy: { id: 'asc' } }),
     pagesOf: (runId) => orm.em.fork().find(BulkPage, { runId }, { orderBy: { pageNumber: 'asc' } }),
-    fromTimeOf: async ({ runId }) => (await orm.em.fork().findOne(BulkRun, { id: runId }))?.fromTime ?? null,
+    runOf: ({ runId }) => orm.em.fork().findOneOrFail(BulkRun, { id: runId }),
     openPages: async () => {
       const em = orm.em.fork();
       const running = await em.find(BulkRun, { state: 'running' });

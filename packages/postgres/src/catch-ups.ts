@@ -14,6 +14,7 @@ export type CatchUpRow = {
   readonly from: Date;
   readonly deletedFrom: Date;
   readonly isSecondPass: boolean;
+  readonly isRestoreScan: boolean;
   readonly wantedAt: Date;
   /** Not later than the beginning of the first call; null while nothing was asked. */
   readonly startedAt: Date | null;
@@ -34,11 +35,11 @@ export type CatchUpResult = {
 /** The catch-ups of all modules, in `lockstep.catch_up`. */
 export type CatchUps = {
   /** @returns false when the module has one under way already. */
-  want(module: string, plan: { readonly from: Date; readonly deletedFrom: Date; readonly isSecondPass: boolean }): Promise<boolean>;
+  want(module: string, plan: { readonly from: Date; readonly deletedFrom: Date; readonly isSecondPass: boolean; readonly isRestoreScan: boolean }): Promise<boolean>;
   /** Those under way, oldest first. */
   open(): Promise<CatchUpRow[]>;
-  /** The latest ones of a module, newest first. */
-  latest(module: string, count: number): Promise<CatchUpRow[]>;
+  /** The latest one of a module, the latest complete second pass, and the latest complete scan for restores. */
+  latest(module: string): Promise<{ readonly any?: CatchUpRow; readonly secondPass?: CatchUpRow; readonly restoreScan?: CatchUpRow }>;
   read(id: number, startedAt: Date, result: CatchUpResult): Promise<void>;
   tooLarge(id: number, startedAt: Date, result: CatchUpResult): Promise<void>;
   continuedBy(id: number, bulkRunId: number): Promise<void>;
@@ -46,9 +47,9 @@ export type CatchUps = {
   failed(id: number, failure: string): Promise<void>;
 };
 
-const columns = `id, module, state, ${ms('from_time')}, ${ms('deleted_from')}, is_second_pass, ${ms('wanted_at')}, ${ms('started_time')}, bulk_run_id, rows, seen, unhinted, deleted`;
+const columns = `id, module, state, ${ms('from_time')}, ${ms('deleted_from')}, is_second_pass, is_restore_scan, ${ms('wanted_at')}, ${ms('started_time')}, bulk_run_id, rows, seen, unhinted, deleted`;
 
-type Row = { id: number; module: string; state: CatchUpState; from_time: number; deleted_from: number; is_second_pass: boolean; wanted_at: number; started_time: number | null; bulk_run_id: number | null } & CatchUpResult;
+type Row = { id: number; module: string; state: CatchUpState; from_time: number; deleted_from: number; is_second_pass: boolean; is_restore_scan: boolean; wanted_at: number; started_time: number | null; bulk_run_id: number | null } & CatchUpResult;
 
 const catchUpOf = (row: Row): CatchUpRow => ({
   id: row.id,
@@ -57,6 +58,7 @@ const catchUpOf = (row: Row): CatchUpRow => ({
   from: new Date(row.from_time),
   deletedFrom: new Date(row.deleted_from),
   isSecondPass: row.is_second_pass,
+  isRestoreScan: row.is_restore_scan,
   wantedAt: new Date(row.wanted_at),
   startedAt: row.started_time === null ? null : new Date(row.started_time),
   bulkRunId: row.bulk_run_id,
@@ -73,15 +75,19 @@ export function catchUps({ pool }: Pick<Database, 'pool'>): CatchUps {
   };
   const list = async (rest: string, values: unknown[] = []): Promise<CatchUpRow[]> => (await pool.query<Row>(`select ${columns} from lockstep.catch_up ${rest}`, values)).rows.map(catchUpOf);
   return {
-    want: async (module, { from, deletedFrom, isSecondPass }) => {
+    want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan }) => {
       const { rowCount } = await pool.query(
-        `insert into lockstep.catch_up (module, state, from_time, deleted_from, is_second_pass) values ($1, 'wanted', $2, $3, $4) on conflict do nothing`,
-        [module, from, deletedFrom, isSecondPass],
+        `insert into lockstep.catch_up (module, state, from_time, deleted_from, is_second_pass, is_restore_scan) values ($1, 'wanted', $2, $3, $4, $5) on conflict do nothing`,
+        [module, from, deletedFrom, isSecondPass, isRestoreScan],
       );
       return rowCount === 1;
     },
     open: () => list(`where state in ('wanted', 'read', 'too-large') order by id`),
-    latest: (module, count) => list('where module = $1 order by id desc limit $2', [module, count]),
+    latest: async (module) => {
+      const last = async (condition: string): Promise<CatchUpRow | undefined> => (await list(`where module = $1 and ${condition} order by id desc limit 1`, [module]))[0];
+      const [any, secondPass, restoreScan] = await Promise.all([last('true'), last(`is_second_pass and state = 'complete'`), last(`is_restore_scan and state = 'complete'`)]);
+      return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }) };
+    },
     read: (id, startedAt, result) => note(id, 'read', startedAt, result),
     tooLarge: (id, startedAt, result) => note(id, 'too-large', startedAt, result),
     continuedBy: async (id, bulkRunId) => void (await pool.query('update lockstep.catch_up set bulk_run_id = $2 where id = $1', [id, bulkRunId])),

@@ -114,6 +114,7 @@ class CreateCompleteness extends Migration {
         from_time timestamptz not null,
         deleted_from timestamptz not null,
         is_second_pass boolean not null,
+        is_restore_scan boolean not null,
         wanted_at timestamptz not null default now(),
         started_time timestamptz,
         finished_at timestamptz,
@@ -142,7 +143,7 @@ class CreateCompleteness extends Migration {
       create table lockstep.look_wanted (
         module text not null,
         record_id bigint not null,
-        reason text not null check (reason in ('unconfirmed', 'parked', 'doubtful')),
+        reason text not null check (reason in ('unconfirmed', 'parked', 'doubtful', 'unlisted')),
         due_at timestamptz not null default now(),
         primary key (module, record_id)
       )`);

@@ -9,6 +9,8 @@ export type RegisterReader = {
   known(module: string, ids: readonly string[]): Promise<Map<string, RegisterEntry>>;
   /** Notes that a look did not find these records, though nothing says that they are deleted. The next look that finds one clears it. */
   hidden(module: string, ids: readonly string[]): Promise<void>;
+  /** Records that count as deleted, with a deletion since a time. */
+  deleted(module: string, since: Date): Promise<string[]>;
   /** Records whose deletion and latest look are too close to tell which came first, deleted since a time. */
   doubtful(module: string, since: Date, epsilonMs: number): Promise<string[]>;
 };
@@ -33,6 +35,14 @@ export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader
        where module = $1 and record_id = any($2::bigint[]) and hidden_since is null and deleted_ms is null`,
       [module, ids],
     );
+  },
+  deleted: async (module, since) => {
+    const { rows } = await pool.query<{ id: string }>(
+      `select record_id as id from lockstep.record_version, lockstep.setting
+       where name = 'epsilon_ms' and module = $1 and deleted_ms >= $2 and (observed_ms is null or observed_ms <= deleted_ms + value::bigint)`,
+      [module, since.getTime()],
+    );
+    return rows.map(({ id }) => id);
   },
   doubtful: async (module, since, epsilonMs) => {
     const { rows } = await pool.query<{ id: string }>(

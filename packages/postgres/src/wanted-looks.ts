@@ -2,9 +2,10 @@ import type { Database } from './database.ts';
 
 /**
  * Why a record is to be looked at again although nobody hinted: `unconfirmed` (a confirmation did not fit the register),
- * `parked` (what it waited for may have come), `doubtful` (its deletion and its latest look are too close to tell apart).
+ * `parked` (what it waited for may have come), `doubtful` (its deletion and its latest look are too close to tell apart),
+ * `unlisted` (the CRM lists it as deleted no more: it was restored).
  */
-export type LookReason = 'unconfirmed' | 'parked' | 'doubtful';
+export type LookReason = 'unconfirmed' | 'parked' | 'doubtful' | 'unlisted';
 export type WantedLook = { readonly module: string; readonly id: string; readonly reason: LookReason };
 
 /** Looks that somebody wants: the projector, which never calls the CRM, and the catch-up. The scheduler makes hints of them. */

@@ -7,7 +7,7 @@ import { editRecord } from './crm-edit.ts';
 import { UsageError } from './errors.ts';
 import { readRecordLog, recordLogText } from './record-log.ts';
 import { readRun } from './run-file.ts';
-import { fetchStatus, releaseDeletions, statusText } from './status.ts';
+import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
 
 /* The command line. Exit codes: 0 done, 1 it failed, 2 it was asked for wrongly or nothing runs, 3 (status) a module has a problem. */
 
@@ -22,6 +22,16 @@ program
     const status = await fetchStatus(url);
     process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
     if (status.modules.some(({ problem, state }) => problem !== null || state === 'failed')) process.exitCode = 3;
+  });
+
+program
+  .command('refresh')
+  .description('reads a whole module again, for what changes without a new modified time, e.g. lockstep refresh Leads')
+  .argument('<module>', 'API name, e.g. Leads')
+  .action(async (module: string) => {
+    const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
+    await refreshModule(url, module);
+    process.stdout.write(`${module}: reading all of it again; "lockstep status" shows how far it is\n`);
   });
 
 program

@@ -42,9 +42,14 @@ export async function fetchStatus(schedulerUrl: string): Promise<Status> {
   }
 }
 
-/** @throws {UsageError} when nothing is held, or the scheduler does not answer. */
-export async function releaseDeletions(schedulerUrl: string, module: string): Promise<void> {
-  const { statusCode, body } = await request(`${schedulerUrl}/held-deletions/${encodeURIComponent(module)}/release`, { method: 'POST', headersTimeout: 10_000 }).catch((cause: unknown) => {
+/** Begins to read a whole module again. @throws {UsageError} when that cannot be now, or the scheduler does not answer. */
+export const refreshModule = (schedulerUrl: string, module: string): Promise<void> => tell(schedulerUrl, `modules/${encodeURIComponent(module)}/refresh`);
+
+/** Lets held deletions pass. @throws {UsageError} when nothing is held, or the scheduler does not answer. */
+export const releaseDeletions = (schedulerUrl: string, module: string): Promise<void> => tell(schedulerUrl, `held-deletions/${encodeURIComponent(module)}/release`);
+
+async function tell(schedulerUrl: string, path: string): Promise<void> {
+  const { statusCode, body } = await request(`${schedulerUrl}/${path}`, { method: 'POST', headersTimeout: 10_000 }).catch((cause: unknown) => {
     throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
   });
   const answer = z.object({ problem: z.string().optional() }).parse(await body.json());

@@ -17,7 +17,7 @@ const probability = z.number().min(0).max(1).optional();
 const milliseconds = z.number().min(0).max(3_600_000).optional();
 const rate = z.number().min(0).max(5000).optional();
 const schemas = {
-  massEdit: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), silent: z.boolean().default(false), fields }),
+  massEdit: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), silent: z.boolean().default(false), keepsTime: z.boolean().default(false), fields }),
   restore: z.strictObject({ silent: z.boolean().default(false) }),
   traffic: z.strictObject({ editsPerSecond: rate, createsPerSecond: rate, deletesPerSecond: rate, modules: z.array(z.string()).optional(), seed: z.number().int().optional() }),
   faults: z.strictObject({
@@ -49,8 +49,8 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
     core.deletedView(organisation.delete(params.module, params.id, query.permanent === 'true' ? 'permanent' : 'recycle')));
   app.post<ById>('/records/:module/:id/restore', async ({ params, body }) => truthOf(core.restoreRecord(params.module, params.id, read(schemas.restore, body ?? '{}').silent)));
   app.post('/mass-edit', async ({ body }) => {
-    const { module, ids, first, silent, fields: values } = read(schemas.massEdit, body);
-    const edited = core.massEdit(module, ids ?? core.firstIds(module, first ?? 1000), values, silent);
+    const { module, ids, first, silent: isSilent, keepsTime, fields: values } = read(schemas.massEdit, body);
+    const edited = core.massEdit(module, ids ?? core.firstIds(module, first ?? 1000), values, { isSilent, keepsTime });
     const [record] = edited;
     return { edited: edited.length, modifiedTime: record === undefined ? null : utcText(record.modifiedMs) };
   });

@@ -14,7 +14,7 @@ import { idOf } from './record-ids.ts';
 import { type TruthRecord, truthOf } from './render/truth.ts';
 import type { LiveRecord } from './store/live-record.ts';
 import type { Deleted } from './store/module-store.ts';
-import { Organisation } from './store/organisation.ts';
+import { type EditManner, Organisation } from './store/organisation.ts';
 import { Traffic } from './traffic.ts';
 
 type JsonFields = Readonly<Record<string, unknown>>;
@@ -71,8 +71,8 @@ export class SimulatorCore {
     return this.organisation.create(module, fields);
   }
 
-  massEdit(module: string, ids: readonly string[], fields: JsonFields, isSilent = false): LiveRecord[] {
-    return this.organisation.edit(module, ids, fields, isSilent);
+  massEdit(module: string, ids: readonly string[], fields: JsonFields, manner: EditManner = {}): LiveRecord[] {
+    return this.organisation.edit(module, ids, fields, manner);
   }
 
   /** Ids of live records, the smallest first. */

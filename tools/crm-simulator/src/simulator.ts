@@ -4,6 +4,7 @@ import { defaultOptions, type SimulatorOptions, type TrafficOptions } from './op
 import { type TruthRecord, truthOf } from './render/truth.ts';
 import { buildServer } from './server.ts';
 import { SimulatorCore } from './simulator-core.ts';
+import type { EditManner } from './store/organisation.ts';
 
 type JsonFields = Readonly<Record<string, unknown>>;
 
@@ -19,7 +20,7 @@ export type Simulator = {
   /** Deletes a record; `permanent` passes the recycle bin by. @throws {AdminError} */
   deleteRecord(module: string, id: string, type?: 'recycle' | 'permanent'): { id: string; deleted_time: string; type: string };
   /** Sets the same fields of many records in the same second. @throws {AdminError} */
-  massEdit(module: string, ids: readonly string[], fields: JsonFields, isSilent?: boolean): TruthRecord[];
+  massEdit(module: string, ids: readonly string[], fields: JsonFields, manner?: EditManner): TruthRecord[];
   /** Takes a record out of the recycle bin, with its old `Modified_Time`. @throws {AdminError} */
   restoreRecord(module: string, id: string, isSilent?: boolean): TruthRecord;
   /** @throws {AdminError} `UNKNOWN_RECORD` for one that is deleted or never was. */
@@ -60,7 +61,7 @@ export async function startSimulator(given: Partial<SimulatorOptions> = {}): Pro
     editRecord: (module, id, fields) => truthOf(core.editRecord(module, id, fields)),
     createRecord: (module, fields) => truthOf(core.createRecord(module, fields)),
     deleteRecord: (module, id, type = 'recycle') => core.deletedView(organisation.delete(module, id, type)),
-    massEdit: (module, ids, fields, isSilent = false) => core.massEdit(module, ids, fields, isSilent).map(truthOf),
+    massEdit: (module, ids, fields, manner) => core.massEdit(module, ids, fields, manner).map(truthOf),
     restoreRecord: (module, id, isSilent = false) => truthOf(core.restoreRecord(module, id, isSilent)),
     record: (module, id) => truthOf(organisation.record(module, id)),
     firstIds: (module, count) => core.firstIds(module, count),

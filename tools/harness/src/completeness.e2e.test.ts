@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { waitUntilCaughtUp } from './caught-up.ts';
 import { compareAll } from './compare-all.ts';
-import { fetchJson } from './http.ts';
+import { fetchJson, metricSum } from './http.ts';
 import type { Lockstep } from './lockstep.ts';
 import { waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 import { withLockstep } from './testing.ts';
@@ -98,6 +98,35 @@ describe('nothing is lost', () => {
       await caughtUp(lockstep);
       await caughtUp(lockstep);
       expect(await compareAll(lockstep)).toMatchObject({ rows: 699, mismatches: 0, examples: [] });
+    });
+  });
+
+  test('when a record is restored from the recycle bin with its old modified time, and nobody tells', async () => {
+    await withLockstep({ simulator, env: { ...everySecond, LOCKSTEP_EPSILON_MS: '1000' } }, async (lockstep) => {
+      await loaded(lockstep);
+      const [deleted] = await ids(lockstep, 1);
+      await crm(lockstep, `records/Leads/${deleted}`, 'DELETE');
+      await caughtUp(lockstep);
+      expect(await compareAll(lockstep)).toMatchObject({ rows: 699, mismatches: 0 });
+      await crm(lockstep, `records/Leads/${deleted}/restore`, 'POST', { silent: true });
+      await waitUntil('the row', async () => (await query(lockstep, 'select from leads where id = $1 and deleted_at is null', [deleted]))[0] ?? null, { timeoutMs: 30_000, everyMs: 100 });
+      await caughtUp(lockstep);
+      expect(await compareAll(lockstep)).toMatchObject({ rows: 700, mismatches: 0, examples: [] });
+    });
+  });
+
+  test('when a formula changes without a new modified time, once the module is read again; what is known already is only confirmed', async () => {
+    await withLockstep({ simulator, env: everySecond }, async (lockstep) => {
+      await loaded(lockstep);
+      const [changed] = await ids(lockstep, 1);
+      await crm(lockstep, 'mass-edit', 'POST', { module: 'Leads', ids: [changed], keepsTime: true, fields: { Lead_Score: 4711 } });
+      await caughtUp(lockstep);
+      expect(await compareAll(lockstep)).toMatchObject({ mismatches: 1 });
+      await fetchJson(`${lockstep.urls.scheduler}/modules/Leads/refresh`, { method: 'POST' });
+      await waitUntil('the refresh', async () => (await query(lockstep, `select from lockstep.bulk_run where kind = 'refresh' and state = 'complete'`))[0] ?? null, { timeoutMs: 30_000, everyMs: 100 });
+      await waitUntilQuiet(lockstep);
+      expect(await compareAll(lockstep)).toMatchObject({ rows: 700, mismatches: 0, examples: [] });
+      expect(await metricSum(`${lockstep.urls.projector}/metrics`, 'lockstep_projector_outdated_bulk_rows_total')).toBe(0);
     });
   });
 

@@ -5,7 +5,7 @@ import { BulkFileError } from '@lockstep/bulk-file';
 import { type CrmClient, CrmError } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { BulkPageRow, BulkRuns } from '@lockstep/postgres';
+import type { BulkPageRow, BulkRuns, RegisterReader } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
@@ -16,6 +16,7 @@ export type IngestPagesDeps = {
   readonly runs: BulkRuns;
   readonly crm: Pick<CrmClient, 'downloadBulkRead'>;
   readonly producer: Producer;
+  readonly register: Pick<RegisterReader, 'known'>;
   readonly deadLetters: DeadLetters;
   readonly modules: readonly ModuleDefinition[];
   readonly dataDir: string;
@@ -56,7 +57,7 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   }
 }
 
-async function download({ crm, producer, deadLetters, modules, dataDir, metrics, runs, log }: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<{ rows: number; bad: number }> {
+async function download({ crm, producer, register, deadLetters, modules, dataDir, metrics, runs, log }: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<{ rows: number; bad: number }> {
   const module = modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
@@ -74,7 +75,8 @@ async function download({ crm, producer, deadLetters, modules, dataDir, metrics,
   try {
     const { upperMs } = await crm.downloadBulkRead({ jobId, file, signal });
     // A row may have been read at any time between the job's creation and the end of its download.
-    return await publishFile({ file, jobId, module, span: { lowerMs: jobCreatedAt.getTime(), upperMs }, producer, deadLetters, onProgress, signal });
+    const isFirst = (await runs.runOf(page)).kind === 'initial';
+    return await publishFile({ file, jobId, module, span: { lowerMs: jobCreatedAt.getTime(), upperMs }, producer, register: isFirst ? undefined : register, deadLetters, onProgress, signal });
   } finally {
     await rm(file, { force: true });
   }

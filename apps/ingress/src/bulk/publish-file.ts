@@ -1,10 +1,11 @@
 import { BulkFileError, openBulkZip, readRows, rowReader } from '@lockstep/bulk-file';
 import { createBatchProducer, type Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import type { RegisterReader } from '@lockstep/postgres';
 import type { LookSpan } from '@lockstep/record-log';
 
 import type { DeadLetter, DeadLetters } from '../dead-letters.ts';
-import { seenMessages } from '../record-publisher.ts';
+import { lookMessages, seenMessages } from '../record-publisher.ts';
 
 export type PublishFileOptions = {
   readonly file: string;
@@ -13,6 +14,8 @@ export type PublishFileOptions = {
   /** CRM times: the job's creation, and the end of the download. */
   readonly span: LookSpan;
   readonly producer: Pick<Producer, 'send'>;
+  /** Given where most rows are known already: those are only confirmed. A first load has nothing to be asked about. */
+  readonly register?: Pick<RegisterReader, 'known'> | undefined;
   readonly deadLetters: DeadLetters;
   readonly topic?: string;
   /** Called from time to time with the rows published so far. */
@@ -29,10 +32,11 @@ const ALWAYS_ALLOWED_BAD = 100;
  * @returns rows published, once each is acknowledged, and rows that went to the dead letters.
  * @throws {BulkFileError}; nothing of a damaged ZIP is published.
  */
-export async function publishFile({ file, jobId, module, span, producer, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishFileOptions): Promise<{ rows: number; bad: number }> {
+export async function publishFile({ file, jobId, module, span, producer, register, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishFileOptions): Promise<{ rows: number; bad: number }> {
   const entry = await openBulkZip(file);
   const batches = createBatchProducer({ producer, topic });
   const toMessage = seenMessages(module, 'bulk');
+  const say = lookMessages(module, 'bulk');
   const bad: DeadLetter[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
   let read: ReturnType<typeof rowReader> | undefined;
@@ -40,19 +44,18 @@ export async function publishFile({ file, jobId, module, span, producer, deadLet
   let unreadable = 0;
   for await (const batch of readRows(entry.open(), ({ line, cause }) => reject('', { line }, cause))) {
     signal.throwIfAborted();
-    for (const row of batch) {
-      if (read === undefined) {
-        read = rowReader(module, row, span);
-        continue;
-      }
-      const sighting = read(row);
+    const body = read === undefined ? batch.slice(1) : batch;
+    const reader = (read ??= rowReader(module, batch[0] ?? [], span));
+    const known = register === undefined ? undefined : await register.known(module.apiName, body.map((row) => reader(row).id).filter((id) => id !== ''));
+    for (const row of body) {
+      const sighting = reader(row);
       if ('problem' in sighting) {
         unreadable += 1;
         reject(sighting.id, { row: rows + unreadable + 1 }, sighting.problem);
         continue;
       }
       rows += 1;
-      const full = batches.add(toMessage(sighting));
+      const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id)).message);
       if (full !== undefined) await full;
     }
     onProgress(rows);

@@ -1,5 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { CatchUpRow, CatchUps, WantedLooks } from '@lockstep/postgres';
+import type { CatchUpRow, CatchUps, RegisterReader, WantedLooks } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
@@ -8,7 +8,7 @@ import { readWindow, type ReadWindowDeps } from './read-window.ts';
 export type CatchUpDeps = ReadWindowDeps &
   Omit<DeletedListDeps, 'crm' | 'register'> & {
     readonly crm: DeletedListDeps['crm'] & ReadWindowDeps['crm'];
-    readonly register: DeletedListDeps['register'] & { doubtful(module: string, since: Date, epsilonMs: number): Promise<string[]> };
+    readonly register: DeletedListDeps['register'] & Pick<RegisterReader, 'doubtful' | 'deleted'>;
     readonly catchUps: Pick<CatchUps, 'open' | 'read' | 'tooLarge' | 'failed'>;
     readonly looks: Pick<WantedLooks, 'want'>;
     readonly modules: readonly ModuleDefinition[];
@@ -40,6 +40,7 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
     const deletions = await readDeletedList(deps, module, catchUp.deletedFrom);
     if (deletions.isHeld) return await catchUps.failed(catchUp.id, 'deletions are held until a person releases them');
     await wantDoubtful(deps, module, catchUp.deletedFrom);
+    await wantUnlisted(deps, module, catchUp.deletedFrom, deletions.listed);
     const result = { ...window, deleted: deletions.published };
     if (isWhole) await catchUps.read(catchUp.id, new Date(startedMs), result);
     else await catchUps.tooLarge(catchUp.id, new Date(startedMs), result);
@@ -54,4 +55,11 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
 /** A record looked at within seconds of its deletion may have been restored since: only a later look can tell. */
 async function wantDoubtful({ register, looks, epsilonMs }: CatchUpDeps, { apiName }: ModuleDefinition, since: Date): Promise<void> {
   await looks.want(apiName, await register.doubtful(apiName, new Date(since.getTime() - epsilonMs), epsilonMs), 'doubtful');
+}
+
+/** What is deleted as far as we know, but is on the list no more, has been restored; no notification need have told of it. */
+async function wantUnlisted({ register, looks }: CatchUpDeps, { apiName }: ModuleDefinition, since: Date, listed: ReadonlySet<string>): Promise<void> {
+  // A second more: the list is cut to whole seconds, and the register has their end.
+  const deleted = await register.deleted(apiName, new Date(since.getTime() + 2_000));
+  await looks.want(apiName, deleted.filter((id) => !listed.has(id)), 'unlisted');
 }

@@ -25,8 +25,6 @@ export type CatchUpDeps = {
   readonly log: Logger;
 };
 
-const LATEST = 100;
-
 /** Plans a module's next catch-up when it is due, moves the one under way on, and claims what has been read. */
 export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition): Promise<void> {
   const runs = (await deps.runs.all()).filter((run) => run.module === module.apiName);
@@ -50,15 +48,15 @@ async function watermarkOf({ watermarks }: CatchUpDeps, { apiName }: ModuleDefin
 }
 
 async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base): Promise<void> {
-  const latest = await catchUps.latest(apiName, LATEST);
-  const secondPass = latest.find(({ isSecondPass, state }) => isSecondPass && state === 'complete');
-  const history = { lastStartedMs: latest[0]?.wantedAt.getTime() ?? null, lastSecondPassMs: secondPass?.wantedAt.getTime() ?? null };
+  const { any, secondPass, restoreScan } = await catchUps.latest(apiName);
+  const startedMs = (catchUp: CatchUpRow | undefined): number | null => catchUp?.wantedAt.getTime() ?? null;
+  const history = { lastStartedMs: startedMs(any), lastSecondPassMs: startedMs(secondPass), lastRestoreScanMs: startedMs(restoreScan) };
   const due = dueCatchUp(now().getTime(), watermarkMs, history, catchUpRules);
   if (due === null) return;
   // Before the first claim nothing is said about deletions: then they are read from the first moment anything could be seen.
   const openedMs = (await channels.all()).find(({ module }) => module === apiName)?.openedAt.getTime() ?? due.deletedFromMs;
   const deletedFromMs = isClaimed ? due.deletedFromMs : Math.min(due.deletedFromMs, openedMs - WATERMARK_MARGIN_MS);
-  await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass });
+  await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass, isRestoreScan: due.isRestoreScan });
   await signals.send('ready');
 }
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { runStatus } from '../status.ts';
 import { pollEveryMs } from './move-pages.ts';
+import { isRefreshDue } from './refresh.ts';
 import { isRenewalDue, renewalTime } from './renew-channel.ts';
 import { isInitialRunDue } from './start-initial-run.ts';
 
@@ -42,6 +43,26 @@ describe('the first load', () => {
     expect(isInitialRunDue([failed(at('04T10:00:00'))], at('04T10:10:00'))).toBe(true);
     expect(isInitialRunDue([failed(at('04T09:00:00')), failed(at('04T10:00:00'))], at('04T10:19:59'))).toBe(false);
     expect(isInitialRunDue([failed(at('04T09:00:00')), failed(at('04T10:00:00'))], at('04T10:20:00'))).toBe(true);
+  });
+});
+
+describe('a refresh', () => {
+  const run = (kind: string, state: string, finishedAt: Date | null) => ({ kind, state, finishedAt }) as BulkRunRow;
+  const week = 7 * 86_400_000;
+
+  test('is due a week after the last full reading, and never before the first load', () => {
+    expect(isRefreshDue([], at('20T10:00:00'), week)).toBe(false);
+    expect(isRefreshDue([run('initial', 'failed', at('04T10:00:00'))], at('20T10:00:00'), week)).toBe(false);
+    expect(isRefreshDue([run('initial', 'complete', at('04T10:00:00'))], at('11T09:59:59'), week)).toBe(false);
+    expect(isRefreshDue([run('initial', 'complete', at('04T10:00:00'))], at('11T10:00:00'), week)).toBe(true);
+    expect(isRefreshDue([run('initial', 'complete', at('04T10:00:00')), run('refresh', 'complete', at('10T10:00:00'))], at('12T10:00:00'), week)).toBe(false);
+  });
+
+  test('waits for the run under way, and six hours after a failure', () => {
+    const loaded = run('initial', 'complete', at('04T10:00:00'));
+    expect(isRefreshDue([loaded, run('catch-up', 'running', null)], at('12T10:00:00'), week)).toBe(false);
+    expect(isRefreshDue([loaded, run('refresh', 'failed', at('12T05:00:00'))], at('12T10:00:00'), week)).toBe(false);
+    expect(isRefreshDue([loaded, run('refresh', 'failed', at('12T04:00:00'))], at('12T10:00:00'), week)).toBe(true);
   });
 });
 

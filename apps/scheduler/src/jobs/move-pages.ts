@@ -67,7 +67,7 @@ export class PageMover {
         fields: [...module.fields.map(({ field }) => field), 'Modified_Time'],
         page: page.pageNumber,
         pageToken: byToken ? (page.pageToken ?? '') : null,
-        since: await runs.fromTimeOf(page),
+        since: (await runs.runOf(page)).fromTime ?? null,
         callbackUrl: `${publicUrl}/bulk-callbacks/${pathSecret(secret)}`,
       });
       await runs.requested(page, job);

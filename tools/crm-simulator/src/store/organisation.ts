@@ -20,6 +20,12 @@ export type Change = {
   readonly changedMs: number;
 };
 
+/**
+ * How an edit is made: a silent one is told to nobody, as imports may be; one that keeps the time is what a formula does, and is told
+ * to nobody either.
+ */
+export type EditManner = { readonly isSilent?: boolean; readonly keepsTime?: boolean };
+
 type JsonFields = Readonly<Record<string, unknown>>;
 
 /** All records of the organisation. Every write goes through here, whoever makes it, and is told to the listeners. */
@@ -64,17 +70,17 @@ export class Organisation {
     this.#listeners.push(listener);
   }
 
-  /** Sets fields of some records of a module at one moment; a silent one is told to nobody, as imports may be. @throws {AdminError} */
-  edit(moduleName: string, ids: readonly string[], fields: JsonFields, isSilent = false): LiveRecord[] {
+  /** Sets fields of some records of a module at one moment. @throws {AdminError} */
+  edit(moduleName: string, ids: readonly string[], fields: JsonFields, { isSilent = false, keepsTime = false }: EditManner = {}): LiveRecord[] {
     const store = this.store(moduleName);
     const values = fieldValues(store.module, fields);
     const records = ids.map((id) => this.record(moduleName, id));
     const changedMs = wholeSecond(this.#clock.nowMs());
-    const all = new Map<string, Value>([...values, ['Modified_By', currentUser]]);
-    if (store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
+    const all = new Map<string, Value>(keepsTime ? values : [...values, ['Modified_By', currentUser]]);
+    if (!keepsTime && store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
     for (const record of records) this.#keepStale(store, record.key, record);
-    const edited = records.map((record) => store.edit(record, all, changedMs));
-    if (!isSilent) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
+    const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : changedMs));
+    if (!isSilent && !keepsTime) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
     return edited;
   }
 
