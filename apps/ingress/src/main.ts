@@ -1,11 +1,11 @@
 import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
+import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
 import { connect, createSignals, migrate, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
 import { loadConfig } from './config.ts';
-import { createDeadLetters } from './dead-letters.ts';
 import { createHintPublisher } from './hint-publisher.ts';
 import { createIngressMetrics } from './metrics.ts';
 import { runReader } from './reader.ts';

@@ -1,3 +1,4 @@
+import { createReaderMetrics } from '@lockstep/crm-reader';
 import { Counter, createMetrics, Gauge, Histogram, type Registry } from '@lockstep/telemetry';
 
 /** What the ingress counts. */
@@ -9,15 +10,10 @@ export function createIngressMetrics() {
   const registers = [registry];
   return {
     registry,
+    ...createReaderMetrics(registry),
     notifications: new Counter({ name: 'lockstep_ingress_notifications_total', help: 'Notifications, by the status they were answered with', labelNames: ['status'], registers }),
     hints: new Counter({ name: 'lockstep_ingress_hints_total', help: 'Hints that were stored', labelNames: ['module', 'operation'], registers }),
     acknowledge: new Histogram({ name: 'lockstep_ingress_acknowledge_seconds', help: 'From a notification to its answer', buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 5], registers }),
-    looks: new Counter({ name: 'lockstep_ingress_looks_total', help: 'Looks at the CRM', labelNames: ['module'], registers }),
-    looked: new Counter({ name: 'lockstep_ingress_looked_records_total', help: 'Records that were looked at, by what was found', labelNames: ['module', 'found'], registers }),
-    deletions: new Counter({ name: 'lockstep_ingress_deletions_total', help: 'Deletions that the deleted list gave', labelNames: ['module'], registers }),
-    pending: new Gauge({ name: 'lockstep_ingress_pending_hints', help: 'Hints that wait for their look', registers }),
-    bulkRows: new Counter({ name: 'lockstep_ingress_bulk_rows_total', help: 'Rows of bulk results that were published', labelNames: ['module'], registers }),
-    deadLetters: new Counter({ name: 'lockstep_ingress_dead_letters_total', help: 'What could not be read', labelNames: ['source'], registers }),
     calls: new Histogram({ name: 'lockstep_ingress_crm_call_seconds', help: 'Calls to the CRM', labelNames: ['call', 'status'], buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 30], registers }),
     isReader: new Gauge({ name: 'lockstep_ingress_is_reader', help: '1 while this process holds the lease of the reader', registers }),
   };

@@ -1,17 +1,13 @@
 import { join } from 'node:path';
 
 import type { CrmClient } from '@lockstep/crm-client';
+import { coverageMessages, type DeadLetters, ingestReadyPages, readCatchUps, readHints } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type RegisterReader, registerReader, type Signals, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
-import { ingestReadyPages } from './bulk/ingest-pages.ts';
-import { readCatchUps } from './catch-up/catch-up.ts';
-import type { DeadLetters } from './dead-letters.ts';
-import { readHints } from './looks/read-hints.ts';
 import type { IngressMetrics } from './metrics.ts';
-import { coverageMessages } from './record-publisher.ts';
 
 export type ReaderDeps = {
   readonly db: Database;

@@ -1,5 +1,5 @@
 import { defaultCatchUpRules } from '@lockstep/completeness';
-import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore, type WantedChannel } from '@lockstep/crm-client';
+import { createCrmClient, createTokenSource, type CrmClient, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
@@ -7,9 +7,6 @@ import { bulkRuns, channels, connect, createSignals, type Database, lease, migra
 import { createLogger } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { PageMover } from './jobs/move-pages.ts';
-import { renewChannel } from './jobs/renew-channel.ts';
-import { startInitialRun } from './jobs/start-initial-run.ts';
 import { type Problems, runLeader } from './leader.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 
@@ -46,7 +43,6 @@ function clientOf(version: string): CrmClient {
   return createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0 });
 }
 
-const jobs = () => ({ runs: bulkRuns(db), channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createSchedulerMetrics() });
 // The log is not what is tested here: it is empty.
 const admin = { topicId: () => Promise.resolve('topic-of-leads'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
 const producer = { send: () => Promise.resolve() };
@@ -103,49 +99,5 @@ describe('the leader', () => {
     expect(problems.get('Leads')).toMatch(/INVALID_TOKEN/);
     stopping.abort();
     await leading;
-  });
-});
-
-describe('pages', () => {
-  test('a job that the CRM no longer knows is asked for anew; after five attempts the run fails', async () => {
-    const given = jobs();
-    const mover = new PageMover({ ...given, crm: { rules: crm.rules, createBulkRead: () => Promise.resolve({ jobId: '1', createdTime: new Date() }), bulkReadStatus: (jobId) => crm.bulkReadStatus(jobId) } });
-    await startInitialRun(given, leads);
-    for (let round = 0; round < 12; round += 1) await mover.move(leads, { isPoked: true });
-    expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the CRM does not know the job' }]);
-  });
-
-  test('a page token that has expired fails the run, which begins anew later', async () => {
-    const given = jobs();
-    await startInitialRun(given, leads);
-    const [first] = await given.runs.openPages();
-    await given.runs.requested(first as NonNullable<typeof first>, { jobId: '1', createdTime: new Date() });
-    await given.runs.ready(first as NonNullable<typeof first>, { count: 20, moreRecords: true, nextPageToken: 'unknown' });
-    const mover = new PageMover({ ...given, crm: { ...crm, rules: crm.rules, createBulkRead: () => Promise.reject(new CrmError('expired', 'CRM_PAGE_TOKEN_EXPIRED')) } });
-    await mover.move(leads, { isPoked: false });
-    expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the page token expired' }]);
-  });
-});
-
-describe('channels', () => {
-  test('a channel that is not due is left alone, a due one is extended with the same id', async () => {
-    const twoDays = { rules: { ...crm.rules, channelLifeMs: 2 * 86_400_000 }, enableNotifications: (wanted: WantedChannel) => crm.enableNotifications(wanted) };
-    const given = { ...jobs(), crm: twoDays };
-    await renewChannel(given, leads);
-    const [before] = await channels(db).all();
-    await renewChannel(given, leads);
-    expect(await channels(db).all()).toEqual([before]);
-    await renewChannel({ ...given, now: () => new Date(Date.now() + 86_400_000) }, leads);
-    const [after] = await channels(db).all();
-    expect(after?.channelId).toBe(before?.channelId);
-    expect(after?.renewAt.getTime()).toBeGreaterThan(before?.renewAt.getTime() ?? 0);
-    expect(await crm.listChannels()).toHaveLength(1);
-  });
-
-  test('a channel that was granted for less than was asked is renewed at half of it', async () => {
-    const given = jobs();
-    await renewChannel({ ...given, crm: { rules: { ...crm.rules, channelLifeMs: 30 * 86_400_000 }, enableNotifications: (wanted) => crm.enableNotifications(wanted) } }, leads);
-    const [channel] = await channels(db).all();
-    expect((channel?.renewAt.getTime() ?? 0) - Date.now()).toBeLessThan(31 * 60_000);
   });
 });

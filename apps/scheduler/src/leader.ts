@@ -1,16 +1,11 @@
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
+import { hintWantedLooks, Planner } from '@lockstep/crm-planner';
 import type { Admin, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { bulkRuns, catchUps, channels, type Database, lease, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
-import { catchUp } from './jobs/catch-up.ts';
-import { hintWantedLooks } from './jobs/hint-wanted-looks.ts';
-import { PageMover } from './jobs/move-pages.ts';
-import { refreshWhenDue } from './jobs/refresh.ts';
-import { renewChannel } from './jobs/renew-channel.ts';
-import { startInitialRun } from './jobs/start-initial-run.ts';
 import type { SchedulerMetrics } from './metrics.ts';
 
 export type LeaderDeps = {
@@ -38,11 +33,7 @@ const CONTEND_EVERY_MS = 1_000;
 const ROUND_EVERY_MS = 500;
 const HINT_EVERY_MS = 1_000;
 
-/**
- * The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module. Each round, in
- * the source article's order: the channel first, then the bulk read, so that no change falls between them; then what changed
- * since the watermark, whether or not anything seems to be missing.
- */
+/** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
   loop({ name: 'leader', everyMs: CONTEND_EVERY_MS, signal: deps.signal, log: deps.log, body: () => leadUnderLease(deps) });
 
@@ -56,7 +47,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     const now = deps.now ?? (() => new Date());
     const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), looks: wantedLooks(deps.db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
-    const mover = new PageMover(jobs);
+    const planner = new Planner(jobs);
     let isPoked = false;
     const poke = async (): Promise<void> => {
       await signals.next('poll');
@@ -72,13 +63,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       body: async () => {
         const poked = isPoked;
         isPoked = false;
-        for (const module of deps.modules) await attempt(deps, module, async () => {
-          await renewChannel(jobs, module);
-          await startInitialRun(jobs, module);
-          await mover.move(module, { isPoked: poked });
-          await catchUp(jobs, module);
-          await refreshWhenDue(jobs, module);
-        });
+        for (const module of deps.modules) await attempt(deps, module, () => planner.round(module, { isPoked: poked }));
       },
     });
     await hinting;

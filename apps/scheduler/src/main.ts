@@ -1,11 +1,11 @@
 import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
+import { startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
 import { bulkRuns, connect, createSignals, deletionBreaker, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
 import { loadConfig } from './config.ts';
-import { startRefresh } from './jobs/refresh.ts';
 import { type Problems, runLeader } from './leader.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 import { readHintsWaiting, readStatus } from './status.ts';

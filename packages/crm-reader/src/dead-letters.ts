@@ -1,7 +1,7 @@
 import type { Producer } from '@lockstep/kafka';
 import { topics } from '@lockstep/modules';
 
-import type { IngressMetrics } from './metrics.ts';
+import type { ReaderMetrics } from './metrics.ts';
 
 /** What could not be read, by reference: no copy of personal data. */
 export type DeadLetter = {
@@ -17,7 +17,7 @@ export type DeadLetter = {
 export type DeadLetters = { put(letters: readonly DeadLetter[]): Promise<void> };
 
 /** Dead letters in `crm.dead-letters`. */
-export const createDeadLetters = ({ producer, metrics }: { producer: Pick<Producer, 'send'>; metrics: IngressMetrics }): DeadLetters => ({
+export const createDeadLetters = ({ producer, metrics }: { producer: Pick<Producer, 'send'>; metrics: ReaderMetrics }): DeadLetters => ({
   put: async (letters) => {
     if (letters.length === 0) return;
     const messages = letters.map(({ key, ...letter }) => ({ key, value: JSON.stringify({ v: 1, ...letter }), headers: { 'content-type': 'application/json' } }));

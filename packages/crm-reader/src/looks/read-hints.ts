@@ -8,7 +8,7 @@ import type { DeletionBreaker, RegisterReader } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
-import type { IngressMetrics } from '../metrics.ts';
+import type { ReaderMetrics } from '../metrics.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { Deletions } from './deletions.ts';
 import { Looker } from './looker.ts';
@@ -21,7 +21,7 @@ export type ReadHintsDeps = {
   readonly register: RegisterReader;
   readonly breaker: DeletionBreaker;
   readonly deadLetters: DeadLetters;
-  readonly metrics: IngressMetrics;
+  readonly metrics: ReaderMetrics;
   readonly log: Logger;
   readonly intervalMs: number;
   readonly signal: AbortSignal;

@@ -4,7 +4,7 @@ import { pathSecret } from '@lockstep/notifications';
 import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
-import type { SchedulerMetrics } from '../metrics.ts';
+import type { PlannerMetrics } from './metrics.ts';
 
 /*
  * A page's way, one row of the job table, so that whoever leads goes on where the last one stopped:
@@ -24,7 +24,7 @@ export type MovePagesDeps = {
   readonly publicUrl: string;
   readonly now: () => Date;
   readonly log: Logger;
-  readonly metrics: SchedulerMetrics;
+  readonly metrics: PlannerMetrics;
 };
 
 const MAX_ATTEMPTS = 5;

@@ -7,12 +7,12 @@ import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import type { ProducedMessage } from '@lockstep/kafka';
 import { type ModuleDefinition, modules } from '@lockstep/modules';
 import { decodeEvent, type RecordSeen } from '@lockstep/record-log';
-import { createLogger } from '@lockstep/telemetry';
+import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { publishFile } from './bulk/publish-file.ts';
 import { Looker } from './looks/looker.ts';
-import { createIngressMetrics } from './metrics.ts';
+import { createReaderMetrics } from './metrics.ts';
 
 let simulator: Simulator;
 let crm: CrmClient;
@@ -55,7 +55,7 @@ async function byLook(module: ModuleDefinition, ids: Iterable<string>): Promise<
   const sent: ProducedMessage[] = [];
   const stopping = new AbortController();
   const register = { known: async () => new Map(), hidden: async () => undefined };
-  const looker = new Looker({ module, crm, register, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics: createIngressMetrics(), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), signal: stopping.signal, intervalMs: 0 });
+  const looker = new Looker({ module, crm, register, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), signal: stopping.signal, intervalMs: 0 });
   await Promise.all(
     [...ids].map((id) => {
       const answered = Promise.withResolvers<void>();

@@ -6,7 +6,7 @@ import type { RegisterReader } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
-import type { IngressMetrics } from '../metrics.ts';
+import type { ReaderMetrics } from '../metrics.ts';
 import { lookMessages } from '../record-publisher.ts';
 import { sightingOf, unreadable } from '../sighting.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
@@ -18,7 +18,7 @@ export type LookerDeps = {
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known' | 'hidden'>;
   readonly deadLetters: DeadLetters;
-  readonly metrics: IngressMetrics;
+  readonly metrics: ReaderMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Shortest time between the starts of two looks that are not full. */

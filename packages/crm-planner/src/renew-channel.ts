@@ -4,7 +4,7 @@ import { channelIdOf, channelToken, notifyPath } from '@lockstep/notifications';
 import type { ChannelRow, Channels } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
-import type { SchedulerMetrics } from '../metrics.ts';
+import type { PlannerMetrics } from './metrics.ts';
 
 export type RenewChannelDeps = {
   readonly channels: Channels;
@@ -13,7 +13,7 @@ export type RenewChannelDeps = {
   readonly publicUrl: string;
   readonly now: () => Date;
   readonly log: Logger;
-  readonly metrics: SchedulerMetrics;
+  readonly metrics: PlannerMetrics;
 };
 
 /** The source article's interval: a little less than the day that a channel lived on the first versions of the API. */

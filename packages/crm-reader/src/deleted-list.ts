@@ -5,7 +5,7 @@ import type { DeletionBreaker, RegisterReader } from '@lockstep/postgres';
 import { instantMs } from '@lockstep/record-log';
 import type { Logger } from '@lockstep/telemetry';
 
-import type { IngressMetrics } from './metrics.ts';
+import type { ReaderMetrics } from './metrics.ts';
 import { deletedMessage } from './record-publisher.ts';
 
 export type DeletedListDeps = {
@@ -13,7 +13,7 @@ export type DeletedListDeps = {
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known'>;
   readonly breaker: Pick<DeletionBreaker, 'admits'>;
-  readonly metrics: IngressMetrics;
+  readonly metrics: ReaderMetrics;
   readonly log: Logger;
 };
 

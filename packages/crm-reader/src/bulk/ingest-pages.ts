@@ -9,7 +9,7 @@ import type { BulkPageRow, BulkRuns, RegisterReader } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
-import type { IngressMetrics } from '../metrics.ts';
+import type { ReaderMetrics } from '../metrics.ts';
 import { publishFile } from './publish-file.ts';
 
 export type IngestPagesDeps = {
@@ -20,7 +20,7 @@ export type IngestPagesDeps = {
   readonly deadLetters: DeadLetters;
   readonly modules: readonly ModuleDefinition[];
   readonly dataDir: string;
-  readonly metrics: IngressMetrics;
+  readonly metrics: ReaderMetrics;
   readonly log: Logger;
 };
 

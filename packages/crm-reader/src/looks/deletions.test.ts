@@ -1,10 +1,10 @@
 import type { DeletedRecord } from '@lockstep/crm-client';
 import { leads } from '@lockstep/modules';
 import { decodeEvent, type RecordEvent } from '@lockstep/record-log';
-import { createLogger } from '@lockstep/telemetry';
+import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { createIngressMetrics } from '../metrics.ts';
+import { createReaderMetrics } from '../metrics.ts';
 import { Deletions } from './deletions.ts';
 
 const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
@@ -23,7 +23,7 @@ beforeEach(() => {
   deletions = new Deletions({
     module: leads,
     log,
-    metrics: createIngressMetrics(),
+    metrics: createReaderMetrics(createMetrics({ app: 'test' })),
     signal: stopping.signal,
     intervalMs: 1,
     now: () => now,

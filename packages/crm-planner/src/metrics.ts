@@ -1,0 +1,14 @@
+import { Counter, Gauge, type Registry } from '@lockstep/telemetry';
+
+/** What the planner counts. */
+export type PlannerMetrics = ReturnType<typeof createPlannerMetrics>;
+
+/** One set a process, or a test. */
+export function createPlannerMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    channelExpiry: new Gauge({ name: 'lockstep_scheduler_channel_expires_seconds', help: 'When the channel of a module ends, Unix time', labelNames: ['module'], registers }),
+    renewals: new Counter({ name: 'lockstep_scheduler_channel_renewals_total', help: 'Channels enabled or extended', labelNames: ['module'], registers }),
+    bulkJobs: new Counter({ name: 'lockstep_scheduler_bulk_jobs_total', help: 'Bulk read jobs asked for; each costs 50 credits', labelNames: ['module'], registers }),
+  };
+}

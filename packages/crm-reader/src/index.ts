@@ -1,0 +1,13 @@
+export { ingestReadyPages } from './bulk/ingest-pages.ts';
+export type { IngestPagesDeps } from './bulk/ingest-pages.ts';
+export { publishFile } from './bulk/publish-file.ts';
+export type { PublishFileOptions } from './bulk/publish-file.ts';
+export { readCatchUps } from './catch-up/catch-up.ts';
+export type { CatchUpDeps } from './catch-up/catch-up.ts';
+export { createDeadLetters } from './dead-letters.ts';
+export type { DeadLetter, DeadLetters } from './dead-letters.ts';
+export { readHints } from './looks/read-hints.ts';
+export type { ReadHintsDeps } from './looks/read-hints.ts';
+export { createReaderMetrics } from './metrics.ts';
+export type { ReaderMetrics } from './metrics.ts';
+export { coverageMessages } from './record-publisher.ts';

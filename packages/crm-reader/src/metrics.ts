@@ -1,0 +1,17 @@
+import { Counter, Gauge, type Registry } from '@lockstep/telemetry';
+
+/** What the reader counts. */
+export type ReaderMetrics = ReturnType<typeof createReaderMetrics>;
+
+/** One set a process, or a test. */
+export function createReaderMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    looks: new Counter({ name: 'lockstep_ingress_looks_total', help: 'Looks at the CRM', labelNames: ['module'], registers }),
+    looked: new Counter({ name: 'lockstep_ingress_looked_records_total', help: 'Records that were looked at, by what was found', labelNames: ['module', 'found'], registers }),
+    deletions: new Counter({ name: 'lockstep_ingress_deletions_total', help: 'Deletions that the deleted list gave', labelNames: ['module'], registers }),
+    pending: new Gauge({ name: 'lockstep_ingress_pending_hints', help: 'Hints that wait for their look', registers }),
+    bulkRows: new Counter({ name: 'lockstep_ingress_bulk_rows_total', help: 'Rows of bulk results that were published', labelNames: ['module'], registers }),
+    deadLetters: new Counter({ name: 'lockstep_ingress_dead_letters_total', help: 'What could not be read', labelNames: ['source'], registers }),
+  };
+}
