@@ -4,7 +4,7 @@ import type { Pool } from 'pg';
 
 import type { PostgresConfig } from './config.ts';
 import { BulkPage, BulkRun, Channel } from './entities.ts';
-import { migrationsList } from './migrations.ts';
+import { migrationsList } from './migrations/index.ts';
 
 /** The connection to the legacy database: entities for what changes slowly, the pool for what must be fast. */
 export type Database = {

@@ -19,6 +19,8 @@ export { deletionBreaker } from './deletion-breaker.ts';
 export type { DeletionBreaker } from './deletion-breaker.ts';
 export { readFreshness } from './freshness.ts';
 export type { Freshness } from './freshness.ts';
+export { incidents } from './incidents.ts';
+export type { Incident, IncidentKind, Incidents } from './incidents.ts';
 export { registerReader } from './register.ts';
 export type { RegisterEntry, RegisterReader } from './register.ts';
 export { noteEpsilon } from './settings.ts';

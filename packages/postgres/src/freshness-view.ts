@@ -1,0 +1,31 @@
+/*
+ * A claim counts once every partition's position has reached the offset it names. "Unsettled" is the fold's own predicate: a
+ * newer content of the same second may exist, or a deletion and a look are too close to tell which came first.
+ */
+export const freshnessView = `
+  create view lockstep.freshness as
+  with epsilon as (select value::bigint as ms from lockstep.setting where name = 'epsilon_ms'),
+  modules as (select module from lockstep.mapping)
+  select m.module,
+    changes.at as seen_up_to,
+    least(changes.at, (select to_timestamp(min(least(r.modified_ms, coalesce(r.deleted_ms, r.modified_ms))) / 1000.0) from lockstep.record_version r, epsilon e
+      where r.module = m.module and (r.observed_ms < r.modified_ms + 1000 + e.ms or abs(r.observed_ms - r.deleted_ms) <= e.ms))) as settled_up_to,
+    everything.at as refreshed_at,
+    (select count(*) from lockstep.parked p where p.module = m.module and p.resolved_at is null) as parked,
+    (select count(*) from lockstep.record_version r where r.module = m.module and r.hidden_since is not null) as hidden,
+    (select count(*) from lockstep.record_version r, epsilon e
+      where r.module = m.module and (r.observed_ms < r.modified_ms + 1000 + e.ms or abs(r.observed_ms - r.deleted_ms) <= e.ms)) as unsettled
+  from modules m
+  left join lateral (${reached('changes')}) changes on true
+  left join lateral (${reached('everything')}) everything on true`;
+
+/** The greatest claim of a kind whose offsets the projector has passed. */
+function reached(kind: 'changes' | 'everything'): string {
+  return `
+    select w.at from lockstep.watermark w
+    where w.module = m.module and w.kind = '${kind}' and not exists (
+      select from unnest(w.end_offsets) with ordinality as e (next_offset, n)
+      left join lockstep.projection_offset o on o.topic_id = w.topic_id and o.partition = e.n - 1
+      where coalesce(o.next_offset, 0) < e.next_offset)
+    order by w.at desc limit 1`;
+}

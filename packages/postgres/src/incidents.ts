@@ -1,0 +1,74 @@
+import type { Database } from './database.ts';
+import { ms } from './epoch.ts';
+
+/**
+ * What an incident is about.
+ * - `channel-lost`: the CRM no longer lists the module's channel, or it had expired; it was enabled anew.
+ * - `channel-shortened`: the CRM granted less than was asked for.
+ * - `channel-deaf`: catch-ups keep finding changes that no notification told of.
+ * - `catch-up-late`: no catch-up has been completed for a while, whatever the reason.
+ * - `deletions-held`: more deletions than are believed without a person.
+ * - `records-hidden`: records that are not deleted cannot be seen any more: a permission, a sharing rule, a filter.
+ * - `count-differs`: the CRM counts another number of records than the register holds.
+ * - `modified-in-future`: records bear a modified time that is yet to come.
+ * - `credits-low`: the day's credits are down to the reserve; catch-ups are rarer.
+ */
+export type IncidentKind =
+  | 'channel-lost'
+  | 'channel-shortened'
+  | 'channel-deaf'
+  | 'catch-up-late'
+  | 'deletions-held'
+  | 'records-hidden'
+  | 'count-differs'
+  | 'modified-in-future'
+  | 'credits-low';
+
+/** One thing that people ought to know of. Times are the database's. */
+export type Incident = {
+  readonly id: number;
+  /** API name, or `''` for the organisation. */
+  readonly module: string;
+  readonly kind: IncidentKind;
+  readonly openedAt: Date;
+  readonly lastSeenAt: Date;
+  readonly closedAt: Date | null;
+  readonly details: string;
+};
+
+/** The incidents of an installation: a report for people. Nothing depends on an incident having been noticed. */
+export type Incidents = {
+  /** Notes that it is so now; an open one of the same module and kind is brought up to date. @returns true when it is new. */
+  open(module: string, kind: IncidentKind, details: string): Promise<boolean>;
+  /** Notes that it is so no more. @returns true when one was open. */
+  close(module: string, kind: IncidentKind): Promise<boolean>;
+  /** Newest first; without `all`, only those that are open. */
+  list(options?: { readonly all?: boolean; readonly limit?: number }): Promise<Incident[]>;
+};
+
+type Row = Omit<Incident, 'openedAt' | 'lastSeenAt' | 'closedAt'> & { opened_at: number; last_seen_at: number; closed_at: number | null };
+
+/** Incidents in `lockstep.incident`. */
+export const incidents = ({ pool }: Pick<Database, 'pool'>): Incidents => ({
+  open: async (module, kind, details) => {
+    const { rows } = await pool.query<{ is_new: boolean }>(
+      `insert into lockstep.incident (module, kind, details) values ($1, $2, $3)
+       on conflict (module, kind) where closed_at is null do update set last_seen_at = now(), details = excluded.details
+       returning xmax = 0 as is_new`,
+      [module, kind, details],
+    );
+    return rows[0]?.is_new === true;
+  },
+  close: async (module, kind) => {
+    const { rowCount } = await pool.query('update lockstep.incident set closed_at = now() where module = $1 and kind = $2 and closed_at is null', [module, kind]);
+    return rowCount === 1;
+  },
+  list: async ({ all = false, limit = 100 } = {}) => {
+    const { rows } = await pool.query<Row>(
+      `select id, module, kind, ${ms('opened_at')}, ${ms('last_seen_at')}, ${ms('closed_at')}, details from lockstep.incident
+       where $1 or closed_at is null order by opened_at desc, id desc limit $2`,
+      [all, limit],
+    );
+    return rows.map(({ opened_at: openedAt, last_seen_at: lastSeenAt, closed_at: closedAt, ...row }) => ({ ...row, openedAt: new Date(openedAt), lastSeenAt: new Date(lastSeenAt), closedAt: closedAt === null ? null : new Date(closedAt) }));
+  },
+});

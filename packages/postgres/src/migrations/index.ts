@@ -1,0 +1,12 @@
+import { CreateRegister } from './001-create-register.ts';
+import { CreateJobs } from './002-create-jobs.ts';
+import { CreateCompleteness } from './003-create-completeness.ts';
+import { CreateIncidents } from './004-create-incidents.ts';
+
+/** In the order they are applied. A published one is never changed. */
+export const migrationsList = [
+  { name: '001-create-register', class: CreateRegister },
+  { name: '002-create-jobs', class: CreateJobs },
+  { name: '003-create-completeness', class: CreateCompleteness },
+  { name: '004-create-incidents', class: CreateIncidents },
+];
