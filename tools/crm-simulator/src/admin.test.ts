@@ -81,6 +81,14 @@ test('a driven clock moves by hand', async () => {
   expect([driven, (await post('clock', { advanceMs: 5000 })).body['nowMs']]).toEqual([true, nowMs + 5000]);
 });
 
+test('a channel can be taken away, and nobody is told', async () => {
+  await crm.send('POST', '/crm/v8/actions/watch', { watch: [{ channel_id: '77', events: ['Leads.all'], notify_url: 'http://127.0.0.1:9/n' }] });
+  const lose = async () => (await crm.send('DELETE', '/__simulator/channels/77')).status;
+  expect(await lose()).toBe(200);
+  expect((await crm.get('/crm/v8/actions/watch')).status).toBe(204);
+  expect(await lose()).toBe(404);
+});
+
 test('tokens can be ended', async () => {
   const authorization = `Zoho-oauthtoken ${(await crm.token()).body['access_token']}`;
   await crm.send('DELETE', '/__simulator/tokens');

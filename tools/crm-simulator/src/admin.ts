@@ -33,6 +33,7 @@ const schemas = {
     slowMs: milliseconds,
     staleMs: milliseconds,
     truncatedResult: probability,
+    shortExpiry: z.boolean().optional(),
   }),
   clock: z.strictObject({ advanceMs: z.number().min(0) }),
   since: z.object({ since: z.coerce.number().default(0), after: z.coerce.number().default(0), limit: z.coerce.number().int().max(100_000).default(10_000) }),
@@ -79,6 +80,10 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
 
   app.get('/faults', async () => core.setFaults({}));
   app.post('/faults', async ({ body }) => core.setFaults(defined(read(schemas.faults, body))));
+  app.delete<{ Params: { id: string } }>('/channels/:id', async ({ params }) => {
+    core.loseChannel(params.id);
+    return { lost: params.id };
+  });
   app.delete('/tokens', async () => {
     core.tokens.revokeAll();
     return { revoked: true };

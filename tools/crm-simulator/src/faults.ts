@@ -17,9 +17,11 @@ export type ApiFaults = {
   readonly staleMs: number;
   /** A result file that is downloaded ends in its middle. */
   readonly truncatedResult: number;
+  /** Channels are granted one hour, whatever was asked for. */
+  readonly shortExpiry: boolean;
 };
 
-export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0 };
+export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, shortExpiry: false };
 
 /** What happens to one call. */
 export type Mishap = 'serverError' | 'htmlError' | 'tooMany' | 'cut' | null;

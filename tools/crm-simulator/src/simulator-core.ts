@@ -5,6 +5,7 @@ import { ChangeLog } from './change-log.ts';
 import type { Clock } from './clock.ts';
 import { Counters } from './counters.ts';
 import { Deliveries, type Faults } from './deliveries.ts';
+import { AdminError } from './errors.ts';
 import { type ApiFaults, FaultyApi } from './faults.ts';
 import { instantFormat, utcText } from './instants.ts';
 import { notifyChannels } from './notifier.ts';
@@ -115,6 +116,11 @@ export class SimulatorCore {
   /** Brings a deleted record back, with its old `Modified_Time`; told to the channels as an update, or not at all. */
   restoreRecord(module: string, id: string, isSilent: boolean): LiveRecord {
     return this.organisation.restore(module, id, isSilent);
+  }
+
+  /** Takes a channel away, and tells nobody. @throws {AdminError} `UNKNOWN_CHANNEL` */
+  loseChannel(id: string): void {
+    if (!this.channels.remove(id)) throw new AdminError(404, 'UNKNOWN_CHANNEL', `no channel ${id}`);
   }
 
   setFaults(faults: Partial<Faults & ApiFaults>): Faults & ApiFaults {

@@ -34,6 +34,8 @@ export type Simulator = {
   startTraffic(traffic: Partial<TrafficOptions>): void;
   stopTraffic(): void;
   setFaults(faults: Partial<Faults & ApiFaults>): void;
+  /** Takes a channel away, and tells nobody. @throws {AdminError} `UNKNOWN_CHANNEL` */
+  loseChannel(id: string): void;
   /** Resolves once every notification that is due has left. */
   notificationsSettled(): Promise<void>;
   /** Ends all access tokens. */
@@ -70,6 +72,7 @@ export async function startSimulator(given: Partial<SimulatorOptions> = {}): Pro
     startTraffic: (traffic) => core.traffic.start(traffic),
     stopTraffic: () => core.traffic.stop(),
     setFaults: (faults) => void core.setFaults(faults),
+    loseChannel: (id) => core.loseChannel(id),
     notificationsSettled: () => core.deliveries.settled(),
     revokeTokens: () => core.tokens.revokeAll(),
     counters: () => core.counters(),

@@ -41,8 +41,9 @@ export class Channels {
     this.#channels.set(channel.id, channel);
   }
 
-  remove(id: string): void {
-    this.#channels.delete(id);
+  /** @returns false when there was none. */
+  remove(id: string): boolean {
+    return this.#channels.delete(id);
   }
 
   list(): readonly Channel[] {

@@ -41,6 +41,13 @@ describe('the end of a channel', () => {
     expect(entry?.['channel_expiry']).toBe('2025-12-31T19:00:00-07:00');
   });
 
+  test('is one hour off whatever was asked for, while that fault is on', async () => {
+    crm.crm.setFaults({ shortExpiry: true });
+    expect(await granted(inHours(144))).toBeCloseTo(1, 5);
+    crm.crm.setFaults({ shortExpiry: false });
+    expect(await granted(inHours(144))).toBeCloseTo(144, 5);
+  });
+
   test('comes silently: the channel is unknown from then on', async () => {
     await send('POST', channel());
     await clock.advance(HOUR_MS);
