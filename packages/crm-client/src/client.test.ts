@@ -42,7 +42,7 @@ describe('against the simulator', () => {
     const expiresAt = new Date(Date.now() + 6 * 86_400_000);
     const granted = await crm.enableNotifications({ ...wanted, expiresAt });
     expect(Math.abs(granted.expiresAt.getTime() - expiresAt.getTime())).toBeLessThan(2_000);
-    expect(await crm.listChannels()).toEqual([{ channelId: '4711', module: 'Leads', notifyUrl: wanted.notifyUrl, expiresAt: granted.expiresAt }]);
+    expect(await crm.listChannels()).toEqual([{ channelId: '4711', module: 'Leads', notifyUrl: wanted.notifyUrl, expiresAt: granted.expiresAt, token: 'token', events: ['Leads.create', 'Leads.edit', 'Leads.delete'] }]);
     await crm.disableNotifications(['4711']);
     expect(await crm.listChannels()).toEqual([]);
     expect(await failureOf(crm.disableNotifications(['4711']))).toEqual({ code: 'CRM_NOT_SUBSCRIBED', retryable: false });

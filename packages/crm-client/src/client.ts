@@ -1,7 +1,7 @@
 import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, type BulkReadRequest, type BulkReadStatus } from './bulk-reads.ts';
 import type { CrmConfig } from './config.ts';
 import type { Observed } from './crm-clock.ts';
-import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type WantedChannel } from './notifications.ts';
+import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
 import { type Changed, changedSince, countRecords, type DeletedRecord, deletedSince, type Look, lookAt, type PageEnd, updateRecord } from './records.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
@@ -11,7 +11,7 @@ import { type VersionRules, versionRules } from './versions.ts';
 export type CrmClient = {
   readonly rules: VersionRules;
   enableNotifications(wanted: WantedChannel): Promise<GrantedChannel>;
-  listChannels(): Promise<GrantedChannel[]>;
+  listChannels(): Promise<ListedChannel[]>;
   disableNotifications(channelIds: readonly string[]): Promise<void>;
   createBulkRead(request: BulkReadRequest): Promise<BulkReadJob>;
   bulkReadStatus(jobId: string): Promise<BulkReadStatus>;

@@ -19,11 +19,17 @@ export type WantedChannel = {
 /** A subscription channel as the CRM holds it. */
 export type GrantedChannel = { readonly channelId: string; readonly module: string; readonly notifyUrl: string | null; readonly expiresAt: Date };
 
+/** A channel as the list shows it; null for what it does not show. */
+export type ListedChannel = GrantedChannel & { readonly token: string | null; readonly events: readonly string[] | null };
+
+/** The events a module's channel is enabled for. */
+export const channelEvents = (module: string): readonly string[] => [`${module}.create`, `${module}.edit`, `${module}.delete`];
+
 const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
 const event = z.object({ channel_id: z.coerce.string(), resource_name: z.string(), channel_expiry: time });
 const enabled = z.object({ watch: z.array(z.object({ code: z.string(), status: z.string(), details: z.unknown() })).min(1) });
 const listed = z.object({
-  watch: z.array(z.object({ channel_id: z.coerce.string(), resource_name: z.string(), channel_expiry: time, notify_url: z.string().nullish() })),
+  watch: z.array(z.object({ channel_id: z.coerce.string(), resource_name: z.string(), channel_expiry: time, notify_url: z.string().nullish(), token: z.string().nullish(), events: z.array(z.string()).nullish() })),
   info: z.object({ more_records: z.boolean().default(false) }).default({ more_records: false }),
 });
 
@@ -45,7 +51,7 @@ export async function enableNotifications(transport: Transport, base: string, wa
       watch: [
         {
           channel_id: wanted.channelId,
-          events: [`${wanted.module}.create`, `${wanted.module}.edit`, `${wanted.module}.delete`],
+          events: channelEvents(wanted.module),
           notify_url: wanted.notifyUrl,
           token: wanted.token,
           channel_expiry: isoSeconds(wanted.expiresAt),
@@ -65,13 +71,15 @@ export async function enableNotifications(transport: Transport, base: string, wa
 }
 
 /** Every channel of the calling user. */
-export async function listChannels(transport: Transport, base: string): Promise<GrantedChannel[]> {
-  const channels: GrantedChannel[] = [];
+export async function listChannels(transport: Transport, base: string): Promise<ListedChannel[]> {
+  const channels: ListedChannel[] = [];
   for (let page = 1; ; page += 1) {
     const { status, text } = await transport.call({ method: 'GET', path: `${base}/actions/watch`, query: { page: String(page), per_page: '200' } });
     if (status === 204) return channels;
     const { watch, info } = parseReply(`GET ${base}/actions/watch`, listed, text);
-    for (const it of watch) channels.push({ channelId: it.channel_id, module: it.resource_name, notifyUrl: it.notify_url ?? null, expiresAt: it.channel_expiry });
+    for (const { channel_id: channelId, resource_name: module, channel_expiry: expiresAt, notify_url: notifyUrl = null, token = null, events = null } of watch) {
+      channels.push({ channelId, module, notifyUrl, expiresAt, token, events });
+    }
     if (!info.more_records) return channels;
   }
 }
