@@ -40,6 +40,8 @@ export type CatchUps = {
   open(): Promise<CatchUpRow[]>;
   /** The latest one of a module, the latest complete second pass, and the latest complete scan for restores. */
   latest(module: string): Promise<{ readonly any?: CatchUpRow; readonly secondPass?: CatchUpRow; readonly restoreScan?: CatchUpRow }>;
+  /** Those of a module that were wanted since a time and have been read, oldest first. */
+  readSince(module: string, since: Date): Promise<CatchUpRow[]>;
   read(id: number, startedAt: Date, result: CatchUpResult): Promise<void>;
   tooLarge(id: number, startedAt: Date, result: CatchUpResult): Promise<void>;
   continuedBy(id: number, bulkRunId: number): Promise<void>;
@@ -88,6 +90,13 @@ export function catchUps({ pool }: Pick<Database, 'pool'>): CatchUps {
       const [any, secondPass, restoreScan] = await Promise.all([last('true'), last(`is_second_pass and state = 'complete'`), last(`is_restore_scan and state = 'complete'`)]);
       return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }) };
     },
+    readSince: (module, since) =>
+      // The later ones by id: the index has no times.
+      list(
+        `where module = $1 and state in ('read', 'too-large', 'complete')
+           and id > (select coalesce(max(id), 0) from lockstep.catch_up where module = $1 and wanted_at < $2) order by id`,
+        [module, since],
+      ),
     read: (id, startedAt, result) => note(id, 'read', startedAt, result),
     tooLarge: (id, startedAt, result) => note(id, 'too-large', startedAt, result),
     continuedBy: async (id, bulkRunId) => void (await pool.query('update lockstep.catch_up set bulk_run_id = $2 where id = $1', [id, bulkRunId])),

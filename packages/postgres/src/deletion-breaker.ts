@@ -11,6 +11,8 @@ export type DeletionBreaker = {
    * @param fresh deletions, of records that stand in the table, that the register does not have.
    */
   admits(module: string, fresh: number): Promise<boolean>;
+  /** Notes that a whole list of deletions was let through: nothing of the module is held any more. */
+  passed(module: string): Promise<void>;
   /** Lets everything pass for an hour. @returns false when nothing was held. */
   release(module: string): Promise<boolean>;
   /** What is held now. */
@@ -39,18 +41,21 @@ export const deletionBreaker = ({ pool }: Pick<Database, 'pool'>): DeletionBreak
     }
     await pool.query(
       `insert into lockstep.held_deletions (module, deletions, allowed) values ($1, $2, $3)
-       on conflict (module) do update set deletions = excluded.deletions, allowed = excluded.allowed`,
+       on conflict (module) do update set deletions = excluded.deletions, allowed = excluded.allowed, released_until = null,
+         held_at = case when held_deletions.released_until is null then held_deletions.held_at else now() end`,
       [module, deletions, allowed],
     );
     return false;
   },
+  // A release stays for its hour: more may come.
+  passed: async (module) => void (await pool.query('delete from lockstep.held_deletions where module = $1 and (released_until is null or released_until < now())', [module])),
   release: async (module) => {
     const { rowCount } = await pool.query(`update lockstep.held_deletions set released_until = now() + interval '1 hour' where module = $1`, [module]);
     return rowCount === 1;
   },
   held: async () => {
     const { rows } = await pool.query<{ module: string; heldAt: number; deletions: number; allowed: number }>(
-      `select module, ${ms('held_at', 'heldAt')}, deletions, allowed from lockstep.held_deletions where released_until is null or released_until < now()`,
+      `select module, ${ms('held_at', 'heldAt')}, deletions, allowed from lockstep.held_deletions where released_until is null`,
     );
     return rows.map((row) => ({ ...row, heldAt: new Date(row.heldAt) }));
   },

@@ -1,14 +1,15 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { CatchUpRow, CatchUps, RegisterReader, WantedLooks } from '@lockstep/postgres';
+import type { CatchUpRow, CatchUps, DeletionBreaker, RegisterReader, WantedLooks } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
 import { readWindow, type ReadWindowDeps } from './read-window.ts';
 
 export type CatchUpDeps = ReadWindowDeps &
-  Omit<DeletedListDeps, 'crm' | 'register'> & {
+  Omit<DeletedListDeps, 'crm' | 'register' | 'breaker'> & {
     readonly crm: DeletedListDeps['crm'] & ReadWindowDeps['crm'];
     readonly register: DeletedListDeps['register'] & Pick<RegisterReader, 'doubtful' | 'deleted'>;
+    readonly breaker: Pick<DeletionBreaker, 'admits' | 'passed'>;
     readonly catchUps: Pick<CatchUps, 'open' | 'read' | 'tooLarge' | 'failed'>;
     readonly looks: Pick<WantedLooks, 'want'>;
     readonly modules: readonly ModuleDefinition[];
@@ -39,6 +40,7 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
     // Afterwards, so that what was deleted before the window's first call is listed by now.
     const deletions = await readDeletedList(deps, module, catchUp.deletedFrom);
     if (deletions.isHeld) return await catchUps.failed(catchUp.id, 'deletions are held until a person releases them');
+    await deps.breaker.passed(module.apiName);
     await wantDoubtful(deps, module, catchUp.deletedFrom);
     await wantUnlisted(deps, module, catchUp.deletedFrom, deletions.listed);
     const result = { ...window, deleted: deletions.published };
