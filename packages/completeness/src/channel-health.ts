@@ -88,7 +88,7 @@ export type Hearing = { readonly state: 'deaf' | 'well' | 'unknown'; readonly hi
 
 /** How far back catch-ups tell about a channel. */
 export const HEARD_OVER_MS = 3_600_000;
-const QUIET_MS = 1_800_000;
+const QUIET_MS = 1_200_000;
 const MIN_UNHINTED = 5;
 
 /**

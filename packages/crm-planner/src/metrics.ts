@@ -9,6 +9,7 @@ export function createPlannerMetrics(registry: Registry) {
   return {
     channelExpiry: new Gauge({ name: 'lockstep_scheduler_channel_expires_seconds', help: 'When the channel of a module ends, Unix time', labelNames: ['module'], registers }),
     renewals: new Counter({ name: 'lockstep_scheduler_channel_renewals_total', help: 'Channels enabled or extended', labelNames: ['module'], registers }),
+    incidents: new Counter({ name: 'lockstep_scheduler_incidents_total', help: 'Incidents opened', labelNames: ['module', 'kind'], registers }),
     bulkJobs: new Counter({ name: 'lockstep_scheduler_bulk_jobs_total', help: 'Bulk read jobs asked for; each costs 50 credits', labelNames: ['module'], registers }),
   };
 }

@@ -1,4 +1,4 @@
-import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore, type WantedChannel } from '@lockstep/crm-client';
+import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
@@ -62,7 +62,7 @@ describe('pages', () => {
 
 describe('channels', () => {
   test('a channel that is not due is left alone, a due one is extended with the same id', async () => {
-    const twoDays = { rules: { ...crm.rules, channelLifeMs: 2 * 86_400_000 }, enableNotifications: (wanted: WantedChannel) => crm.enableNotifications(wanted) };
+    const twoDays = { ...crm, rules: { ...crm.rules, channelLifeMs: 2 * 86_400_000 } };
     const given = { ...jobs(), crm: twoDays };
     await renewChannel(given, leads);
     const [before] = await channels(db).all();
@@ -77,7 +77,7 @@ describe('channels', () => {
 
   test('a channel that was granted for less than was asked is renewed at half of it', async () => {
     const given = jobs();
-    await renewChannel({ ...given, crm: { rules: { ...crm.rules, channelLifeMs: 30 * 86_400_000 }, enableNotifications: (wanted) => crm.enableNotifications(wanted) } }, leads);
+    await renewChannel({ ...given, crm: { ...crm, rules: { ...crm.rules, channelLifeMs: 30 * 86_400_000 } } }, leads);
     const [channel] = await channels(db).all();
     expect((channel?.renewAt.getTime() ?? 0) - Date.now()).toBeLessThan(31 * 60_000);
   });

@@ -1,12 +1,14 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 
 import { catchUp, type CatchUpDeps } from './catch-up.ts';
+import { ChannelKeeper, type ChannelKeeperDeps } from './channel-keeper.ts';
+import { Gaps, type GapsDeps } from './gaps.ts';
 import { type MovePagesDeps, PageMover } from './move-pages.ts';
 import { type RefreshDeps, refreshWhenDue } from './refresh.ts';
-import { renewChannel, type RenewChannelDeps } from './renew-channel.ts';
+import { Reporter, type ReporterDeps } from './reporter.ts';
 import { startInitialRun, type StartInitialRunDeps } from './start-initial-run.ts';
 
-export type PlannerDeps = RenewChannelDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps;
+export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & GapsDeps & ReporterDeps;
 
 /**
  * Plans what is read of a module. Each round, in the source article's order: the channel first, then the bulk read, so that no
@@ -14,16 +16,29 @@ export type PlannerDeps = RenewChannelDeps & StartInitialRunDeps & MovePagesDeps
  */
 export class Planner {
   readonly #deps: PlannerDeps;
+  readonly #channels: ChannelKeeper;
   readonly #mover: PageMover;
+  readonly #gaps: Gaps;
 
   constructor(deps: PlannerDeps) {
+    const reporter = new Reporter(deps);
     this.#deps = deps;
+    this.#channels = new ChannelKeeper(deps, reporter);
     this.#mover = new PageMover(deps);
+    this.#gaps = new Gaps(deps, reporter);
   }
 
   /** @param isPoked whether the CRM said that some bulk job has ended. */
   async round(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<void> {
-    await renewChannel(this.#deps, module);
+    // First, for what fails below must not hide itself.
+    await this.#gaps.report(module);
+    const { isOpened, failure } = await this.#channels.keep(module);
+    if (isOpened) await this.#read(module, isPoked);
+    // Only now: a channel that cannot be renewed is no reason to catch up later.
+    if (failure !== null) throw failure;
+  }
+
+  async #read(module: ModuleDefinition, isPoked: boolean): Promise<void> {
     await startInitialRun(this.#deps, module);
     await this.#mover.move(module, { isPoked });
     await catchUp(this.#deps, module);

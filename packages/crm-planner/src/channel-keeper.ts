@@ -1,0 +1,149 @@
+import { type CatchUpRules, type ChannelFault, channelFault, HEARD_OVER_MS, type HeardReading, hearingOf, type HeldChannel, isEarlier, isListDue, lateAfterMs, type ListedChannel, listedFromMs } from '@lockstep/completeness';
+import { channelEvents, type CrmClient, CrmError } from '@lockstep/crm-client';
+import type { ModuleDefinition } from '@lockstep/modules';
+import type { CatchUpRow, CatchUps, ChannelRow } from '@lockstep/postgres';
+
+import { enableChannel, isRenewalDue, type RenewChannelDeps, wantedChannel } from './renew-channel.ts';
+import type { Reporter } from './reporter.ts';
+
+/*
+ * A channel is enabled anew
+ * - when there is none, its secret has changed, or its time has come (`renew-channel.ts`);
+ * - when the CRM's list shows that it is lost or ends too soon: incident `channel-lost` or `channel-shortened`, closed by the
+ *   next list that shows it right;
+ * - when catch-ups keep finding what no notification told of: incident `channel-deaf`, closed when they do not any more.
+ */
+
+export type ChannelKeeperDeps = RenewChannelDeps & {
+  readonly crm: Pick<CrmClient, 'listChannels'>;
+  readonly catchUps: Pick<CatchUps, 'readSince'>;
+  readonly catchUpRules: CatchUpRules;
+};
+
+/** How a module's channel is. `isOpened`: it has, or had, one, so that a load may begin. */
+export type Kept = { readonly isOpened: boolean; readonly failure: unknown };
+
+/** What this process remembers of a module's channel; whoever leads next begins without it. */
+type Care = { wrongInRow: number; judgedMs: number; listenedMs: number; failures: number; retryMs: number; failure: unknown };
+
+const LIST_RETRY_MS = 60_000;
+const LISTEN_EVERY_MS = 60_000;
+const RESUBSCRIBE_AFTER_MS = 3_600_000;
+const MAX_RETRY_MS = 60_000;
+
+/** Keeps the channels of all modules open, and sees to it that they do what they are there for. */
+export class ChannelKeeper {
+  readonly #deps: ChannelKeeperDeps;
+  readonly #reporter: Reporter;
+  readonly #cares = new Map<string, Care>();
+  #list: { readonly readMs: number; readonly channels: readonly ListedChannel[] } | null = null;
+  #listTriedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: ChannelKeeperDeps, reporter: Reporter) {
+    this.#deps = deps;
+    this.#reporter = reporter;
+  }
+
+  /** Looks after the module's channel. A failure is returned, again in each round until the call has been repeated. */
+  async keep({ apiName }: ModuleDefinition): Promise<Kept> {
+    const known = (await this.#deps.channels.all()).find(({ module }) => module === apiName);
+    const care = this.#careOf(apiName);
+    const nowMs = this.#nowMs();
+    if (nowMs < care.retryMs) return { isOpened: known !== undefined, failure: care.failure };
+    try {
+      await this.#enableWhenNeeded(apiName, known, care);
+      care.failures = 0;
+      return { isOpened: true, failure: null };
+    } catch (failure) {
+      care.failures += 1;
+      care.failure = failure;
+      care.retryMs = nowMs + Math.min(500 * 2 ** care.failures, MAX_RETRY_MS);
+      return { isOpened: known !== undefined, failure };
+    }
+  }
+
+  async #enableWhenNeeded(module: string, known: ChannelRow | undefined, care: Care): Promise<void> {
+    if (known === undefined || isRenewalDue(known, wantedChannel(this.#deps, module).channelId, this.#deps.now())) {
+      if (known !== undefined) await this.#reportEnded(known);
+      return await this.#enable(module, known);
+    }
+    const list = await this.#listAbout(known, care);
+    if (list !== null && care.judgedMs < list.readMs) {
+      const fault = channelFault(this.#heldAs(known), list.channels, list.readMs);
+      await this.#reportFault(known, fault);
+      if (fault !== null) await this.#enable(module, known);
+      care.wrongInRow = fault === null ? 0 : care.wrongInRow + 1;
+      care.judgedMs = list.readMs;
+    } else if (await this.#isToBeResubscribed(known, care)) await this.#enable(module, known);
+  }
+
+  async #enable(module: string, known: ChannelRow | undefined): Promise<void> {
+    const { grantedUntil, requestedUntil } = await enableChannel(this.#deps, module, known);
+    if (!isEarlier(grantedUntil.getTime(), requestedUntil.getTime())) return;
+    await this.#reporter.open(module, 'channel-shortened', `the channel was asked for until ${requestedUntil.toISOString()}, and granted until ${grantedUntil.toISOString()}`);
+  }
+
+  async #reportEnded({ module, grantedUntil }: ChannelRow): Promise<void> {
+    if (grantedUntil <= this.#deps.now()) await this.#reporter.open(module, 'channel-lost', `the channel ended at ${grantedUntil.toISOString()}, and was not renewed in time`);
+  }
+
+  async #reportFault({ module, grantedUntil, requestedUntil }: ChannelRow, fault: ChannelFault | null): Promise<void> {
+    if (fault !== null) await this.#reporter.open(module, `channel-${fault.kind}`, fault.details);
+    if (fault?.kind !== 'lost') await this.#reporter.close(module, 'channel-lost');
+    if (fault === null && !isEarlier(grantedUntil.getTime(), requestedUntil.getTime())) await this.#reporter.close(module, 'channel-shortened');
+  }
+
+  /** The CRM's list, read once for all modules; null while there is none that can tell about this channel. */
+  async #listAbout({ enabledAt }: ChannelRow, { wrongInRow }: Care) {
+    const history = { enabledMs: enabledAt.getTime(), wrongInRow };
+    const nowMs = this.#nowMs();
+    if (isListDue(history, this.#list?.readMs ?? null, nowMs) && nowMs >= this.#listTriedMs + LIST_RETRY_MS) await this.#readList(nowMs);
+    return this.#list !== null && this.#list.readMs >= listedFromMs(history) ? this.#list : null;
+  }
+
+  async #readList(readMs: number): Promise<void> {
+    const { crm, log } = this.#deps;
+    this.#listTriedMs = readMs;
+    try {
+      const channels = await crm.listChannels();
+      this.#list = { readMs, channels: channels.map(({ expiresAt, ...channel }) => ({ ...channel, endsMs: expiresAt.getTime() })) };
+    } catch (error) {
+      if (error instanceof CrmError && error.code === 'CRM_NOT_SUBSCRIBED') this.#list = { readMs, channels: [] };
+      else log.warn({ err: error }, 'the list of channels cannot be read; it will be tried again');
+    }
+  }
+
+  /** Judges by the latest catch-ups, once a minute. @returns whether the channel is deaf, and was not enabled for an hour. */
+  async #isToBeResubscribed({ module, enabledAt }: ChannelRow, care: Care): Promise<boolean> {
+    const { catchUps, catchUpRules } = this.#deps;
+    const nowMs = this.#nowMs();
+    if (nowMs < care.listenedMs + LISTEN_EVERY_MS) return false;
+    const pauseMs = lateAfterMs(catchUpRules);
+    const readings = await catchUps.readSince(module, new Date(nowMs - HEARD_OVER_MS - pauseMs));
+    const { state, hinted, unhinted } = hearingOf(readings.flatMap(readingOf), { enabledMs: enabledAt.getTime(), nowMs, pauseMs });
+    if (state === 'well') await this.#reporter.close(module, 'channel-deaf');
+    if (state === 'deaf') await this.#reporter.open(module, 'channel-deaf', `catch-ups found ${unhinted} changes that no notification had told of, and ${hinted} that one had`);
+    care.listenedMs = nowMs;
+    return state === 'deaf' && nowMs >= enabledAt.getTime() + RESUBSCRIBE_AFTER_MS;
+  }
+
+  #heldAs({ module, grantedUntil }: ChannelRow): HeldChannel {
+    return { ...wantedChannel(this.#deps, module), events: channelEvents(module), endsMs: grantedUntil.getTime() };
+  }
+
+  #careOf(module: string): Care {
+    const known = this.#cares.get(module);
+    if (known !== undefined) return known;
+    const never = Number.NEGATIVE_INFINITY;
+    const care: Care = { wrongInRow: 0, judgedMs: never, listenedMs: never, failures: 0, retryMs: never, failure: null };
+    this.#cares.set(module, care);
+    return care;
+  }
+
+  #nowMs(): number {
+    return this.#deps.now().getTime();
+  }
+}
+
+const readingOf = ({ wantedAt, from, startedAt, result: { rows, seen, unhinted } }: CatchUpRow): HeardReading[] =>
+  startedAt === null ? [] : [{ wantedMs: wantedAt.getTime(), fromMs: from.getTime(), startedMs: startedAt.getTime(), rows, seen, unhinted }];
