@@ -1,4 +1,4 @@
-import type { Freshness } from '@lockstep/postgres';
+import type { Freshness, Incident } from '@lockstep/postgres';
 import { type HealthCheck, healthRoutes, type Registry } from '@lockstep/telemetry';
 import fastify, { type FastifyInstance } from 'fastify';
 
@@ -9,18 +9,21 @@ export type AppDeps = {
   readonly readiness: Readonly<Record<string, HealthCheck>>;
   readonly status: () => Promise<Status>;
   readonly freshness: () => Promise<readonly Freshness[]>;
+  /** Newest first; without `all`, only those that are open. */
+  readonly incidents: (options: { readonly all: boolean }) => Promise<readonly Incident[]>;
   /** Begins to read a whole module again; false when that cannot be now. */
   readonly refresh: (module: string) => Promise<boolean>;
   /** Lets held deletions of a module pass; false when none are held. */
   readonly releaseDeletions: (module: string) => Promise<boolean>;
 };
 
-/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `POST /modules/<module>/refresh`, `POST /held-deletions/<module>/release`. */
-export function buildApp({ metrics, readiness, status, freshness, refresh, releaseDeletions }: AppDeps): FastifyInstance {
+/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `GET /incidents`, `POST /modules/<module>/refresh`, `POST /held-deletions/<module>/release`. */
+export function buildApp({ metrics, readiness, status, freshness, incidents, refresh, releaseDeletions }: AppDeps): FastifyInstance {
   const app = fastify({ forceCloseConnections: true });
   healthRoutes(app, { metrics, readiness });
   app.get('/status', async () => await status());
   app.get('/freshness', async () => await freshness());
+  app.get<{ Querystring: { all?: string } }>('/incidents', async ({ query }) => await incidents({ all: query.all === 'true' }));
   app.post<{ Params: { module: string } }>('/modules/:module/refresh', async ({ params }, reply) => {
     if (await refresh(params.module)) return { status: 'started' };
     return reply.code(409).send({ status: 'refused', problem: `${params.module} is being read already, or was never loaded` });

@@ -1,7 +1,7 @@
 import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
 import { startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { bulkRuns, connect, createSignals, deletionBreaker, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
+import { bulkRuns, connect, createSignals, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -53,9 +53,10 @@ await runProcess({
       metrics: metrics.registry,
       readiness: { postgres: () => db.ping(), crm: crmAnswers },
       freshness: () => readFreshness(db),
+      incidents: (options) => incidents(db).list(options),
       refresh: (module) => startRefresh({ runs: bulkRuns(db), crm, log }, module),
       releaseDeletions: (module) => deletionBreaker(db).release(module),
-      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), modules: await readStatus({ db, admin, modules, problems }) }),
+      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), ...(await readStatus({ db, admin, modules, problems })) }),
     });
     closers.add('http', () => app.close());
     log.info({ url: await app.listen({ host: config.host, port: config.port }) }, 'scheduler is ready');

@@ -1,6 +1,6 @@
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type Database, deletionBreaker } from '@lockstep/postgres';
+import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type Database, deletionBreaker, type Incident, incidents } from '@lockstep/postgres';
 
 import type { Problems } from './leader.ts';
 
@@ -18,6 +18,8 @@ export type ModuleStatus = {
   /** Messages in the topic that are not yet applied. */
   readonly behind: number;
   readonly parked: number;
+  /** Open ones; `GET /incidents` tells them. */
+  readonly incidents: number;
   readonly problem: string | null;
 };
 
@@ -44,16 +46,18 @@ export type Status = {
   readonly isLeader: boolean;
   /** Stored notifications that are not answered by a look yet; null while Kafka does not tell. */
   readonly hintsWaiting: number | null;
+  /** Open ones of the organisation as a whole. */
+  readonly incidents: number;
   readonly modules: readonly ModuleStatus[];
 };
 
 export type StatusDeps = { readonly db: Database; readonly admin: Admin; readonly modules: readonly ModuleDefinition[]; readonly problems: Problems; readonly now?: () => Date };
 
 /** Reads the status of every module from job table, log and positions; any process may answer. */
-export async function readStatus({ db, admin, modules, problems, now = () => new Date() }: StatusDeps): Promise<readonly ModuleStatus[]> {
+export async function readStatus({ db, admin, modules, problems, now = () => new Date() }: StatusDeps): Promise<Pick<Status, 'incidents' | 'modules'>> {
   const runs = bulkRuns(db);
-  const [allRuns, allChannels, held, parked, positions] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), parkedByModule(db), nextByTopic(db)]);
-  return Promise.all(
+  const [allRuns, allChannels, held, open, parked, positions] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db)]);
+  const statuses = await Promise.all(
     modules.map(async (module) => {
       const { apiName } = module;
       const ofModule = allRuns.filter((one) => one.module === apiName);
@@ -71,11 +75,15 @@ export async function readStatus({ db, admin, modules, problems, now = () => new
         heldDeletions: holding === undefined ? null : { deletions: holding.deletions, allowed: holding.allowed, heldAt: holding.heldAt.toISOString() },
         behind,
         parked: parked.get(apiName) ?? 0,
+        incidents: openOf(open, apiName),
         problem: problems.get(apiName) ?? null,
       };
     }),
   );
+  return { incidents: openOf(open, ''), modules: statuses };
 }
+
+const openOf = (open: readonly Incident[], module: string): number => open.filter((incident) => incident.module === module).length;
 
 const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, deleted } }: CatchUpRow): CatchUpStatus => ({ state, from: from.toISOString(), wantedAt: wantedAt.toISOString(), rows, unhinted, deleted });
 

@@ -72,7 +72,7 @@ describe('deletions-held', () => {
 });
 
 describe('rounds', () => {
-  test('look every ten seconds, and what they find again is written once a minute', async () => {
+  test('look every five seconds, and what they find again is written once a minute', async () => {
     held = [{ module: 'Leads', heldAt: now, deletions: 120, allowed: 100 }];
     for (let second = 0; second < 60; second += 1) await report(`10:00:${String(second).padStart(2, '0')}`);
     // Opened once, and once found that no catch-up is late.

@@ -12,7 +12,7 @@ export type GapsDeps = {
   readonly now: () => Date;
 };
 
-const LOOK_EVERY_MS = 10_000;
+const LOOK_EVERY_MS = 5_000;
 
 /** Reports why a module's freshness does not move on. */
 export class Gaps {
@@ -25,7 +25,7 @@ export class Gaps {
     this.#reporter = reporter;
   }
 
-  /** Costs three queries every ten seconds. */
+  /** Costs three queries every five seconds. */
   async report({ apiName }: ModuleDefinition): Promise<void> {
     const nowMs = this.#deps.now().getTime();
     if (nowMs < (this.#lookedMs.get(apiName) ?? Number.NEGATIVE_INFINITY) + LOOK_EVERY_MS) return;

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 
 import { editRecord } from './crm-edit.ts';
 import { UsageError } from './errors.ts';
+import { fetchIncidents, incidentsText } from './incidents.ts';
 import { readRecordLog, recordLogText } from './record-log.ts';
 import { readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
@@ -22,6 +23,17 @@ program
     const status = await fetchStatus(url);
     process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
     if (status.modules.some(({ problem, state }) => problem !== null || state === 'failed')) process.exitCode = 3;
+  });
+
+program
+  .command('incidents')
+  .description('what people ought to know of: lost channels, late catch-ups, held deletions, and the like')
+  .option('--all', 'those that are over as well', false)
+  .option('--json', 'as JSON', false)
+  .action(async ({ all, json }: { all: boolean; json: boolean }) => {
+    const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
+    const incidents = await fetchIncidents(url, { all });
+    process.stdout.write(json ? `${JSON.stringify(incidents, null, 2)}\n` : incidentsText(incidents));
   });
 
 program

@@ -21,12 +21,13 @@ const module = z.object({
   run: run.nullable(),
   behind: z.number(),
   parked: z.number(),
+  incidents: z.number(),
   problem: z.string().nullable(),
   catchUp: z.object({ state: z.string(), rows: z.number(), unhinted: z.number() }).nullable(),
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
 const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), hidden: z.number(), unsettled: z.number() }));
-const schema = z.object({ hintsWaiting: z.number().nullable(), modules: z.array(module) });
+const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), modules: z.array(module) });
 
 /** What the scheduler's status and freshness routes answer, as far as people want to know. */
 export type Status = z.infer<typeof schema> & { readonly freshness: z.infer<typeof freshness> };
@@ -59,20 +60,22 @@ async function tell(schedulerUrl: string, path: string): Promise<void> {
 const number = new Intl.NumberFormat('en-US');
 
 /** The status for people: a line a module, how fresh it is, and what is wrong below it. */
-export function statusText({ modules, hintsWaiting, freshness: fresh }: Status): string {
-  const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'channel until'], ...modules.map(cells)];
+export function statusText({ modules, hintsWaiting, incidents, freshness: fresh }: Status): string {
+  const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'incidents', 'channel until'], ...modules.map(cells)];
   const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', number.format(one.hidden), number.format(one.unsettled)])];
   const problems = modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`));
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
-  return [...table(progress), '', ...table(times), ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...held, ''].join('\n');
+  const open = modules.reduce((sum, one) => sum + one.incidents, incidents);
+  return [...table(progress), '', ...table(times), ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
 }
 
-function table(rows: readonly (readonly string[])[]): string[] {
+/** Lines of equal columns. */
+export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
 }
 
-function cells({ module: name, state, run: known, behind, parked, channel }: Status['modules'][number]): string[] {
+function cells({ module: name, state, run: known, behind, parked, incidents, channel }: Status['modules'][number]): string[] {
   const eta = known?.etaSeconds === null || known === null ? '' : `, ${known.etaSeconds} s left`;
   return [
     name,
@@ -82,6 +85,7 @@ function cells({ module: name, state, run: known, behind, parked, channel }: Sta
     known === null ? '-' : `${number.format(known.rowsPerSecond)}/s${eta}`,
     number.format(behind),
     number.format(parked),
+    number.format(incidents),
     channel === null ? 'none' : channel.grantedUntil,
   ];
 }

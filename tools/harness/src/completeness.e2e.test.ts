@@ -152,6 +152,8 @@ describe('deletions', () => {
       const held = await waitUntil('the breaker', async () => (await query<{ deletions: number; allowed: number }>(lockstep, 'select deletions, allowed from lockstep.held_deletions'))[0] ?? null, { timeoutMs: 30_000, everyMs: 100 });
       expect(held).toEqual({ deletions: 120, allowed: 100 });
       expect(await query(lockstep, 'select from leads where deleted_at is not null')).toEqual([]);
+      const incident = await waitUntil('people being told', async () => (await fetchJson<{ module: string; kind: string }[]>(`${lockstep.urls.scheduler}/incidents`)).find(({ kind }) => kind === 'deletions-held') ?? null, { timeoutMs: 20_000, everyMs: 200 });
+      expect(incident).toMatchObject({ module: 'Leads', kind: 'deletions-held' });
       await fetchJson(`${lockstep.urls.scheduler}/held-deletions/Leads/release`, { method: 'POST' });
       await caughtUp(lockstep);
       expect(await compareAll(lockstep)).toMatchObject({ rows: 580, mismatches: 0, examples: [] });

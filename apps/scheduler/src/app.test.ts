@@ -1,0 +1,24 @@
+import type { Incident } from '@lockstep/postgres';
+import { createMetrics } from '@lockstep/telemetry';
+import { expect, test } from 'vitest';
+
+import { buildApp } from './app.ts';
+
+test('incidents are those that are open, or all of them', async () => {
+  const at = new Date('2026-05-04T10:00:00Z');
+  const open: Incident = { id: 2, module: 'Leads', kind: 'channel-lost', openedAt: at, lastSeenAt: at, closedAt: null, details: 'the CRM does not list the channel' };
+  const closed: Incident = { ...open, id: 1, closedAt: at };
+  const no = () => Promise.resolve(false);
+  const app = buildApp({
+    metrics: createMetrics({ app: 'test' }),
+    readiness: {},
+    status: () => Promise.resolve({ isLeader: true, hintsWaiting: 0, incidents: 0, modules: [] }),
+    freshness: () => Promise.resolve([]),
+    incidents: ({ all }) => Promise.resolve(all ? [open, closed] : [open]),
+    refresh: no,
+    releaseDeletions: no,
+  });
+  const idsAt = async (url: string) => (await app.inject({ url })).json<{ id: number }[]>().map(({ id }) => id);
+  expect([await idsAt('/incidents'), await idsAt('/incidents?all=true')]).toEqual([[2], [2, 1]]);
+  await app.close();
+});
