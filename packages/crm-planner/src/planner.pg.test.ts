@@ -1,13 +1,15 @@
+import { defaultCatchUpRules } from '@lockstep/completeness';
 import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
-import { bulkRuns, channels, connect, createSignals, type Database, migrate, type Signals } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, createSignals, type Database, deletionBreaker, incidents, migrate, type Signals, watermarks } from '@lockstep/postgres';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { createPlannerMetrics } from './metrics.ts';
 import { PageMover } from './move-pages.ts';
+import { Planner } from './planner.ts';
 import { renewChannel } from './renew-channel.ts';
 import { startInitialRun } from './start-initial-run.ts';
 
@@ -38,6 +40,28 @@ afterEach(async () => {
 });
 
 const jobs = () => ({ runs: bulkRuns(db), channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
+
+describe('a round', () => {
+  const planner = (crm: CrmClient): Planner => {
+    const admin = { topicId: () => Promise.resolve('t'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
+    const stores = { catchUps: catchUps(db), watermarks: watermarks(db), breaker: deletionBreaker(db), incidents: incidents(db) };
+    return new Planner({ ...jobs(), ...stores, crm, admin, catchUpRules: defaultCatchUpRules, refreshEveryMs: 604_800_000 });
+  };
+  const refusing = (): CrmClient => ({ ...crm, enableNotifications: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) });
+  const round = (crm: CrmClient): Promise<void> => planner(crm).round(leads, { isPoked: false });
+
+  test('begins no load before there was a channel', async () => {
+    await expect(round(refusing())).rejects.toMatchObject({ code: 'CRM_REFUSED' });
+    expect(await bulkRuns(db).all()).toEqual([]);
+  });
+
+  test('reads on while a channel cannot be renewed, and says so', async () => {
+    await renewChannel(jobs(), leads);
+    await db.pool.query('update lockstep.channel set renew_at = now()');
+    await expect(round(refusing())).rejects.toMatchObject({ code: 'CRM_REFUSED' });
+    expect(await bulkRuns(db).all()).toMatchObject([{ module: 'Leads', kind: 'initial' }]);
+  });
+});
 
 describe('pages', () => {
   test('a job that the CRM no longer knows is asked for anew; after five attempts the run fails', async () => {
