@@ -3,8 +3,8 @@ import { ms } from './epoch.ts';
 
 /**
  * What an incident is about.
- * - `channel-lost`: the CRM no longer lists the module's channel, or it had expired; it was enabled anew.
- * - `channel-shortened`: the CRM granted less than was asked for.
+ * - `channel-lost`: the CRM no longer lists the module's channel as it was asked for, or it ran out; it is enabled anew.
+ * - `channel-shortened`: the CRM granted less than was asked for, or ends the channel sooner than it granted.
  * - `channel-deaf`: catch-ups keep finding changes that no notification told of.
  * - `catch-up-late`: no catch-up has been completed for a while, whatever the reason.
  * - `deletions-held`: more deletions than are believed without a person.
