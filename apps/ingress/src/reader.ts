@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import type { CrmClient } from '@lockstep/crm-client';
-import { coverageMessages, type DeadLetters, ingestReadyPages, readCatchUps, readHints } from '@lockstep/crm-reader';
+import { coverageMessages, type DeadLetters, downloadedResults, ingestReadyPages, readCatchUps, readHints } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type RegisterReader, registerReader, type Signals, wantedLooks } from '@lockstep/postgres';
@@ -66,7 +66,7 @@ type UnderLease = ReaderDeps & { readonly register: RegisterReader; readonly bre
 
 const readPages = (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);
-  const pages = { ...deps, runs, dataDir: join(deps.dataDir, 'downloads') };
+  const pages = { ...deps, runs, results: downloadedResults({ crm: deps.crm, folder: join(deps.dataDir, 'downloads') }) };
   return loop({
     name: 'bulk pages',
     everyMs: LOOK_FOR_WORK_EVERY_MS,

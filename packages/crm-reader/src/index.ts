@@ -1,11 +1,13 @@
+export { downloadedResults } from './bulk/bulk-results.ts';
+export type { BulkResult, BulkResults } from './bulk/bulk-results.ts';
 export { ingestReadyPages } from './bulk/ingest-pages.ts';
 export type { IngestPagesDeps } from './bulk/ingest-pages.ts';
-export { publishFile } from './bulk/publish-file.ts';
-export type { PublishFileOptions } from './bulk/publish-file.ts';
 export { readCatchUps } from './catch-up/catch-up.ts';
 export type { CatchUpDeps } from './catch-up/catch-up.ts';
 export { createDeadLetters } from './dead-letters.ts';
 export type { DeadLetter, DeadLetters } from './dead-letters.ts';
+export { HintAnswerer } from './looks/hint-answerer.ts';
+export type { HintAnswererDeps } from './looks/hint-answerer.ts';
 export { readHints } from './looks/read-hints.ts';
 export type { ReadHintsDeps } from './looks/read-hints.ts';
 export { createReaderMetrics } from './metrics.ts';

@@ -10,7 +10,8 @@ import { decodeEvent, type RecordSeen } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { publishFile } from './bulk/publish-file.ts';
+import { rowsOf } from './bulk/bulk-results.ts';
+import { publishRows } from './bulk/publish-rows.ts';
 import { Looker } from './looks/looker.ts';
 import { createReaderMetrics } from './metrics.ts';
 
@@ -47,7 +48,7 @@ async function byBulk(module: ModuleDefinition): Promise<Contents> {
   const file = join(folder, `${jobId}.zip`);
   const { upperMs } = await crm.downloadBulkRead({ jobId, file });
   const sent: ProducedMessage[] = [];
-  await publishFile({ file, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, signal: new AbortController().signal });
+  await publishRows({ rows: await rowsOf(file), jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, signal: new AbortController().signal });
   return contentsOf(sent);
 }
 

@@ -27,7 +27,7 @@ export { noteEpsilon } from './settings.ts';
 export { watermarks } from './watermarks.ts';
 export type { Claim, Watermarks } from './watermarks.ts';
 export { wantedLooks } from './wanted-looks.ts';
-export type { WantedLook, WantedLooks } from './wanted-looks.ts';
+export type { LookReason, WantedLook, WantedLooks } from './wanted-looks.ts';
 export { tokenStore } from './token-store.ts';
 export type { StoredToken, TokenStore } from './token-store.ts';
 export { createSignals } from './signals.ts';

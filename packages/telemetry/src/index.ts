@@ -5,6 +5,8 @@ export { healthRoutes } from './health.ts';
 export type { HealthCheck, HealthOptions } from './health.ts';
 export { loop } from './loop.ts';
 export type { LoopOptions } from './loop.ts';
+export { realTime } from './time.ts';
+export type { Time } from './time.ts';
 export { parseEnv } from './parse-env.ts';
 export { runProcess } from './process.ts';
 export type { Closers, Fatal } from './process.ts';

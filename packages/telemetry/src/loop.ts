@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-
 import type { Logger } from './logger.ts';
+import { realTime, type Time } from './time.ts';
 
 export type LoopOptions = {
   readonly name: string;
@@ -14,10 +13,11 @@ export type LoopOptions = {
   readonly maxBackOffMs?: number;
   /** Ends the pause early when it settles. */
   readonly wake?: () => Promise<void>;
+  readonly time?: Time;
 };
 
 /** Calls a body again and again until aborted; bodies never overlap, and a failure is logged and backed off from. */
-export async function loop({ name, everyMs, signal, body, log, maxBackOffMs = 30_000, wake }: LoopOptions): Promise<void> {
+export async function loop({ name, everyMs, signal, body, log, maxBackOffMs = 30_000, wake, time = realTime }: LoopOptions): Promise<void> {
   let failures = 0;
   while (!signal.aborted) {
     let goOn: boolean | void = false;
@@ -30,14 +30,14 @@ export async function loop({ name, everyMs, signal, body, log, maxBackOffMs = 30
       log.warn({ err: error, loop: name, failures }, 'a round failed and will be tried again');
     }
     if (goOn === true) continue;
-    const pauseMs = failures === 0 ? everyMs : Math.min(Math.max(everyMs, 100) * 2 ** failures, maxBackOffMs) * (0.5 + Math.random() / 2);
-    await pause(pauseMs, signal, wake);
+    const pauseMs = failures === 0 ? everyMs : Math.min(Math.max(everyMs, 100) * 2 ** failures, maxBackOffMs) * (0.5 + time.jitter() / 2);
+    await pause(pauseMs, signal, time, wake);
   }
 }
 
-async function pause(ms: number, signal: AbortSignal, wake?: () => Promise<void>): Promise<void> {
+async function pause(ms: number, signal: AbortSignal, time: Time, wake?: () => Promise<void>): Promise<void> {
   const woken = new AbortController();
-  const slept = sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() => undefined);
+  const slept = time.sleep(ms, AbortSignal.any([signal, woken.signal]));
   await Promise.race([slept, ...(wake === undefined ? [] : [wake()])]);
   woken.abort();
 }

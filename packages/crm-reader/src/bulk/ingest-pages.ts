@@ -1,8 +1,5 @@
-import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-
 import { BulkFileError } from '@lockstep/bulk-file';
-import { type CrmClient, CrmError } from '@lockstep/crm-client';
+import { CrmError } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns, RegisterReader } from '@lockstep/postgres';
@@ -10,16 +7,16 @@ import type { Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
-import { publishFile } from './publish-file.ts';
+import type { BulkResults } from './bulk-results.ts';
+import { publishRows } from './publish-rows.ts';
 
 export type IngestPagesDeps = {
   readonly runs: BulkRuns;
-  readonly crm: Pick<CrmClient, 'downloadBulkRead'>;
-  readonly producer: Producer;
+  readonly results: BulkResults;
+  readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known'>;
   readonly deadLetters: DeadLetters;
   readonly modules: readonly ModuleDefinition[];
-  readonly dataDir: string;
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
 };
@@ -46,7 +43,7 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   if (page.rowCount === 0) return await runs.published(page, 0);
   const started = performance.now();
   try {
-    const { rows, bad } = await download(deps, page, signal);
+    const { rows, bad } = await publish(deps, page, signal);
     if (rows + bad < (page.rowCount ?? 0)) throw new BulkFileError(`the file has ${rows + bad} rows, the job promised ${page.rowCount}`, 'BULK_ROWS_MISSING');
     await runs.published(page, rows);
     const seconds = (performance.now() - started) / 1000;
@@ -57,12 +54,10 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   }
 }
 
-async function download({ crm, producer, register, deadLetters, modules, dataDir, metrics, runs, log }: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<{ rows: number; bad: number }> {
+async function publish({ results, producer, register, deadLetters, modules, metrics, runs, log }: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<{ rows: number; bad: number }> {
   const module = modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
-  await mkdir(dataDir, { recursive: true });
-  const file = join(dataDir, `bulk-${jobId}.zip`);
   let noted = performance.now();
   let counted = 0;
   const onProgress = (rows: number): void => {
@@ -72,13 +67,14 @@ async function download({ crm, producer, register, deadLetters, modules, dataDir
     noted = performance.now();
     runs.progress(page, rows).catch((error: unknown) => log.warn({ err: error }, 'progress could not be noted'));
   };
+  const result = await results.open(jobId, signal);
   try {
-    const { upperMs } = await crm.downloadBulkRead({ jobId, file, signal });
     // A row may have been read at any time between the job's creation and the end of its download.
+    const span = { lowerMs: jobCreatedAt.getTime(), upperMs: result.observed.upperMs };
     const isFirst = (await runs.runOf(page)).kind === 'initial';
-    return await publishFile({ file, jobId, module, span: { lowerMs: jobCreatedAt.getTime(), upperMs }, producer, register: isFirst ? undefined : register, deadLetters, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, module, span, producer, register: isFirst ? undefined : register, deadLetters, onProgress, signal });
   } finally {
-    await rm(file, { force: true });
+    await result.close();
   }
 }
 

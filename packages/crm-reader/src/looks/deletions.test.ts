@@ -1,7 +1,7 @@
 import type { DeletedRecord } from '@lockstep/crm-client';
 import { leads } from '@lockstep/modules';
 import { decodeEvent, type RecordEvent } from '@lockstep/record-log';
-import { createLogger, createMetrics } from '@lockstep/telemetry';
+import { createLogger, createMetrics, realTime } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { createReaderMetrics } from '../metrics.ts';
@@ -26,7 +26,7 @@ beforeEach(() => {
     metrics: createReaderMetrics(createMetrics({ app: 'test' })),
     signal: stopping.signal,
     intervalMs: 1,
-    now: () => now,
+    time: { ...realTime, now: () => now },
     crm: {
       deletedSince: async (_, since) => {
         asked.push(since);

@@ -1,5 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import { loop } from '@lockstep/telemetry';
+import { loop, realTime, type Time } from '@lockstep/telemetry';
 
 import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
 import type { PendingHint } from './hint-queue.ts';
@@ -9,7 +9,7 @@ export type DeletionsDeps = DeletedListDeps & {
   readonly signal: AbortSignal;
   /** Shortest time between two readings of the list; each costs two credits. */
   readonly intervalMs?: number;
-  readonly now?: () => number;
+  readonly time?: Time;
 };
 
 /** How far before its hint a deletion may have happened: late notifications, and clocks that differ. */
@@ -31,9 +31,9 @@ export class Deletions {
 
   constructor(deps: DeletionsDeps) {
     this.#deps = deps;
-    const { module, signal, log, intervalMs = 1_000 } = deps;
+    const { module, signal, log, intervalMs = 1_000, time = realTime } = deps;
     signal.addEventListener('abort', () => this.#poked.resolve());
-    this.running = loop({ name: `deleted list of ${module.apiName}`, everyMs: intervalMs, signal, log, body: () => this.#round() });
+    this.running = loop({ name: `deleted list of ${module.apiName}`, everyMs: intervalMs, signal, log, time, body: () => this.#round() });
   }
 
   get waiting(): number {
@@ -58,9 +58,9 @@ export class Deletions {
   }
 
   async #read(): Promise<void> {
-    const { module, now = Date.now } = this.#deps;
+    const { module, time = realTime } = this.#deps;
     const wantedNow = [...this.#wanted.keys()];
-    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(now()));
+    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(time.now()));
     // What is held is the catch-up's from now on: it comes again until a person has said go.
     for (const id of wantedNow) this.#settle(id, isHeld || listed.has(id));
   }

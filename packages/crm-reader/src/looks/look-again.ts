@@ -1,3 +1,5 @@
+import { realTime, type Time } from '@lockstep/telemetry';
+
 import type { PendingHint } from './hint-queue.ts';
 
 /** When a look that brought nothing new is repeated. After that the catch-up will see it. */
@@ -9,6 +11,7 @@ export type LookAgainDeps = {
   readonly look: (pending: PendingHint) => void;
   readonly signal: AbortSignal;
   readonly afterMs?: readonly number[];
+  readonly time?: Time;
 };
 
 /**
@@ -18,40 +21,40 @@ export type LookAgainDeps = {
 export class LookAgain {
   readonly #deps: LookAgainDeps;
   readonly #tries = new Map<string, number>();
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  /** By record: takes its next look back. */
+  readonly #pending = new Map<string, () => void>();
 
   constructor(deps: LookAgainDeps) {
     this.#deps = deps;
     deps.signal.addEventListener('abort', () => {
-      for (const timer of this.#timers.values()) clearTimeout(timer);
+      for (const takeBack of this.#pending.values()) takeBack();
     });
   }
 
   /** @returns false when the record has had all its looks, or too many wait. */
   later({ hint }: PendingHint): boolean {
     const { id } = hint;
-    const { look, signal, afterMs = AFTER_MS } = this.#deps;
-    if (this.#timers.has(id)) return true;
+    const { look, signal, afterMs = AFTER_MS, time = realTime } = this.#deps;
+    if (this.#pending.has(id)) return true;
     const tries = this.#tries.get(id) ?? 0;
     const waitMs = afterMs[tries];
-    if (waitMs === undefined || signal.aborted || this.#timers.size >= MAX_WAITING) {
+    if (waitMs === undefined || signal.aborted || this.#pending.size >= MAX_WAITING) {
       this.forget(id);
       return false;
     }
     this.#tries.set(id, tries + 1);
-    const timer = setTimeout(() => {
-      this.#timers.delete(id);
+    const takeBack = time.after(waitMs, () => {
+      this.#pending.delete(id);
       look({ hint, answered: () => undefined });
-    }, waitMs);
-    timer.unref();
-    this.#timers.set(id, timer);
+    });
+    this.#pending.set(id, takeBack);
     return true;
   }
 
   /** Something new was seen: the count begins anew. */
   forget(id: string): void {
-    clearTimeout(this.#timers.get(id));
-    this.#timers.delete(id);
+    this.#pending.get(id)?.();
+    this.#pending.delete(id);
     this.#tries.delete(id);
   }
 }

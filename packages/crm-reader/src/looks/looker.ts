@@ -3,7 +3,7 @@ import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { isOwnHint } from '@lockstep/notifications';
 import type { RegisterReader } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
@@ -23,6 +23,7 @@ export type LookerDeps = {
   readonly signal: AbortSignal;
   /** Shortest time between the starts of two looks that are not full. */
   readonly intervalMs: number;
+  readonly time?: Time;
 };
 
 const MAX_IN_FLIGHT = 2;
@@ -43,13 +44,14 @@ export class Looker {
   #failures = 0;
   /** After a failure nothing is looked at before this. */
   #pausedUntil = 0;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #time: Time;
+  #isTimed = false;
 
   constructor(deps: LookerDeps) {
     this.#deps = deps;
+    this.#time = deps.time ?? realTime;
     this.#say = lookMessages(deps.module, 'look');
-    this.#again = new LookAgain({ look: (pending) => this.add(pending), signal: deps.signal });
-    deps.signal.addEventListener('abort', () => clearTimeout(this.#timer));
+    this.#again = new LookAgain({ look: (pending) => this.add(pending), signal: deps.signal, time: this.#time });
   }
 
   /** Records that wait for a look. */
@@ -66,22 +68,24 @@ export class Looker {
     const { crm, intervalMs, signal } = this.#deps;
     if (signal.aborted || this.#queue.size === 0 || this.#inFlight >= MAX_IN_FLIGHT) return;
     const isFull = this.#queue.size >= crm.rules.idsPerLook;
-    const waitMs = Math.max(this.#pausedUntil, isFull ? 0 : this.#lastStart + intervalMs) - performance.now();
+    const waitMs = Math.max(this.#pausedUntil, isFull ? 0 : this.#lastStart + intervalMs) - this.#time.elapsed();
     if (waitMs <= 0) {
       void this.#look(); // Never rejects: what fails is put back.
       return;
     }
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#isTimed) return;
+    this.#isTimed = true;
+    this.#time.after(waitMs, () => {
+      this.#isTimed = false;
       this.#schedule();
-    }, waitMs);
+    });
   }
 
   async #look(): Promise<void> {
     const { crm, module, signal, metrics } = this.#deps;
     const taken = this.#queue.take(crm.rules.idsPerLook);
     this.#inFlight += 1;
-    this.#lastStart = performance.now();
+    this.#lastStart = this.#time.elapsed();
     try {
       const { records, observed } = await crm.lookAt({ module: module.apiName, fields: module.fields.map(({ field }) => field), ids: [...taken.keys()], signal });
       const news = await this.#publish(records, observed);
@@ -139,8 +143,8 @@ export class Looker {
     const { log, module, signal } = this.#deps;
     if (signal.aborted) return;
     this.#failures = Math.min(this.#failures + 1, 10);
-    const pauseMs = Math.min(500 * 2 ** this.#failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2);
-    this.#pausedUntil = performance.now() + pauseMs;
+    const pauseMs = Math.min(500 * 2 ** this.#failures, MAX_PAUSE_MS) * (0.5 + this.#time.jitter() / 2);
+    this.#pausedUntil = this.#time.elapsed() + pauseMs;
     const level = error instanceof CrmError && !error.retryable ? 'error' : 'warn';
     log[level]({ err: error, module: module.apiName, failures: this.#failures, pauseMs }, 'a look failed and will be tried again');
   }

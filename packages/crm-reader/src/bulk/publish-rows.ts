@@ -1,4 +1,4 @@
-import { BulkFileError, openBulkZip, readRows, rowReader } from '@lockstep/bulk-file';
+import { BulkFileError, type ReadRow, rowReader } from '@lockstep/bulk-file';
 import { createBatchProducer, type Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { RegisterReader } from '@lockstep/postgres';
@@ -6,9 +6,10 @@ import type { LookSpan } from '@lockstep/record-log';
 
 import type { DeadLetter, DeadLetters } from '../dead-letters.ts';
 import { lookMessages, seenMessages } from '../record-publisher.ts';
+import type { BulkResult } from './bulk-results.ts';
 
-export type PublishFileOptions = {
-  readonly file: string;
+export type PublishRowsOptions = {
+  readonly rows: BulkResult['rows'];
   readonly jobId: string;
   readonly module: ModuleDefinition;
   /** CRM times: the job's creation, and the end of the download. */
@@ -28,41 +29,42 @@ const MAX_BAD_SHARE = 0.01;
 const ALWAYS_ALLOWED_BAD = 100;
 
 /**
- * Publishes a bulk result: ZIP → CSV → canonical observations → Kafka, as a stream; what is in flight is bounded by bytes.
+ * Publishes a bulk result: CSV rows → canonical observations → Kafka, as a stream; what is in flight is bounded by bytes.
  * @returns rows published, once each is acknowledged, and rows that went to the dead letters.
- * @throws {BulkFileError}; nothing of a damaged ZIP is published.
+ * @throws {BulkFileError}
  */
-export async function publishFile({ file, jobId, module, span, producer, register, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishFileOptions): Promise<{ rows: number; bad: number }> {
-  const entry = await openBulkZip(file);
+export async function publishRows({ rows, jobId, module, span, producer, register, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<{ rows: number; bad: number }> {
   const batches = createBatchProducer({ producer, topic });
   const toMessage = seenMessages(module, 'bulk');
   const say = lookMessages(module, 'bulk');
   const bad: DeadLetter[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
   let read: ReturnType<typeof rowReader> | undefined;
-  let rows = 0;
+  let published = 0;
   let unreadable = 0;
-  for await (const batch of readRows(entry.open(), ({ line, cause }) => reject('', { line }, cause))) {
+  for await (const batch of rows(({ line, cause }) => reject('', { line }, cause))) {
     signal.throwIfAborted();
     const body = read === undefined ? batch.slice(1) : batch;
-    const reader = (read ??= rowReader(module, batch[0] ?? [], span));
-    const known = register === undefined ? undefined : await register.known(module.apiName, body.map((row) => reader(row).id).filter((id) => id !== ''));
-    for (const row of body) {
-      const sighting = reader(row);
+    read ??= rowReader(module, batch[0] ?? [], span);
+    const sightings = body.map(read);
+    const known = register === undefined ? undefined : await register.known(module.apiName, idsOf(sightings));
+    for (const sighting of sightings) {
       if ('problem' in sighting) {
         unreadable += 1;
-        reject(sighting.id, { row: rows + unreadable + 1 }, sighting.problem);
+        reject(sighting.id, { row: published + unreadable + 1 }, sighting.problem);
         continue;
       }
-      rows += 1;
+      published += 1;
       const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id)).message);
       if (full !== undefined) await full;
     }
-    onProgress(rows);
+    onProgress(published);
   }
-  if (read === undefined) throw new BulkFileError(`${entry.name} is empty`, 'BULK_FILE_DAMAGED');
-  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE)) throw new BulkFileError(`${bad.length} of ${rows + bad.length} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
+  if (read === undefined) throw new BulkFileError('the result is empty, without even a header', 'BULK_FILE_DAMAGED');
+  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, published * MAX_BAD_SHARE)) throw new BulkFileError(`${bad.length} of ${published + bad.length} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
   await batches.flush();
   await deadLetters.put(bad);
-  return { rows, bad: bad.length };
+  return { rows: published, bad: bad.length };
 }
+
+const idsOf = (sightings: readonly ReadRow[]): string[] => sightings.flatMap((sighting) => ('problem' in sighting ? [] : [sighting.id]));

@@ -12,7 +12,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ZipFile } from 'yazl';
 
 import type { DeadLetter } from '../dead-letters.ts';
-import { publishFile } from './publish-file.ts';
+import { rowsOf } from './bulk-results.ts';
+import { publishRows } from './publish-rows.ts';
 
 let folder: string;
 let sent: ProducedMessage[] = [];
@@ -41,9 +42,9 @@ async function zipOf(entries: Record<string, string>): Promise<string> {
   return file;
 }
 
-const publish = (file: string) =>
-  publishFile({
-    file,
+const publish = async (file: string) =>
+  await publishRows({
+    rows: await rowsOf(file),
     jobId: '42',
     module: leads,
     span: { lowerMs: Date.parse('2026-05-04T04:00:00Z'), upperMs: Date.parse('2026-05-04T05:00:00Z') },

@@ -1,0 +1,43 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { type BadLine, openBulkZip, readRows } from '@lockstep/bulk-file';
+import type { CrmClient, Observed } from '@lockstep/crm-client';
+
+/** The result of a bulk job, on its way in. */
+export type BulkResult = {
+  /** CRM times of the download. */
+  readonly observed: Observed;
+  /** Arrays of cells, in batches; the first row is the header. @throws {BulkFileError} */
+  rows(onBadLine: (bad: BadLine) => void): AsyncIterable<string[][]>;
+  /** Removes what was kept for it. */
+  close(): Promise<void>;
+};
+
+/** Where results of bulk jobs come from. */
+export type BulkResults = {
+  /** @throws {CrmError} `CRM_NOT_FOUND` when the result is gone; {@link BulkFileError} when it is damaged. */
+  open(jobId: string, signal: AbortSignal): Promise<BulkResult>;
+};
+
+/** Downloads each result into a folder, whole and checked, before its first row is read. */
+export const downloadedResults = ({ crm, folder }: { crm: Pick<CrmClient, 'downloadBulkRead'>; folder: string }): BulkResults => ({
+  open: async (jobId, signal) => {
+    await mkdir(folder, { recursive: true });
+    const file = join(folder, `bulk-${jobId}.zip`);
+    const close = (): Promise<void> => rm(file, { force: true });
+    try {
+      const observed = await crm.downloadBulkRead({ jobId, file, signal });
+      return { observed, close, rows: await rowsOf(file) };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  },
+});
+
+/** The rows of a ZIP on disk; nothing of a damaged one is given out. @throws {BulkFileError} */
+export async function rowsOf(file: string): Promise<BulkResult['rows']> {
+  const entry = await openBulkZip(file);
+  return (onBadLine) => readRows(entry.open(), onBadLine);
+}

@@ -1,0 +1,107 @@
+import type { BulkPageRow, BulkRunRow, BulkRuns, CatchUpResult, CatchUpRow, CatchUps, CatchUpState, ChannelRow, Channels, Claim, Watermarks } from '@lockstep/postgres';
+
+const NOTHING: CatchUpResult = { rows: 0, seen: 0, unhinted: 0, deleted: 0 };
+const isOpen = (state: CatchUpState): boolean => state === 'wanted' || state === 'read' || state === 'too-large';
+
+/** The job table in memory. */
+export function memoryBulkRuns(now: () => Date): BulkRuns {
+  const runs: BulkRunRow[] = [];
+  const pages: BulkPageRow[] = [];
+  const replace = <T extends { id: number }>(list: T[], id: number, changes: Partial<T>): void => {
+    const at = list.findIndex((one) => one.id === id);
+    if (at >= 0) list[at] = { ...(list[at] as T), ...changes };
+  };
+  const update = (page: BulkPageRow, changes: Partial<BulkPageRow>): void => replace(pages, page.id, { ...changes, updatedAt: now() });
+  const addPage = (runId: number, module: string, pageNumber: number, pageToken: string | null): void => {
+    pages.push({ id: pages.length + 1, runId, module, pageNumber, pageToken, state: 'wanted', jobId: null, jobCreatedAt: null, rowCount: null, moreRecords: null, rowsPublished: 0, attempts: 0, failure: null, updatedAt: now() });
+  };
+  const runOf = (id: number): BulkRunRow => {
+    const run = runs.find((one) => one.id === id);
+    if (run === undefined) throw new RangeError(`there is no run ${id}`);
+    return run;
+  };
+  return {
+    start: async (module, kind, { expectedRows = null, fromTime = null } = {}) => {
+      if (runs.some((run) => run.module === module && run.state === 'running')) return null;
+      const run: BulkRunRow = { id: runs.length + 1, module, kind, state: 'running', startedAt: now(), finishedAt: null, firstJobCreatedAt: null, fromTime, expectedRows, failure: null };
+      runs.push(run);
+      addPage(run.id, module, 1, null);
+      return run;
+    },
+    all: async () => [...runs],
+    pagesOf: async (runId) => pages.filter((page) => page.runId === runId).toSorted((a, b) => a.pageNumber - b.pageNumber),
+    runOf: async ({ runId }) => runOf(runId),
+    openPages: async () => pages.filter((page) => page.state !== 'published' && runOf(page.runId).state === 'running'),
+    requested: async (page, { jobId, createdTime }) => {
+      update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, attempts: page.attempts + 1, failure: null });
+      if (page.pageNumber === 1) replace(runs, page.runId, { firstJobCreatedAt: createdTime });
+    },
+    ready: async (page, { count, moreRecords, nextPageToken }) => {
+      update(page, { state: 'ready', rowCount: count, moreRecords });
+      const isKnown = pages.some(({ runId, pageNumber }) => runId === page.runId && pageNumber === page.pageNumber + 1);
+      if (moreRecords && !isKnown) addPage(page.runId, page.module, page.pageNumber + 1, nextPageToken ?? null);
+    },
+    wantedAgain: async (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, failure }),
+    progress: async (page, rowsPublished) => update(page, { rowsPublished }),
+    published: async (page, rows) => {
+      update(page, { state: 'published', rowsPublished: rows });
+      const chain = pages.filter(({ runId }) => runId === page.runId);
+      const isWhole = chain.some(({ moreRecords }) => moreRecords === false) && chain.every(({ state }) => state === 'published');
+      if (isWhole && runOf(page.runId).state === 'running') replace(runs, page.runId, { state: 'complete', finishedAt: now() });
+    },
+    failed: async (runId, failure) => {
+      if (runOf(runId).state === 'running') replace(runs, runId, { state: 'failed', finishedAt: now(), failure });
+    },
+  };
+}
+
+/** Catch-ups in memory. */
+export function memoryCatchUps(now: () => Date): CatchUps & { readonly all: () => readonly CatchUpRow[] } {
+  const rows: CatchUpRow[] = [];
+  const change = (id: number, changes: Partial<CatchUpRow>, from?: CatchUpState): void => {
+    const row = rows[id - 1];
+    if (row !== undefined && (from === undefined || row.state === from)) rows[id - 1] = { ...row, ...changes };
+  };
+  const last = (module: string, fits: (row: CatchUpRow) => boolean): CatchUpRow | undefined => rows.findLast((row) => row.module === module && fits(row));
+  return {
+    all: () => rows,
+    want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan }) => {
+      if (rows.some((row) => row.module === module && isOpen(row.state))) return false;
+      rows.push({ id: rows.length + 1, module, state: 'wanted', from, deletedFrom, isSecondPass, isRestoreScan, wantedAt: now(), startedAt: null, bulkRunId: null, result: NOTHING });
+      return true;
+    },
+    open: async () => rows.filter(({ state }) => isOpen(state)),
+    latest: async (module) => {
+      const [any, secondPass, restoreScan] = [last(module, () => true), last(module, (row) => row.isSecondPass && row.state === 'complete'), last(module, (row) => row.isRestoreScan && row.state === 'complete')];
+      return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }) };
+    },
+    read: async (id, startedAt, result) => change(id, { state: 'read', startedAt, result }, 'wanted'),
+    tooLarge: async (id, startedAt, result) => change(id, { state: 'too-large', startedAt, result }, 'wanted'),
+    continuedBy: async (id, bulkRunId) => change(id, { bulkRunId }),
+    complete: async (id) => change(id, { state: 'complete' }),
+    failed: async (id) => change(id, { state: 'failed' }),
+  };
+}
+
+/** Channels in memory. */
+export function memoryChannels(): Channels {
+  const rows = new Map<string, ChannelRow>();
+  return {
+    all: async () => [...rows.values()],
+    save: async (channel) => void rows.set(channel.module, { ...channel, openedAt: rows.get(channel.module)?.openedAt ?? channel.openedAt }),
+  };
+}
+
+/** Claims in memory. */
+export function memoryWatermarks(): Watermarks & { readonly claims: (module: string, kind: Claim['kind']) => readonly Claim[] } {
+  const claims: Claim[] = [];
+  const of = (module: string, kind: Claim['kind']): Claim[] => claims.filter((claim) => claim.module === module && claim.kind === kind).toSorted((a, b) => b.at.getTime() - a.at.getTime());
+  return {
+    claims: of,
+    current: async (module, kind) => of(module, kind)[0]?.at ?? null,
+    note: async (claim) => {
+      const isKnown = claims.some(({ module, kind, at }) => module === claim.module && kind === claim.kind && at.getTime() === claim.at.getTime());
+      if (!isKnown) claims.push(claim);
+    },
+  };
+}

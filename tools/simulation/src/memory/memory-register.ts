@@ -1,0 +1,142 @@
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import type { DeletionBreaker, Freshness, LookReason, RegisterEntry, RegisterReader, WantedLook, WantedLooks } from '@lockstep/postgres';
+import { compareVersions, type Content, decodeEvent, isAlive, isSettled, type RecordConfirmed, type Version } from '@lockstep/record-log';
+
+import type { memoryWatermarks } from './memory-jobs.ts';
+
+/** A record's register and what stands in its row. */
+export type MemoryRecord = { live: Version | undefined; content: Content | undefined; deletedMs: number | undefined; isHidden: boolean };
+
+/** A message of a record topic. */
+export type LoggedMessage = { readonly offset: number; readonly value: Buffer | null };
+
+export type MemoryTables = {
+  readonly register: RegisterReader;
+  readonly looks: WantedLooks;
+  readonly breaker: DeletionBreaker;
+  /** Applies messages of one partition, as a transaction: all of it, or nothing. */
+  project(module: ModuleDefinition, partition: number, messages: readonly LoggedMessage[]): void;
+  /** The next offset to be applied. */
+  next(module: ModuleDefinition, partition: number): number;
+  record(module: string, id: string): MemoryRecord | undefined;
+  records(module: string): ReadonlyMap<string, MemoryRecord>;
+  freshness(module: ModuleDefinition): Freshness;
+};
+
+type Options = { readonly now: () => number; readonly epsilonMs: number; readonly watermarks: ReturnType<typeof memoryWatermarks>; readonly allowedDeletions?: number };
+
+/** Register, rows, positions and looks in memory: what the projector keeps in Postgres, by the same rules. */
+export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Number.POSITIVE_INFINITY }: Options): MemoryTables {
+  const tables = new Map<string, Map<string, MemoryRecord>>();
+  const positions = new Map<string, number>();
+  const wanted = new Map<string, WantedLook>();
+  const tableOf = (module: string): Map<string, MemoryRecord> => {
+    const table = tables.get(module) ?? new Map<string, MemoryRecord>();
+    tables.set(module, table);
+    return table;
+  };
+  const want = (module: string, id: string, reason: LookReason): void => {
+    if (!wanted.has(`${module}/${id}`)) wanted.set(`${module}/${id}`, { module, id, reason });
+  };
+  const at = ({ live, deletedMs }: MemoryRecord) => ({ ...(live && { live }), ...(deletedMs === undefined ? {} : { deletedMs }) });
+
+  const confirm = (module: string, confirmed: RecordConfirmed): void => {
+    const record = tableOf(module).get(confirmed.id);
+    const live = record?.live;
+    if (live !== undefined && compareVersions(confirmed, live) <= 0) return;
+    const fits = record !== undefined && live !== undefined && live.modifiedMs === confirmed.modifiedMs && live.hash === confirmed.hash;
+    // It has no content to write, so it may not change whether the record is alive.
+    if (fits && isAlive(at(record), epsilonMs) === isAlive({ ...at(record), live: confirmed }, epsilonMs)) {
+      record.live = { modifiedMs: confirmed.modifiedMs, observedMs: confirmed.observedMs, hash: confirmed.hash };
+      record.isHidden = false;
+    } else if (live === undefined || confirmed.modifiedMs > live.modifiedMs || (confirmed.modifiedMs === live.modifiedMs && confirmed.observedMs > live.observedMs)) {
+      want(module, confirmed.id, 'unconfirmed');
+    }
+  };
+  const apply = (module: string, { value }: LoggedMessage, confirmations: RecordConfirmed[]): void => {
+    const event = decodeEvent(value ?? '');
+    if (event.type === 'CoverageDeclared') return;
+    if (event.type === 'RecordConfirmed') return void confirmations.push(event);
+    const record: MemoryRecord = tableOf(module).get(event.id) ?? { live: undefined, content: undefined, deletedMs: undefined, isHidden: false };
+    tableOf(module).set(event.id, record);
+    if (event.type === 'RecordDeleted') {
+      record.deletedMs = Math.max(record.deletedMs ?? Number.NEGATIVE_INFINITY, event.deletedMs + 999);
+    } else if (record.live === undefined || compareVersions(event, record.live) > 0) {
+      record.live = { modifiedMs: event.modifiedMs, observedMs: event.observedMs, hash: event.hash };
+      record.content = { coverage: event.coverage, fields: event.fields };
+      record.isHidden = false;
+    }
+  };
+
+  return {
+    project: (module, partition, messages) => {
+      const confirmations: RecordConfirmed[] = [];
+      for (const message of messages) apply(module.apiName, message, confirmations);
+      for (const [, ofRecord] of Map.groupBy(confirmations, ({ id }) => id)) {
+        const latest = ofRecord.toSorted((a, b) => b.modifiedMs - a.modifiedMs || b.observedMs - a.observedMs)[0];
+        if (latest !== undefined) confirm(module.apiName, latest);
+      }
+      const last = messages.at(-1);
+      if (last !== undefined) positions.set(`${topicOf(module)}/${partition}`, last.offset + 1);
+    },
+    next: (module, partition) => positions.get(`${topicOf(module)}/${partition}`) ?? 0,
+    record: (module, id) => tableOf(module).get(id),
+    records: (module) => tableOf(module),
+    register: {
+      known: async (module, ids) => {
+        const known = new Map<string, RegisterEntry>();
+        for (const id of ids) {
+          const record = tableOf(module).get(id);
+          if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null });
+        }
+        return known;
+      },
+      hidden: async (module, ids) => {
+        for (const id of ids) {
+          const record = tableOf(module).get(id);
+          if (record !== undefined && record.deletedMs === undefined) record.isHidden = true;
+        }
+      },
+      deleted: async (module, since) => idsOf(tableOf(module), (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && !isAlive(at(record), epsilonMs)),
+      doubtful: async (module, since, doubtMs) =>
+        idsOf(tableOf(module), ({ live, deletedMs }) => live !== undefined && deletedMs !== undefined && deletedMs >= since.getTime() && Math.abs(live.observedMs - deletedMs) <= doubtMs),
+    },
+    looks: {
+      want: async (module, ids, reason) => {
+        for (const id of ids) want(module, id, reason);
+      },
+      wantParked: async () => undefined,
+      due: async (limit) => [...wanted.values()].slice(0, limit),
+      done: async (looks) => {
+        for (const { module, id } of looks) wanted.delete(`${module}/${id}`);
+      },
+    },
+    breaker: {
+      admits: async (module, fresh) => {
+        const hourAgo = now() - 3_600_000;
+        const recent = [...tableOf(module).values()].filter(({ deletedMs }) => (deletedMs ?? Number.NEGATIVE_INFINITY) > hourAgo).length;
+        return fresh === 0 || recent + fresh <= allowedDeletions;
+      },
+      release: async () => false,
+      held: async () => [],
+    },
+    freshness: (module) => {
+      const reached = (kind: 'changes' | 'everything'): Date | null =>
+        watermarks.claims(module.apiName, kind).find(({ endOffsets }) => endOffsets.every((end, partition) => (positions.get(`${topicOf(module)}/${partition}`) ?? 0) >= end))?.at ?? null;
+      const unsettled = [...tableOf(module.apiName).values()].filter((record) => record.live !== undefined && !isSettled(at(record), epsilonMs));
+      const seenUpTo = reached('changes');
+      const firstUnsettledMs = Math.min(...unsettled.map(({ live, deletedMs }) => Math.min(live?.modifiedMs ?? Number.POSITIVE_INFINITY, deletedMs ?? Number.POSITIVE_INFINITY)));
+      return {
+        module: module.apiName,
+        seenUpTo,
+        settledUpTo: seenUpTo === null ? null : new Date(Math.min(seenUpTo.getTime(), firstUnsettledMs)),
+        refreshedAt: reached('everything'),
+        parked: 0,
+        hidden: [...tableOf(module.apiName).values()].filter(({ isHidden }) => isHidden).length,
+        unsettled: unsettled.length,
+      };
+    },
+  };
+}
+
+const idsOf = (table: ReadonlyMap<string, MemoryRecord>, fits: (record: MemoryRecord) => boolean): string[] => [...table].flatMap(([id, record]) => (fits(record) ? [id] : []));
