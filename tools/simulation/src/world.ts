@@ -151,7 +151,7 @@ export class World {
       this.log.commit('reader', answerer.committable);
     };
     void this.#declare(process).then(() => {
-      this.#repeat(process, 1_000, takeHints);
+      this.#repeat(process, this.options.paceMs / 6, takeHints);
       this.#repeat(process, this.options.paceMs, () => ingestReadyPages(deps, process.signal));
       this.#repeat(process, this.options.paceMs, () => readCatchUps(deps));
     });
@@ -190,7 +190,7 @@ export class World {
   #project(process: VirtualProcess): void {
     for (const module of this.options.modules) {
       for (let partition = 0; partition < PARTITIONS; partition += 1) {
-        this.#repeat(process, 2_000, async () => {
+        this.#repeat(process, this.options.paceMs / 3, async () => {
           const from = this.tables.next(module, partition);
           // A batch ends anywhere.
           this.tables.project(module, partition, this.log.read(topicOf(module), partition, from, 1 + this.random.below(40)));

@@ -1,0 +1,125 @@
+import { describe, expect, test } from 'vitest';
+
+import { simulatedLeads } from './modules.ts';
+import { Story, time } from './testing.ts';
+
+// Without catch-ups what happens is the hints' and looks' own doing.
+const withoutCatchUps = { catchUpIntervalMs: 100 * 3_600_000 };
+
+describe('a sequence that must end right', () => {
+  test('an edit whose look still returns the old version arrives without another hint', async () => {
+    const story = await Story.loaded('10:00:00', withoutCatchUps);
+    const [id = ''] = story.ids;
+    story.faults({ lagMs: 1_500 });
+    story.edit(id, { Company: 'New' });
+    await story.until('10:00:20');
+    expect(story.company(id)).toBe('New');
+  });
+
+  test('a delete later in the same second as a look wins: deleted_time has whole seconds', async () => {
+    const story = await Story.loaded('09:59:59.800', withoutCatchUps);
+    const [id = ''] = story.ids;
+    story.edit(id, { Company: 'Seen just before' });
+    await story.until('10:00:00.700');
+    story.delete(id);
+    await story.until('10:00:20');
+    expect(story.row(id)?.isDeleted).toBe(true);
+  });
+
+  test('a stale look just after a delete does not bring the record back', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    story.edit(id, { Company: 'About to go' });
+    story.faults({ lagMs: 3_000, double: 1, delayed: 1 });
+    story.delete(id);
+    await story.until('10:10:00');
+    expect(story.row(id)?.isDeleted).toBe(true);
+  });
+
+  test('a bulk job before, a delete, a restore and an edit during it: alive', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    void story.world.refresh(simulatedLeads);
+    await story.until('10:00:10');
+    story.delete(id);
+    await story.until('10:00:20');
+    story.restore(id);
+    await story.until('10:00:30');
+    story.edit(id, { Company: 'Back again' });
+    await story.until('10:10:00');
+    expect(story.row(id)).toMatchObject({ isDeleted: false });
+    expect(story.company(id)).toBe('Back again');
+  });
+
+  test('a delete and a restore with the old Modified_Time, of which nobody is told: alive within a scan', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    const before = story.company(id);
+    story.delete(id, false);
+    await story.until('10:10:00');
+    expect(story.row(id)?.isDeleted).toBe(true);
+    story.restore(id, false);
+    await story.until('11:30:00');
+    expect(story.row(id)).toMatchObject({ isDeleted: false });
+    expect(story.company(id)).toBe(before);
+  });
+
+  test('two edits within one second end with the later content', async () => {
+    for (const pauseMs of [50, 300, 600, 950]) {
+      const story = await Story.loaded('10:00:00');
+      const [id = ''] = story.ids;
+      story.edit(id, { Company: 'First' });
+      await story.world.time.advance(pauseMs);
+      story.edit(id, { Company: 'Second' });
+      await story.until('10:10:00');
+      expect(story.company(id)).toBe('Second');
+      expect(story.world.tables.freshness(simulatedLeads).unsettled).toBe(0);
+    }
+  });
+
+  test('a dropped callback before an outage with a run of its own: the edit arrives, and freshness never claimed it before', async () => {
+    const story = await Story.loaded('09:00:00');
+    const [id = ''] = story.ids;
+    story.faults({ error: 1 });
+    await story.until('09:30:00');
+    story.edit(id, { Company: 'Half past nine' }, { isTold: false });
+    await story.until('10:00:00');
+    expect(story.seenUpTo).toBeLessThanOrEqual(time('09:00:00'));
+    for (const role of ['receiver', 'reader', 'planner', 'projector'] as const) story.world.kill(role);
+    await story.until('10:05:00');
+    expect(story.company(id)).not.toBe('Half past nine');
+    story.faults({});
+    await story.until('10:10:00');
+    expect(story.company(id)).toBe('Half past nine');
+    expect(story.seenUpTo).toBeGreaterThan(time('09:30:00'));
+  });
+
+  test('a mass edit that shows only a minute after its own time arrives', async () => {
+    const story = await Story.loaded('09:59:50');
+    const [first = '', second = ''] = story.ids;
+    story.faults({ lateMs: 70_000 });
+    for (const id of [first, second]) story.edit(id, { Company: 'All at once' }, { isTold: false, isLate: true });
+    await story.until('10:10:00');
+    expect([first, second].map((id) => story.company(id))).toEqual(['All at once', 'All at once']);
+  });
+
+  test('what becomes visible half an hour late is found by the hourly second pass', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    story.faults({ lateMs: 29 * 60_000 });
+    story.world.crm.edit('Leads', [id], { Company: 'Very late' }, { isTold: false, isLate: true });
+    await story.world.time.advance(125 * 60_000);
+    expect(story.company(id)).toBe('Very late');
+  });
+
+  test('a formula that changes without Modified_Time is right after the refresh', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    story.edit(id, { Company: 'By formula' }, { keepsTime: true });
+    await story.until('10:10:00');
+    expect(story.company(id)).not.toBe('By formula');
+    void story.world.refresh(simulatedLeads);
+    await story.until('10:20:00');
+    expect(story.company(id)).toBe('By formula');
+  });
+});

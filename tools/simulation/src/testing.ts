@@ -1,0 +1,81 @@
+import { isAlive } from '@lockstep/record-log';
+
+import { Watch } from './invariants.ts';
+import { simulatedLeads } from './modules.ts';
+import type { VirtualProcess } from './virtual-process.ts';
+import { type CrmFaults, noFaults } from './virtual-crm.ts';
+import { World, type WorldOptions } from './world.ts';
+
+export type { VirtualProcess };
+
+/** `10:05:00.250` of one fixed day, epoch milliseconds: a fixture's clock. */
+export const time = (clock: string): number => Date.parse(`2026-05-04T${clock}Z`);
+
+/** A row as a reader of the legacy table sees it. */
+export type Row = { readonly fields: readonly unknown[]; readonly modifiedMs: number; readonly isDeleted: boolean } | null;
+
+/** A world of a few Leads, loaded and caught up, at a moment of a test's choosing. */
+export class Story {
+  readonly world: World;
+  readonly watch: Watch;
+
+  private constructor(world: World) {
+    this.world = world;
+    this.watch = new Watch(world);
+  }
+
+  /** @param startsAt when the story begins; the first load was well before. */
+  static async loaded(startsAt: string, options: Partial<WorldOptions> = {}): Promise<Story> {
+    const world = new World({ seed: 1, modules: [simulatedLeads], records: 6, paceMs: 1_000, ...options, startMs: time(startsAt) - 30 * 60_000 });
+    const story = new Story(world);
+    world.startAll();
+    await story.until(startsAt);
+    return story;
+  }
+
+  get ids(): string[] {
+    return this.world.crm.ids('Leads');
+  }
+
+  /** Lets time pass up to a moment. */
+  async until(clock: string): Promise<void> {
+    await this.world.time.advance(time(clock) - this.world.time.now());
+    this.watch.check();
+  }
+
+  faults(faults: Partial<CrmFaults>): void {
+    this.world.crm.setFaults({ ...noFaults, ...faults });
+  }
+
+  edit(id: string, fields: Readonly<Record<string, unknown>>, manner: { isTold?: boolean; isLate?: boolean; keepsTime?: boolean } = {}): void {
+    this.world.crm.edit('Leads', [id], fields, manner);
+    if (manner.keepsTime === true) this.watch.changedWithoutTime(simulatedLeads, id);
+    else this.watch.changed(simulatedLeads, id);
+  }
+
+  delete(id: string, isTold = true): void {
+    this.world.crm.delete('Leads', id, isTold);
+    this.watch.changed(simulatedLeads, id);
+  }
+
+  restore(id: string, isTold = true): void {
+    this.world.crm.restore('Leads', id, isTold);
+    this.watch.restored(simulatedLeads, id);
+  }
+
+  row(id: string): Row {
+    const record = this.world.tables.record('Leads', id);
+    if (record?.live === undefined) return null;
+    const isDeleted = !isAlive({ live: record.live, ...(record.deletedMs === undefined ? {} : { deletedMs: record.deletedMs }) }, this.world.options.epsilonMs);
+    return { fields: record.content?.fields ?? [], modifiedMs: record.live.modifiedMs, isDeleted };
+  }
+
+  /** The company in a row: the first of the simulated fields. */
+  company(id: string): unknown {
+    return this.row(id)?.fields[0] ?? null;
+  }
+
+  get seenUpTo(): number {
+    return this.world.tables.freshness(simulatedLeads).seenUpTo?.getTime() ?? Number.NEGATIVE_INFINITY;
+  }
+}
