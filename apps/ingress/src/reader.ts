@@ -47,7 +47,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
   try {
     await declareCoverages(deps);
     const under: UnderLease = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db) };
-    await Promise.all([readHints({ ...under, intervalMs: deps.lookIntervalMs }), readPages(under), catchUpWhenWanted(under)]);
+    await Promise.all([readHints(under), readPages(under), catchUpWhenWanted(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();

@@ -12,7 +12,7 @@ describe('a world', () => {
   });
 
   test.each(kept)('of seed %i, which once found that %s', async (seed) => {
-    await simulate(seed);
+    expect(await simulate(seed)).toMatchObject({ seed });
   });
 
   test('takes the same course whenever it is lived', async () => {

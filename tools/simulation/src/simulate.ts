@@ -67,8 +67,8 @@ export async function comeToRest(world: World, watch: Watch): Promise<void> {
 
 /** A call of the CRM takes virtual time, so time has to pass while it is waited for. */
 async function begun(world: World, work: () => Promise<boolean>): Promise<boolean> {
-  let result: boolean | undefined;
-  void work().then((done) => (result = done));
-  while (result === undefined) await world.time.advance(1_000);
-  return result;
+  const outcome: { isBegun?: boolean } = {};
+  const working = work().then((isBegun) => Object.assign(outcome, { isBegun }));
+  while (outcome.isBegun === undefined) await world.time.advance(1_000);
+  return (await working).isBegun;
 }

@@ -1,4 +1,4 @@
-import { type Changed, type CrmClient, CrmError, type DeletedRecord, type FoundRecord, type GrantedChannel, type Observed, versionRules } from '@lockstep/crm-client';
+import { type Changed, type CrmClient, CrmError, type DeletedRecord, type FoundRecord, type ListedChannel, type Observed, versionRules } from '@lockstep/crm-client';
 import { type LiveRecord, Organisation, type Random } from '@lockstep/crm-simulator';
 import type { BulkResults } from '@lockstep/crm-reader';
 import type { ModuleDefinition } from '@lockstep/modules';
@@ -67,7 +67,7 @@ export class VirtualCrm {
   readonly #history = new Map<string, Moment[]>();
   readonly #deletions = new Map<string, Deletion[]>();
   readonly #jobs = new Map<string, Job>();
-  readonly #channels = new Map<string, { readonly module: string; readonly expiresMs: number }>();
+  readonly #channels = new Map<string, { readonly module: string; readonly notifyUrl: string; readonly token: string; readonly expiresMs: number }>();
   readonly #pageSize: number;
   readonly #apiSkewMs: number;
   #faults: CrmFaults = noFaults;
@@ -151,16 +151,16 @@ export class VirtualCrm {
   /** The CRM as Lockstep's client shows it. */
   readonly client: CrmClient = {
     rules: versionRules.v8,
-    enableNotifications: ({ channelId, module, notifyUrl, expiresAt }) =>
+    enableNotifications: ({ channelId, module, notifyUrl, token, expiresAt }) =>
       this.#call(() => {
         const longestMs = this.#time.now() + 7 * 24 * HOUR_MS;
         const isShort = expiresAt.getTime() > longestMs || this.#random.next() < this.#faults.shortExpiry;
         const expiresMs = isShort ? this.#time.now() + HOUR_MS : expiresAt.getTime();
-        this.#channels.set(channelId, { module, expiresMs });
+        this.#channels.set(channelId, { module, notifyUrl, token, expiresMs });
         return { channelId, module, notifyUrl, expiresAt: new Date(expiresMs) };
       }).then(({ value }) => value),
     listChannels: () => this.#call(() => this.#listed()).then(({ value }) => value),
-    disableNotifications: (ids) => this.#call(() => void ids.forEach((id) => this.#channels.delete(id))).then(() => undefined),
+    disableNotifications: (ids) => this.#call(() => this.#disable(ids)).then(() => undefined),
     createBulkRead: ({ module, pageToken, since }) => this.#call(() => this.#createJob(module, pageToken, since ?? null)).then(({ value }) => value),
     bulkReadStatus: (jobId) => this.#call(() => this.#jobStatus(jobId)).then(({ value }) => value),
     downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
@@ -272,8 +272,13 @@ export class VirtualCrm {
       .map(({ id, deletedMs }) => ({ id, deletedTime: new Date(deletedMs).toISOString() }));
   }
 
-  #listed(): GrantedChannel[] {
-    return [...this.#channels].flatMap(([channelId, { module, expiresMs }]) => (expiresMs > this.#time.now() ? [{ channelId, module, notifyUrl: null, expiresAt: new Date(expiresMs) }] : []));
+  #disable(ids: readonly string[]): void {
+    for (const id of ids) this.#channels.delete(id);
+  }
+
+  #listed(): ListedChannel[] {
+    const now = this.#time.now();
+    return [...this.#channels].flatMap(([channelId, { expiresMs, ...channel }]) => (expiresMs > now ? [{ channelId, ...channel, events: null, expiresAt: new Date(expiresMs) }] : []));
   }
 
   #createJob(module: string, pageToken: string | null, since: Date | null): { jobId: string; createdTime: Date } {
@@ -293,7 +298,6 @@ export class VirtualCrm {
     const ids = [...new Set([...this.ids(job.module), ...this.#deletionsOf(job.module).map(({ id }) => id)])].filter((id) => id > job.after).toSorted();
     const fields = this.#modules.get(job.module)?.fields ?? [];
     const rows: string[][] = [['Id', ...fields.map(({ field }) => field), 'Modified_Time']];
-    let last = job.after;
     let more = false;
     for (const id of ids) {
       const record = this.#at(job.module, id, startMs + this.#random.below(Math.max(1, this.#time.now() - startMs)));
@@ -302,8 +306,7 @@ export class VirtualCrm {
         more = true;
         break;
       }
-      rows.push([id, ...fields.map(({ field }) => String(record.value(field) ?? '')), new Date(record.modifiedMs).toISOString()]);
-      last = id;
+      rows.push([id, ...fields.map(({ field }) => textOf(record.value(field))), new Date(record.modifiedMs).toISOString()]);
     }
     job.result = { rows, more };
     // A result lives one day.
@@ -338,3 +341,6 @@ export class VirtualCrm {
     if (this.#random.next() < double) send();
   }
 }
+
+/** A cell of a CSV. The simulated fields are texts, numbers and booleans. */
+const textOf = (value: unknown): string => (value === null || value === undefined ? '' : `${value as string | number | boolean}`);

@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 
 import { simulate, type Simulated } from './simulate.ts';
 
@@ -6,11 +6,12 @@ import { simulate, type Simulated } from './simulate.ts';
 export type Outcome = { readonly seed: number; readonly simulated: Simulated | null; readonly problem: string | null };
 
 /* Lives the seeds it is given, one after another, and tells of each. */
+const port = parentPort as MessagePort;
 const { seeds } = workerData as { seeds: readonly number[] };
 for (const seed of seeds) {
   const outcome: Outcome = await simulate(seed).then(
     (simulated) => ({ seed, simulated, problem: null }),
     (error: unknown) => ({ seed, simulated: null, problem: error instanceof Error ? (error.name === 'Violation' ? error.message : (error.stack ?? error.message)) : String(error) }),
   );
-  parentPort?.postMessage(outcome);
+  port.postMessage(outcome, []);
 }

@@ -7,6 +7,7 @@ import { encodeHint, hintsOf } from '@lockstep/notifications';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
+import { memoryIncidents } from './memory/memory-incidents.ts';
 import { memoryLog } from './memory/memory-log.ts';
 import { memoryTables } from './memory/memory-register.ts';
 import { VirtualCrm } from './virtual-crm.ts';
@@ -55,6 +56,7 @@ export class World {
   readonly runs: ReturnType<typeof memoryBulkRuns>;
   readonly catchUps: ReturnType<typeof memoryCatchUps>;
   readonly channels = memoryChannels();
+  readonly incidents: ReturnType<typeof memoryIncidents>;
   readonly #processes = new Map<Role, VirtualProcess>();
   readonly counts = { deaths: 0, deadLetters: 0 };
   /** Probability that a process dies at any single effect. */
@@ -71,6 +73,7 @@ export class World {
     const now = (): Date => new Date(this.time.now());
     this.runs = memoryBulkRuns(now);
     this.catchUps = memoryCatchUps(now);
+    this.incidents = memoryIncidents(now);
     this.tables = memoryTables({ now: () => this.time.now(), epsilonMs: given.epsilonMs, watermarks: this.watermarks });
     this.crm.onTold = (told) => void this.#receive(told);
   }
@@ -130,7 +133,7 @@ export class World {
       log: silent,
       time: this.time,
       signal: process.signal,
-      intervalMs: 100,
+      lookIntervalMs: 100,
       crm: process.guard(this.crm.client),
       results: process.guard(this.crm.results),
       producer: process.guard(this.log.producer),
@@ -150,11 +153,13 @@ export class World {
       }
       this.log.commit('reader', answerer.committable);
     };
-    void this.#declare(process).then(() => {
+    const read = async (): Promise<void> => {
+      await this.#declare(process);
       this.#repeat(process, this.options.paceMs / 6, takeHints);
       this.#repeat(process, this.options.paceMs, () => ingestReadyPages(deps, process.signal));
       this.#repeat(process, this.options.paceMs, () => readCatchUps(deps));
-    });
+    };
+    void read(); // It ends with the process, and nobody waits for it.
   }
 
   async #declare(process: VirtualProcess): Promise<void> {
@@ -181,6 +186,8 @@ export class World {
       catchUps: process.guard(this.catchUps),
       watermarks: process.guard(this.watermarks),
       looks: process.guard(this.tables.looks),
+      breaker: process.guard(this.tables.breaker),
+      incidents: process.guard(this.incidents),
     };
     const planner = new Planner(jobs);
     for (const module of modules) this.#repeat(process, this.options.paceMs, () => planner.round(module, { isPoked: this.random.next() < 0.3 }));

@@ -9,7 +9,7 @@ export type BulkResult = {
   /** CRM times of the download. */
   readonly observed: Observed;
   /** Arrays of cells, in batches; the first row is the header. @throws {BulkFileError} */
-  rows(onBadLine: (bad: BadLine) => void): AsyncIterable<string[][]>;
+  readonly rows: (onBadLine: (bad: BadLine) => void) => AsyncIterable<string[][]>;
   /** Removes what was kept for it. */
   close(): Promise<void>;
 };

@@ -21,7 +21,7 @@ export type HintAnswererDeps = {
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
   /** Shortest time between two looks at a module that are not full. */
-  readonly intervalMs: number;
+  readonly lookIntervalMs: number;
   readonly signal: AbortSignal;
   readonly time?: Time;
 };
@@ -37,7 +37,7 @@ export class HintAnswerer {
 
   constructor(deps: HintAnswererDeps) {
     this.#deps = deps;
-    this.#readers = new Map(deps.modules.map((module) => [module.apiName, { looker: new Looker({ ...deps, module }), deletions: new Deletions({ ...withoutInterval(deps), module }) }]));
+    this.#readers = new Map(deps.modules.map((module) => [module.apiName, { looker: new Looker({ ...deps, module, intervalMs: deps.lookIntervalMs }), deletions: new Deletions({ ...deps, module }) }]));
   }
 
   /** Records that wait for an answer. */
@@ -83,9 +83,6 @@ export class HintAnswerer {
     else reader.looker.add(pending);
   }
 }
-
-// The list of deletions has a pace of its own.
-const withoutInterval = ({ intervalMs: _, ...deps }: HintAnswererDeps): Omit<HintAnswererDeps, 'intervalMs'> => deps;
 
 function hintOf({ value }: ConsumedMessage): Hint | null {
   try {

@@ -75,6 +75,7 @@ export function memoryCatchUps(now: () => Date): CatchUps & { readonly all: () =
       const [any, secondPass, restoreScan] = [last(module, () => true), last(module, (row) => row.isSecondPass && row.state === 'complete'), last(module, (row) => row.isRestoreScan && row.state === 'complete')];
       return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }) };
     },
+    readSince: async (module, since) => rows.filter((row) => row.module === module && row.wantedAt >= since && row.state !== 'wanted' && row.state !== 'failed'),
     read: async (id, startedAt, result) => change(id, { state: 'read', startedAt, result }, 'wanted'),
     tooLarge: async (id, startedAt, result) => change(id, { state: 'too-large', startedAt, result }, 'wanted'),
     continuedBy: async (id, bulkRunId) => change(id, { bulkRunId }),

@@ -41,7 +41,7 @@ export function memoryLog({ partitions }: { partitions: number }): MemoryLog {
     read: (topic, partition, from, limit) => logOf(topic)[partition]?.slice(from, from + limit) ?? [],
     ends: (topic) => logOf(topic).map((list) => ({ low: 0, high: list.length })),
     commit: (group, list) => {
-      for (const { topic, partition, offset } of list) positions.set(`${group}/${topic}/${partition}`, Number(offset));
+      for (const { topic, partition, offset } of list) positions.set(`${group}/${topic}/${partition}`, offset);
     },
     committed: (group, topic, partition) => positions.get(`${group}/${topic}/${partition}`) ?? 0,
   };

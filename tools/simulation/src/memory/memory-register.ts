@@ -30,6 +30,7 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
   const tables = new Map<string, Map<string, MemoryRecord>>();
   const positions = new Map<string, number>();
   const wanted = new Map<string, WantedLook>();
+  const held = new Map<string, { readonly deletions: number; readonly heldAt: Date; readonly releasedUntilMs: number | null }>();
   const tableOf = (module: string): Map<string, MemoryRecord> => {
     const table = tables.get(module) ?? new Map<string, MemoryRecord>();
     tables.set(module, table);
@@ -115,10 +116,22 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
       admits: async (module, fresh) => {
         const hourAgo = now() - 3_600_000;
         const recent = [...tableOf(module).values()].filter(({ deletedMs }) => (deletedMs ?? Number.NEGATIVE_INFINITY) > hourAgo).length;
-        return fresh === 0 || recent + fresh <= allowedDeletions;
+        const deletions = recent + fresh;
+        const known = held.get(module);
+        if (fresh === 0 || deletions <= allowedDeletions || (known?.releasedUntilMs ?? 0) > now()) return true;
+        held.set(module, { deletions, heldAt: known === undefined || known.releasedUntilMs !== null ? new Date(now()) : known.heldAt, releasedUntilMs: null });
+        return false;
       },
-      release: async () => false,
-      held: async () => [],
+      passed: async (module) => {
+        const releasedUntilMs = held.get(module)?.releasedUntilMs ?? null;
+        if (releasedUntilMs === null || releasedUntilMs < now()) held.delete(module);
+      },
+      release: async (module) => {
+        const known = held.get(module);
+        if (known !== undefined) held.set(module, { ...known, releasedUntilMs: now() + 3_600_000 });
+        return known !== undefined;
+      },
+      held: async () => [...held].flatMap(([module, { deletions, heldAt, releasedUntilMs }]) => (releasedUntilMs === null ? [{ module, heldAt, deletions, allowed: allowedDeletions }] : [])),
     },
     freshness: (module) => {
       const reached = (kind: 'changes' | 'everything'): Date | null =>

@@ -1,0 +1,195 @@
+import { coverageOf } from '@lockstep/modules';
+import type { BulkPageRow, BulkRuns, CatchUps, Channels, Freshness, Incidents, RegisterReader, WantedLooks, Watermarks } from '@lockstep/postgres';
+import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen } from '@lockstep/record-log';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import type { LoggedMessage } from '../memory/memory-register.ts';
+import { simulatedLeads } from '../modules.ts';
+
+/** A row of the legacy table, as far as the contract looks at it. */
+export type SeenRow = { readonly id: string; readonly company: string | null; readonly modifiedMs: number; readonly isDeleted: boolean };
+
+/** Stores to be held to the contract: of the simulated Leads, whose table is empty and whose topic has one partition. */
+export type StoresUnderTest = {
+  readonly runs: BulkRuns;
+  readonly catchUps: CatchUps;
+  readonly watermarks: Watermarks;
+  readonly channels: Channels;
+  readonly incidents: Incidents;
+  readonly register: RegisterReader;
+  readonly looks: Pick<WantedLooks, 'want' | 'due' | 'done'>;
+  /** Applies messages as one batch. */
+  project(messages: readonly LoggedMessage[]): Promise<void>;
+  rows(): Promise<readonly SeenRow[]>;
+  freshness(): Promise<Freshness | undefined>;
+  /** The topic's id, as claims name it. */
+  readonly topicId: string;
+  /** Empties everything. */
+  clear(): Promise<void>;
+  close(): Promise<void>;
+};
+
+const module = 'Leads';
+const at = (clock: string): Date => new Date(`2026-05-04T${clock}Z`);
+const nothing = { rows: 0, seen: 0, unhinted: 0, deleted: 0 };
+
+/** What planner, reader and projector need of their stores, whichever they are. */
+export function describeStores(name: string, epsilonMs: number, create: () => Promise<StoresUnderTest>): void {
+  describe(`the stores (${name})`, () => {
+    let stores: StoresUnderTest;
+    beforeAll(async () => {
+      stores = await create();
+    });
+    beforeEach(() => stores.clear());
+    afterAll(() => stores.close());
+
+    describe('the job table', () => {
+      const firstPage = async (): Promise<BulkPageRow> => (await stores.runs.openPages())[0] as BulkPageRow;
+
+      test('has one run of a module at a time, and takes its pages one after another to the end', async () => {
+        const run = await stores.runs.start(module, 'initial', { expectedRows: 30 });
+        expect(await stores.runs.start(module, 'refresh')).toBeNull();
+        await stores.runs.requested(await firstPage(), { jobId: '1', createdTime: at('10:00:00') });
+        await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'more' });
+        await stores.runs.published(await firstPage(), 20);
+        const second = await firstPage();
+        expect(second).toMatchObject({ pageNumber: 2, pageToken: 'more', state: 'wanted', attempts: 0 });
+        await stores.runs.requested(second, { jobId: '2', createdTime: at('10:05:00') });
+        await stores.runs.ready(await firstPage(), { count: 10, moreRecords: false });
+        await stores.runs.published(await firstPage(), 10);
+        expect(await stores.runs.openPages()).toEqual([]);
+        expect(await stores.runs.all()).toMatchObject([{ id: run?.id, kind: 'initial', state: 'complete', expectedRows: 30, firstJobCreatedAt: at('10:00:00') }]);
+        expect(await stores.runs.start(module, 'refresh')).not.toBeNull();
+      });
+
+      test('a page that is wanted again keeps the page that follows it', async () => {
+        await stores.runs.start(module, 'initial');
+        await stores.runs.requested(await firstPage(), { jobId: '1', createdTime: at('10:00:00') });
+        await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'more' });
+        await stores.runs.wantedAgain(await firstPage(), 'damaged');
+        await stores.runs.requested(await firstPage(), { jobId: '9', createdTime: at('10:10:00') });
+        await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'other' });
+        const [run] = await stores.runs.all();
+        expect((await stores.runs.pagesOf(run?.id ?? 0)).map(({ pageNumber, state, pageToken, attempts }) => [pageNumber, state, pageToken, attempts])).toEqual([
+          [1, 'ready', null, 2],
+          [2, 'wanted', 'more', 0],
+        ]);
+      });
+
+      test('a run that failed has no open pages, and makes room for another', async () => {
+        const run = await stores.runs.start(module, 'initial');
+        await stores.runs.failed(run?.id ?? 0, 'no');
+        expect(await stores.runs.openPages()).toEqual([]);
+        expect(await stores.runs.all()).toMatchObject([{ state: 'failed', failure: 'no' }]);
+        expect(await stores.runs.start(module, 'initial')).not.toBeNull();
+      });
+    });
+
+    describe('catch-ups', () => {
+      const plan = { from: at('10:00:00'), deletedFrom: at('09:59:00'), isSecondPass: true, isRestoreScan: false };
+      const wanted = async () => (await stores.catchUps.open())[0]?.id ?? 0;
+
+      test('are one at a time, and are found again by what they were', async () => {
+        expect(await stores.catchUps.want(module, plan)).toBe(true);
+        expect(await stores.catchUps.want(module, plan)).toBe(false);
+        await stores.catchUps.read(await wanted(), at('10:02:00'), { ...nothing, seen: 3 });
+        expect(await stores.catchUps.want(module, plan)).toBe(false);
+        await stores.catchUps.complete(await wanted());
+        await stores.catchUps.want(module, { ...plan, isSecondPass: false, isRestoreScan: true });
+        await stores.catchUps.failed(await wanted(), 'away');
+        const latest = await stores.catchUps.latest(module);
+        expect(latest.any).toMatchObject({ state: 'failed', isRestoreScan: true });
+        expect(latest.secondPass).toMatchObject({ state: 'complete', startedAt: at('10:02:00'), result: { seen: 3 } });
+        expect(latest.restoreScan).toBeUndefined();
+      });
+
+      test('one that failed is not read afterwards', async () => {
+        await stores.catchUps.want(module, plan);
+        const id = await wanted();
+        await stores.catchUps.failed(id, 'away');
+        await stores.catchUps.read(id, at('10:02:00'), nothing);
+        expect((await stores.catchUps.latest(module)).any).toMatchObject({ state: 'failed', startedAt: null });
+      });
+    });
+
+    test('a watermark is the greatest claim of its kind, and freshness waits for the projector', async () => {
+      const claim = { module, topicId: stores.topicId, endOffsets: [2] };
+      await stores.watermarks.note({ ...claim, kind: 'changes', at: at('10:00:00'), endOffsets: [1] });
+      await stores.watermarks.note({ ...claim, kind: 'changes', at: at('10:02:00') });
+      await stores.watermarks.note({ ...claim, kind: 'everything', at: at('09:00:00') });
+      expect(await stores.watermarks.current(module, 'changes')).toEqual(at('10:02:00'));
+      expect(await stores.watermarks.current(module, 'everything')).toEqual(at('09:00:00'));
+      expect((await stores.freshness())?.seenUpTo).toBeNull();
+      await stores.project([logged(0, coverageEvent)]);
+      expect(await stores.freshness()).toMatchObject({ seenUpTo: at('10:00:00'), refreshedAt: null });
+      await stores.project([logged(1, coverageEvent)]);
+      expect(await stores.freshness()).toMatchObject({ seenUpTo: at('10:02:00'), refreshedAt: at('09:00:00') });
+    });
+
+    test('a channel keeps the moment it was opened first', async () => {
+      const channel = { module, channelId: '1', requestedUntil: at('12:00:00'), grantedUntil: at('11:00:00'), renewAt: at('10:30:00'), enabledAt: at('10:00:00'), openedAt: at('10:00:00') };
+      await stores.channels.save(channel);
+      await stores.channels.save({ ...channel, enabledAt: at('10:30:00'), openedAt: at('10:30:00') });
+      expect(await stores.channels.all()).toMatchObject([{ enabledAt: at('10:30:00'), openedAt: at('10:00:00') }]);
+    });
+
+    test('an incident is open once, is brought up to date, and is listed until it is closed', async () => {
+      expect(await stores.incidents.open(module, 'channel-lost', 'first')).toBe(true);
+      expect(await stores.incidents.open(module, 'channel-lost', 'second')).toBe(false);
+      expect(await stores.incidents.list()).toMatchObject([{ module, kind: 'channel-lost', details: 'second', closedAt: null }]);
+      expect(await stores.incidents.close(module, 'channel-lost')).toBe(true);
+      expect(await stores.incidents.close(module, 'channel-lost')).toBe(false);
+      expect(await stores.incidents.list()).toEqual([]);
+      expect(await stores.incidents.list({ all: true })).toHaveLength(1);
+    });
+
+    test('a wanted look is due once, however often it is wanted, until it is done', async () => {
+      await stores.looks.want(module, ['7', '8'], 'doubtful');
+      await stores.looks.want(module, ['7'], 'unlisted');
+      const due = (await stores.looks.due(10)).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      expect(due).toEqual([{ module, id: '7', reason: 'doubtful' }, { module, id: '8', reason: 'doubtful' }]);
+      await stores.looks.done(due.slice(0, 1));
+      expect(await stores.looks.due(10)).toEqual([{ module, id: '8', reason: 'doubtful' }]);
+    });
+
+    describe('what the projector keeps', () => {
+      const id = '5725701000000000001';
+
+      test('knows a record by its winning version and its latest deletion', async () => {
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '10:00:00', '10:00:05', 'Ada')), logged(2, encodeDeleted({ id, deletedMs: at('10:05:00').getTime() }))]);
+        expect((await stores.register.known(module, [id, '7'])).get(id)).toMatchObject({ modifiedMs: at('10:00:00').getTime(), observedMs: at('10:00:05').getTime(), deletedMs: at('10:05:00.999').getTime() });
+        expect((await stores.register.known(module, ['7'])).size).toBe(0);
+        expect(await stores.rows()).toEqual([{ id, company: 'Ada', modifiedMs: at('10:00:00').getTime(), isDeleted: true }]);
+        expect(await stores.register.deleted(module, at('10:05:00'))).toEqual([id]);
+        expect(await stores.register.deleted(module, at('10:06:00'))).toEqual([]);
+      });
+
+      test('calls a look doubtful that is within ε of the deletion', async () => {
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '09:00:00', '10:05:30', 'Ada')), logged(2, encodeDeleted({ id, deletedMs: at('10:05:00').getTime() }))]);
+        expect(await stores.register.doubtful(module, at('10:00:00'), epsilonMs)).toEqual([id]);
+        expect(await stores.register.doubtful(module, at('10:00:00'), 1_000)).toEqual([]);
+      });
+
+      test('counts a record as hidden until somebody sees it again', async () => {
+        await stores.watermarks.note({ module, kind: 'changes', at: at('09:00:00'), topicId: stores.topicId, endOffsets: [0] });
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '10:00:00', '10:10:00', 'Ada'))]);
+        await stores.register.hidden(module, [id]);
+        expect(await stores.freshness()).toMatchObject({ hidden: 1, unsettled: 0 });
+        await stores.project([logged(2, confirmed(id, '10:00:00', '10:20:00', 'Ada'))]);
+        expect(await stores.freshness()).toMatchObject({ hidden: 0 });
+      });
+
+      test('wants a look where a confirmation says something newer that does not fit', async () => {
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '10:00:00', '10:00:05', 'Ada')), logged(2, confirmed(id, '10:01:00', '10:01:05', 'Grace'))]);
+        expect(await stores.looks.due(10)).toEqual([{ module, id, reason: 'unconfirmed' }]);
+      });
+    });
+  });
+}
+
+const covered = coverageOf(simulatedLeads);
+const coverageEvent = encodeCoverage({ coverage: covered.id, fields: covered.fields });
+const logged = (offset: number, value: string): LoggedMessage => ({ offset, value: Buffer.from(value) });
+const sighting = (id: string, modified: string, observed: string, company: string) => ({ id, modifiedMs: at(modified).getTime(), observedMs: at(observed).getTime(), coverage: covered.id, fields: covered.fields.map((field) => (field === 'Company' ? company : null)) });
+const seen = (...given: Parameters<typeof sighting>): string => encodeSeen(sighting(...given)).value;
+const confirmed = (...given: Parameters<typeof sighting>): string => encodeConfirmed({ ...sighting(...given), hash: encodeSeen(sighting(...given)).hash });

@@ -1,0 +1,42 @@
+import { isAlive } from '@lockstep/record-log';
+
+import type { StoresUnderTest } from './contracts/stores-contract.ts';
+import { memoryIncidents } from './memory/memory-incidents.ts';
+import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
+import { memoryTables } from './memory/memory-register.ts';
+import { simulatedLeads } from './modules.ts';
+
+/** The stores in memory, as a contract takes them. */
+export function memoryStores(epsilonMs: number): StoresUnderTest {
+  const now = (): Date => new Date();
+  const fresh = () => {
+    const watermarks = memoryWatermarks();
+    const tables = memoryTables({ now: Date.now, epsilonMs, watermarks });
+    return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), watermarks, tables, ...tables };
+  };
+  let current = fresh();
+  const companyAt = simulatedLeads.fields.findIndex(({ field }) => field === 'Company');
+  // What is asked of it is asked of the current one: clearing makes another.
+  return {
+    get runs() { return current.runs; },
+    get catchUps() { return current.catchUps; },
+    get watermarks() { return current.watermarks; },
+    get channels() { return current.channels; },
+    get incidents() { return current.incidents; },
+    get register() { return current.register; },
+    get looks() { return current.looks; },
+    topicId: 'topic',
+    project: async (messages) => current.project(simulatedLeads, 0, messages),
+    freshness: async () => current.tables.freshness(simulatedLeads),
+    rows: async () =>
+      [...current.records('Leads')]
+        .toSorted(([a], [b]) => (a < b ? -1 : 1))
+        .flatMap(([id, { live, content, deletedMs }]) =>
+          live === undefined || content === undefined ? [] : [{ id, company: content.fields[companyAt] as string | null, modifiedMs: live.modifiedMs, isDeleted: !isAlive({ live, ...(deletedMs === undefined ? {} : { deletedMs }) }, epsilonMs) }],
+        ),
+    clear: async () => {
+      current = fresh();
+    },
+    close: async () => undefined,
+  };
+}
