@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 
 import { contentHash } from './content-hash.ts';
 import { coverage } from './coverage.ts';
-import { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen } from './event-codec.ts';
-import { readSeenHead } from './event-head.ts';
+import { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from './event-codec.ts';
+import { readRepairedHead, readSeenHead } from './event-head.ts';
 
 const covered = coverage(['Last_Name', 'Company']);
 const fieldValue = fc.oneof(fc.string({ unit: 'binary' }).map((s) => s.toWellFormed()), fc.boolean(), fc.constant(null));
@@ -46,7 +46,49 @@ describe('a RecordSeen', () => {
   });
 });
 
+describe('a RecordRepaired', () => {
+  const repair = fc.tuple(sighting, fc.integer({ min: 0, max: 4_000_000_000_000 })).map(([seen, versionMs]) => ({ ...seen, versionMs }));
+
+  test('is read back as it was written, its head too, and is no RecordSeen', () => {
+    fc.assert(
+      fc.property(repair, (repaired) => {
+        const { value, hash } = encodeRepaired(repaired);
+        const bytes = Buffer.from(value);
+        expect(decodeEvent(value)).toEqual({ type: 'RecordRepaired', ...repaired, hash });
+        const { fields, ...rest } = repaired;
+        const head = readRepairedHead(bytes);
+        expect(head).toEqual({ ...rest, hash, fieldsAt: expect.any(Number) });
+        expect(JSON.parse(bytes.subarray(head?.fieldsAt, -1).toString())).toEqual(fields);
+        expect(readSeenHead(bytes)).toBeNull();
+        expect(readRepairedHead(Buffer.from(encodeSeen(repaired).value))).toBeNull();
+      }),
+    );
+  });
+
+  test('is of version 2, and so is what confirms it: a build that knows only version 1 stops', () => {
+    const { value } = encodeRepaired({ id: '12', modifiedMs: 1000, versionMs: 9000, observedMs: 2000, coverage: covered.id, fields: ['A', null] });
+    expect(value).toMatch(/^\{"v":2,"type":"repaired"/);
+    const confirmed = { id: '12', modifiedMs: 1000, versionMs: 9000, observedMs: 2000, hash: 'ab'.repeat(16) };
+    expect(encodeConfirmed(confirmed)).toMatch(/^\{"v":2,"type":"confirmed"/);
+    expect(decodeEvent(encodeConfirmed(confirmed))).toEqual({ type: 'RecordConfirmed', ...confirmed });
+  });
+
+  test('nothing else of version 2 is known', () => {
+    expect(() => decodeEvent('{"v":2,"type":"seen","id":"1","m":1,"o":1,"hash":"ab"}')).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED' }));
+  });
+});
+
 describe('the other events', () => {
+  test('are written byte for byte as they always were', () => {
+    const hash = 'ab'.repeat(16);
+    expect(encodeSeen({ id: '12', modifiedMs: 1000, observedMs: 2000, coverage: covered.id, fields: ['A', null] }).value).toMatch(
+      new RegExp(`^\\{"v":1,"type":"seen","id":"12","m":1000,"o":2000,"hash":"[0-9a-f]{32}","coverage":"${covered.id}","fields":\\["A",null\\]\\}$`),
+    );
+    expect(encodeConfirmed({ id: '12', modifiedMs: 1000, observedMs: 2000, hash })).toBe(`{"v":1,"type":"confirmed","id":"12","m":1000,"o":2000,"hash":"${hash}"}`);
+    expect(encodeDeleted({ id: '12', deletedMs: 3000 })).toBe('{"v":1,"type":"deleted","id":"12","d":3000}');
+    expect(encodeCoverage({ coverage: 'c', fields: ['F'] })).toBe('{"v":1,"type":"coverage","coverage":"c","fields":["F"]}');
+  });
+
   test('are read back as they were written, and have no RecordSeen head', () => {
     const confirmed = { id: '12', modifiedMs: 1000, observedMs: 2000, hash: 'ab'.repeat(16) };
     expect(decodeEvent(encodeConfirmed(confirmed))).toEqual({ type: 'RecordConfirmed', ...confirmed });
@@ -62,7 +104,7 @@ describe('what is no event', () => {
   });
 
   test('a newer event version is told apart, because it must stop the reader', () => {
-    expect(() => decodeEvent('{"v":2,"type":"anything"}')).toThrow(expect.objectContaining({ code: 'EVENT_VERSION_UNKNOWN' }));
+    expect(() => decodeEvent('{"v":3,"type":"anything"}')).toThrow(expect.objectContaining({ code: 'EVENT_VERSION_UNKNOWN' }));
   });
 
   test('arbitrary bytes never give a head', () => {

@@ -2,11 +2,11 @@ import { z } from 'zod';
 
 import { contentHash } from './content-hash.ts';
 import { EventFormatError } from './errors.ts';
-import type { CoverageDeclared, FieldValue, RecordConfirmed, RecordDeleted, RecordEvent } from './observation.ts';
+import type { CoverageDeclared, FieldValue, RecordDeleted, RecordEvent } from './observation.ts';
 import type { Version } from './version.ts';
 
-/** The event version this build writes, and the newest it reads. */
-export const EVENT_VERSION = 1;
+/** The newest event version this build reads. */
+export const EVENT_VERSION = 2;
 
 /** A `RecordSeen` before it is written: the hash is computed while encoding, from the bytes that are hashed. */
 export type Sighting = {
@@ -22,8 +22,14 @@ export type Sighting = {
  * decides from the head's bytes alone, and takes a winner's fields to COPY text without building objects. Ids and hashes are
  * digits, so nothing in a head ever needs escaping.
  */
-const head = (type: string, id: string, m: number, o: number, hash: string): string =>
-  `{"v":${EVENT_VERSION},"type":"${type}","id":"${id}","m":${m},"o":${o},"hash":"${hash}"`;
+const head = (type: string, id: string, m: number, o: number, hash: string): string => `{"v":1,"type":"${type}","id":"${id}","m":${m},"o":${o},"hash":"${hash}"`;
+
+/*
+ * What competes with another time than its own is of version 2 (docs/adr/0009): an older projector must stop at it, for it would
+ * park what it cannot read and then let older content stand.
+ */
+const headOfRepair = (type: string, id: string, m: number, o: number, hash: string, t: number): string =>
+  `{"v":2,"type":"${type}","id":"${id}","m":${m},"o":${o},"hash":"${hash}","t":${t}`;
 
 /** The value of a `RecordSeen` message, as JSON text. */
 export function encodeSeen({ id, modifiedMs, observedMs, coverage, fields }: Sighting): { readonly hash: string; readonly value: string } {
@@ -32,26 +38,38 @@ export function encodeSeen({ id, modifiedMs, observedMs, coverage, fields }: Sig
   return { hash, value: `${head('seen', id, modifiedMs, observedMs, hash)},"coverage":"${coverage}","fields":${json}}` };
 }
 
+/** The value of a `RecordRepaired` message. */
+export function encodeRepaired({ id, modifiedMs, versionMs, observedMs, coverage, fields }: Sighting & { readonly versionMs: number }): { readonly hash: string; readonly value: string } {
+  const json = JSON.stringify(fields);
+  const hash = contentHash(coverage, json);
+  return { hash, value: `${headOfRepair('repaired', id, modifiedMs, observedMs, hash, versionMs)},"coverage":"${coverage}","fields":${json}}` };
+}
+
 /** The value of a `RecordConfirmed` message. */
-export const encodeConfirmed = ({ id, modifiedMs, observedMs, hash }: Version & { readonly id: string }): string =>
-  `${head('confirmed', id, modifiedMs, observedMs, hash)}}`;
+export const encodeConfirmed = ({ id, modifiedMs, versionMs, observedMs, hash }: Version & { readonly id: string }): string =>
+  `${versionMs === undefined ? head('confirmed', id, modifiedMs, observedMs, hash) : headOfRepair('confirmed', id, modifiedMs, observedMs, hash, versionMs)}}`;
 
 /** The value of a `RecordDeleted` message. */
 export const encodeDeleted = ({ id, deletedMs }: Omit<RecordDeleted, 'type'>): string =>
-  `{"v":${EVENT_VERSION},"type":"deleted","id":"${id}","d":${deletedMs}}`;
+  `{"v":1,"type":"deleted","id":"${id}","d":${deletedMs}}`;
 
 /** The value of a `CoverageDeclared` message. Each partition holds it before the first event that names it. */
 export const encodeCoverage = ({ coverage, fields }: Omit<CoverageDeclared, 'type'>): string =>
-  JSON.stringify({ v: EVENT_VERSION, type: 'coverage', coverage, fields });
+  JSON.stringify({ v: 1, type: 'coverage', coverage, fields });
 
 const digits = z.string().regex(/^\d{1,19}$/);
 const ms = z.number().int();
 const version = { id: digits, m: ms, o: ms, hash: z.string().regex(/^[0-9a-f]{32}$/) };
-const wire = z.discriminatedUnion('type', [
-  z.object({ ...version, type: z.literal('seen'), coverage: z.string().min(1), fields: z.array(z.union([z.string(), z.boolean(), z.null()])) }),
+const content = { coverage: z.string().min(1), fields: z.array(z.union([z.string(), z.boolean(), z.null()])) };
+const first = z.discriminatedUnion('type', [
+  z.object({ ...version, ...content, type: z.literal('seen') }),
   z.object({ ...version, type: z.literal('confirmed') }),
   z.object({ id: digits, type: z.literal('deleted'), d: ms }),
   z.object({ type: z.literal('coverage'), coverage: z.string().min(1), fields: z.array(z.string()).min(1) }),
+]);
+const second = z.discriminatedUnion('type', [
+  z.object({ ...version, ...content, type: z.literal('repaired'), t: ms }),
+  z.object({ ...version, type: z.literal('confirmed'), t: ms }),
 ]);
 const envelope = z.object({ v: z.number().int().positive() });
 
@@ -65,7 +83,7 @@ export function decodeEvent(value: Uint8Array | string): RecordEvent {
   if (version !== undefined && version.v > EVENT_VERSION) {
     throw new EventFormatError(`event version ${version.v}; this build reads up to ${EVENT_VERSION}: deploy the newer one`, 'EVENT_VERSION_UNKNOWN');
   }
-  const event = wire.safeParse(json);
+  const event = (version?.v === 2 ? second : first).safeParse(json);
   if (version === undefined || !event.success) {
     throw new EventFormatError(`no record event: ${event.error?.issues.map((i) => `${i.path.join('.')}: ${i.message}`).join('; ') ?? 'v is missing'}`, 'EVENT_MALFORMED');
   }
@@ -80,10 +98,12 @@ function parse(text: string): unknown {
   }
 }
 
-function observationOf(event: z.infer<typeof wire>): RecordEvent {
+function observationOf(event: z.infer<typeof first> | z.infer<typeof second>): RecordEvent {
   switch (event.type) {
     case 'seen':
       return { type: 'RecordSeen', ...versionOf(event), coverage: event.coverage, fields: event.fields };
+    case 'repaired':
+      return { type: 'RecordRepaired', ...versionOf(event), versionMs: event.t, coverage: event.coverage, fields: event.fields };
     case 'confirmed':
       return { type: 'RecordConfirmed', ...versionOf(event) };
     case 'deleted':
@@ -93,9 +113,10 @@ function observationOf(event: z.infer<typeof wire>): RecordEvent {
   }
 }
 
-const versionOf = (wired: { id: string; m: number; o: number; hash: string }): Omit<RecordConfirmed, 'type'> => ({
+const versionOf = (wired: { id: string; m: number; o: number; hash: string; t?: number }): Version & { readonly id: string } => ({
   id: wired.id,
   modifiedMs: wired.m,
   observedMs: wired.o,
   hash: wired.hash,
+  ...(wired.t === undefined ? {} : { versionMs: wired.t }),
 });

@@ -11,6 +11,12 @@ export type RecordSeen = Version & {
   readonly fields: readonly FieldValue[];
 };
 
+/**
+ * A look saw this although the register held a greater `Modified_Time`: that went backwards, or had lain in the future. It competes
+ * with the register's time instead of its own, and its row shows the time that was read.
+ */
+export type RecordRepaired = Omit<RecordSeen, 'type'> & { readonly type: 'RecordRepaired'; readonly versionMs: number };
+
 /** A look saw the content the register already held; it only moves the time of the last look. */
 export type RecordConfirmed = Version & { readonly type: 'RecordConfirmed'; readonly id: string };
 
@@ -18,7 +24,7 @@ export type RecordConfirmed = Version & { readonly type: 'RecordConfirmed'; read
 export type RecordDeleted = { readonly type: 'RecordDeleted'; readonly id: string; readonly deletedMs: number };
 
 /** One immutable fact about one record. The fold of all of them is the record's state. */
-export type Observation = RecordSeen | RecordConfirmed | RecordDeleted;
+export type Observation = RecordSeen | RecordRepaired | RecordConfirmed | RecordDeleted;
 
 /** The ordered field names that the events naming this id speak about; a field outside is "no statement", never NULL. */
 export type CoverageDeclared = { readonly type: 'CoverageDeclared'; readonly coverage: string; readonly fields: readonly string[] };

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { emptyRegister, fold, isAlive, isSettled, merge, registerOf, rowOf } from './register.ts';
-import { deletedAt, observations, seenAt, time } from './testing.ts';
-import { observedAt } from './version.ts';
+import { deletedAt, observations, repairedAt, seenAt, time } from './testing.ts';
+import { observedAt, versionTime } from './version.ts';
 
 const foldBatches = (batches: readonly (readonly Parameters<typeof registerOf>[0][])[]) => batches.map(fold).reduce(merge, emptyRegister);
 
@@ -64,7 +64,7 @@ describe('fold', () => {
       fc.property(observations, observations, (before, after) => {
         const early = fold(before);
         const late = merge(early, fold(after));
-        expect(late.live?.modifiedMs ?? 0).toBeGreaterThanOrEqual(early.live?.modifiedMs ?? 0);
+        if (early.live !== undefined) expect(versionTime(late.live ?? early.live)).toBeGreaterThanOrEqual(versionTime(early.live));
         expect(late.deletedMs ?? 0).toBeGreaterThanOrEqual(early.deletedMs ?? 0);
       }),
     );
@@ -149,6 +149,35 @@ describe('consequences of the fold', () => {
     const confirmed = { type: 'RecordConfirmed', id: seen.id, modifiedMs: seen.modifiedMs, observedMs: time('11:00:00'), hash: seen.hash } as const;
     expect(fold([confirmed, seen]).live?.observedMs).toBe(time('11:00:00'));
     expect(row(confirmed, seen)?.content.fields).toEqual(['Kept']);
+  });
+
+  test('a repair replaces a content whose Modified_Time lay in the future, and shows the time that was read', () => {
+    const imported = seenAt({ modified: '23:00:00', look: ['10:00:00', '10:00:01'], name: 'Imported' });
+    const edited = seenAt({ modified: '10:05:00', look: ['10:05:01', '10:05:01'], name: 'Edited' });
+    const repaired = repairedAt({ modified: '10:05:00', version: '23:00:00', look: ['10:30:00', '10:40:00'], name: 'Edited' });
+    expect(row(imported, edited)?.content.fields).toEqual(['Imported']);
+    expect(row(repaired, edited, imported)).toEqual({ modifiedMs: time('10:05:00'), deletedMs: undefined, ...contentOf(edited) });
+  });
+
+  test('what lost to a repair does not come back, and a later edit of the repaired wins as a repair or by its own time', () => {
+    const imported = seenAt({ modified: '23:00:00', look: ['10:00:00', '10:00:01'], name: 'Imported' });
+    const repaired = repairedAt({ modified: '10:05:00', version: '23:00:00', look: ['10:30:00', '10:40:00'], name: 'Edited' });
+    const again = repairedAt({ modified: '10:50:00', version: '23:00:00', look: ['10:50:01', '10:50:01'], name: 'Edited again' });
+    const afterAll = seenAt({ modified: '23:00:01', look: ['23:00:02', '23:00:02'], name: 'Long after' });
+    expect(row(again, imported, repaired)?.content.fields).toEqual(['Edited again']);
+    expect(row(afterAll, again, imported, repaired)?.content.fields).toEqual(['Long after']);
+  });
+
+  test('a confirmation of what was repaired moves the look', () => {
+    const { type: _, coverage: __, fields: ___, ...repaired } = repairedAt({ modified: '10:05:00', version: '23:00:00', look: ['10:30:00', '10:40:00'], name: 'Edited' });
+    const all = [repairedAt({ modified: '10:05:00', version: '23:00:00', look: ['10:30:00', '10:40:00'], name: 'Edited' }), { type: 'RecordConfirmed', ...repaired, observedMs: time('12:00:00') } as const];
+    expect(fold(all).live).toEqual({ modifiedMs: time('10:05:00'), versionMs: time('23:00:00'), observedMs: time('12:00:00'), hash: repaired.hash });
+    expect(row(...all)?.content.fields).toEqual(['Edited']);
+  });
+
+  test('a repaired record is settled once it was looked at late enough after the time that was read', () => {
+    expect(isSettled(fold([seenAt({ modified: '23:00:00', look: ['12:00:00', '12:00:00'] })]))).toBe(false);
+    expect(isSettled(fold([repairedAt({ modified: '10:05:00', version: '23:00:00', look: ['12:00:00', '12:00:00'] })]))).toBe(true);
   });
 
   test('a register that knows only deletions and confirmations has no row', () => {

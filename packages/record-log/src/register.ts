@@ -1,5 +1,5 @@
 import type { FieldValue, Observation } from './observation.ts';
-import { compareVersions, DEFAULT_EPSILON_MS, type Version } from './version.ts';
+import { compareVersions, DEFAULT_EPSILON_MS, type Version, versionTime } from './version.ts';
 
 /** The fields of one content, with the coverage that names them. */
 export type Content = { readonly coverage: string; readonly fields: readonly FieldValue[] };
@@ -14,8 +14,8 @@ export type Register = {
   /** Upper bound of the latest deletion: the CRM's `deleted_time` has whole seconds, so 999 ms are added. */
   readonly deletedMs?: number;
   /**
-   * The contents seen under the greatest `Modified_Time`, by hash. There is more than one only while the record is edited
-   * within one second; a `RecordConfirmed` points into them.
+   * The contents seen under the greatest version time, by hash. There is more than one only while the record is edited within
+   * one second, or has been repaired; a `RecordConfirmed` points into them.
    */
   readonly contents: ReadonlyMap<string, Content>;
 };
@@ -34,6 +34,7 @@ export function registerOf(observation: Observation): Register {
     case 'RecordConfirmed':
       return { live: versionOf(observation), contents: new Map() };
     case 'RecordSeen':
+    case 'RecordRepaired':
       return {
         live: versionOf(observation),
         contents: new Map([[observation.hash, { coverage: observation.coverage, fields: observation.fields }]]),
@@ -48,7 +49,7 @@ export function merge(a: Register, b: Register): Register {
   return {
     ...(live === undefined ? {} : { live }),
     ...(deletedMs === -Infinity ? {} : { deletedMs }),
-    contents: new Map([a, b].flatMap((r) => (r.live?.modifiedMs === live?.modifiedMs ? [...r.contents] : []))),
+    contents: new Map([a, b].flatMap((r) => (r.live !== undefined && live !== undefined && versionTime(r.live) === versionTime(live) ? [...r.contents] : []))),
   };
 }
 
@@ -76,7 +77,7 @@ export function rowOf(register: Register, epsilonMs = DEFAULT_EPSILON_MS): Folde
   return { modifiedMs: register.live.modifiedMs, content, deletedMs: isAlive(register, epsilonMs) ? undefined : register.deletedMs };
 }
 
-const versionOf = ({ modifiedMs, observedMs, hash }: Version): Version => ({ modifiedMs, observedMs, hash });
+const versionOf = ({ modifiedMs, versionMs, observedMs, hash }: Version): Version => ({ modifiedMs, observedMs, hash, ...(versionMs === undefined ? {} : { versionMs }) });
 
 function greatest(a: Version | undefined, b: Version | undefined): Version | undefined {
   if (a === undefined || b === undefined) return a ?? b;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 import { contentHash } from './content-hash.ts';
-import type { Observation, RecordDeleted, RecordSeen } from './observation.ts';
+import type { Observation, RecordDeleted, RecordRepaired, RecordSeen } from './observation.ts';
 import { observedAt } from './version.ts';
 
 /** `10:05:00.250` of one fixed day, epoch milliseconds: a fixture's clock. */
@@ -22,6 +22,9 @@ export function seenAt({ modified, look: [lower, upper], name = 'Name' }: { modi
   };
 }
 
+/** The same, competing with another time than its own. */
+export const repairedAt = ({ version, ...sighting }: Parameters<typeof seenAt>[0] & { version: string }): RecordRepaired => ({ ...seenAt(sighting), type: 'RecordRepaired', versionMs: time(version) });
+
 /** The same record, listed as deleted. */
 export const deletedAt = (clock: string): RecordDeleted => ({ type: 'RecordDeleted', id: '5725767000000000001', deletedMs: time(clock) });
 
@@ -38,6 +41,14 @@ const seen = fc.record({ ...identity, fields }).map(({ fields, ...rest }): Obser
   fields,
   hash: contentHash('c', JSON.stringify(fields)),
 }));
+const repaired = fc.record({ ...identity, fields, aheadMs: fc.nat({ max: 3 }).map((n) => n * 1000) }).map(({ fields, aheadMs, ...rest }): Observation => ({
+  type: 'RecordRepaired',
+  ...rest,
+  versionMs: rest.modifiedMs + aheadMs,
+  coverage: 'c',
+  fields,
+  hash: contentHash('c', JSON.stringify(fields)),
+}));
 const confirmed = fc.record({ ...identity, fields }).map(({ fields, ...rest }): Observation => ({
   type: 'RecordConfirmed',
   ...rest,
@@ -46,4 +57,4 @@ const confirmed = fc.record({ ...identity, fields }).map(({ fields, ...rest }): 
 const deleted = observed.map((ms): Observation => ({ type: 'RecordDeleted', id: '1', deletedMs: ms - (ms % 1000) }));
 
 /** Any set of observations of one record. */
-export const observations = fc.array(fc.oneof({ weight: 4, arbitrary: seen }, { weight: 1, arbitrary: confirmed }, { weight: 2, arbitrary: deleted }), { maxLength: 12 });
+export const observations = fc.array(fc.oneof({ weight: 4, arbitrary: seen }, { weight: 1, arbitrary: repaired }, { weight: 1, arbitrary: confirmed }, { weight: 2, arbitrary: deleted }), { maxLength: 12 });
