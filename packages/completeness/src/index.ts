@@ -5,5 +5,7 @@ export type { CatchUpHistory, CatchUpPlan, CatchUpRules } from './catch-up-plan.
 export { channelFault, HEARD_OVER_MS, hearingOf, isEarlier, isListDue, listedFromMs } from './channel-health.ts';
 export type { ChannelFault, HeardReading, Hearing, HeldChannel, ListedChannel, ListHistory } from './channel-health.ts';
 export { isLate, lateAfterMs } from './late.ts';
-export { isUnhinted, statementOf } from './statement.ts';
-export type { Known } from './statement.ts';
+export { isUnhinted, STALE_AT_MOST_MS, statementOf } from './statement.ts';
+export type { Known, LookedAt, Statement } from './statement.ts';
+export { isCountWrong } from './count-check.ts';
+export type { CountCheck } from './count-check.ts';

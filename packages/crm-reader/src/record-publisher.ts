@@ -1,7 +1,7 @@
 import { isUnhinted, type Known, statementOf } from '@lockstep/completeness';
 import type { ProducedMessage } from '@lockstep/kafka';
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
-import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen, type Sighting } from '@lockstep/record-log';
+import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen, type Sighting } from '@lockstep/record-log';
 
 /** Where an observation came from: a bulk file, a look at single records, a catch-up, or the deleted list. */
 export type Origin = 'bulk' | 'look' | 'catch-up' | 'deleted-list';
@@ -31,19 +31,30 @@ export type Said = { readonly message: ProducedMessage; readonly isSeen: boolean
 
 /**
  * Makes the messages of a module's looks, given what the register holds: in full what is new to it, in 60 bytes what it has
- * already, so that reading the same again does not double the log.
+ * already, so that reading the same again does not double the log; as a repair what would lose against it although it is later.
+ * The last argument is the CRM time at which the reading began, epoch milliseconds.
  */
-export function lookMessages(module: ModuleDefinition, origin: Origin): (sighting: Omit<Sighting, 'coverage'>, known: Known | undefined) => Said {
+export function lookMessages(module: ModuleDefinition, origin: Origin): (sighting: Omit<Sighting, 'coverage'>, known: Known | undefined, lowerMs: number) => Said {
   const coverage = coverageOf(module).id;
   const constant = { ...common, ce_source: Buffer.from(source(module)), ce_origin: Buffer.from(origin) };
-  const types = { seen: Buffer.from('lockstep.record.seen.v1'), confirmed: Buffer.from('lockstep.record.confirmed.v1') };
-  return (sighting, known) => {
+  const types = { seen: Buffer.from('lockstep.record.seen.v1'), confirmed: Buffer.from('lockstep.record.confirmed.v1'), repaired: Buffer.from('lockstep.record.repaired.v2') };
+  return (sighting, known, lowerMs) => {
     const { id, modifiedMs, observedMs } = sighting;
-    const { hash, value } = encodeSeen({ ...sighting, coverage });
-    const statement = statementOf(known, { modifiedMs, hash });
-    const headers = { ...constant, ce_type: types[statement], ce_id: `${id}-${observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(observedMs) };
-    const message = { key: id, value: statement === 'seen' ? value : encodeConfirmed({ id, modifiedMs, observedMs, hash }), headers };
-    return { message, isSeen: statement === 'seen', isUnhinted: isUnhinted(known, { modifiedMs, observedMs }) };
+    const seen = encodeSeen({ ...sighting, coverage });
+    const { hash } = seen;
+    const statement = statementOf(known, { modifiedMs, hash, lowerMs });
+    const headers = { ...constant, ce_type: types[statement.type], ce_id: `${id}-${observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(observedMs) };
+    const value = (): string => {
+      switch (statement.type) {
+        case 'seen':
+          return seen.value;
+        case 'confirmed':
+          return encodeConfirmed({ id, modifiedMs, observedMs, hash, ...(statement.versionMs === undefined ? {} : { versionMs: statement.versionMs }) });
+        case 'repaired':
+          return encodeRepaired({ ...sighting, coverage, versionMs: statement.versionMs }).value;
+      }
+    };
+    return { message: { key: id, value: value(), headers }, isSeen: statement.type !== 'confirmed', isUnhinted: isUnhinted(known, { modifiedMs, observedMs }) };
   };
 }
 

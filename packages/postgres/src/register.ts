@@ -1,7 +1,14 @@
 import type { Database } from './database.ts';
 
 /** What the register holds of a record. Times are epoch milliseconds of the CRM, the hash is 32 hex digits. */
-export type RegisterEntry = { readonly modifiedMs: number | null; readonly observedMs: number | null; readonly hash: string | null; readonly deletedMs: number | null };
+export type RegisterEntry = {
+  readonly modifiedMs: number | null;
+  /** Where the record was repaired: the time its version competes with, greater than the `Modified_Time` that was read. */
+  readonly versionMs?: number;
+  readonly observedMs: number | null;
+  readonly hash: string | null;
+  readonly deletedMs: number | null;
+};
 
 /** Reads of the register, and the one note that does not come of the log. */
 export type RegisterReader = {
@@ -15,18 +22,18 @@ export type RegisterReader = {
   doubtful(module: string, since: Date, epsilonMs: number): Promise<string[]>;
 };
 
-type Row = { id: string; modified_ms: string | null; observed_ms: string | null; hash: string | null; deleted_ms: string | null };
+type Row = { id: string; modified_ms: string | null; version_ms: string | null; observed_ms: string | null; hash: string | null; deleted_ms: string | null };
 
 /** The register, `lockstep.record_version`. */
 export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader => ({
   known: async (module, ids) => {
     if (ids.length === 0) return new Map();
     const { rows } = await pool.query<Row>(
-      `select record_id as id, modified_ms, observed_ms, replace(content_hash::text, '-', '') as hash, deleted_ms
+      `select record_id as id, modified_ms, version_ms, observed_ms, replace(content_hash::text, '-', '') as hash, deleted_ms
        from lockstep.record_version where module = $1 and record_id = any($2::bigint[])`,
       [module, ids],
     );
-    return new Map(rows.map(({ id, modified_ms, observed_ms, hash, deleted_ms }) => [id, { modifiedMs: whole(modified_ms), observedMs: whole(observed_ms), hash, deletedMs: whole(deleted_ms) }]));
+    return new Map(rows.map((row) => [row.id, entryOf(row)]));
   },
   hidden: async (module, ids) => {
     if (ids.length === 0) return;
@@ -52,6 +59,14 @@ export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader
     );
     return rows.map(({ id }) => id);
   },
+});
+
+const entryOf = ({ modified_ms, version_ms, observed_ms, hash, deleted_ms }: Row): RegisterEntry => ({
+  modifiedMs: whole(modified_ms),
+  ...(version_ms === null ? {} : { versionMs: Number(version_ms) }),
+  observedMs: whole(observed_ms),
+  hash,
+  deletedMs: whole(deleted_ms),
 });
 
 const whole = (text: string | null): number | null => (text === null ? null : Number(text));

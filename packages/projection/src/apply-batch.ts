@@ -145,7 +145,7 @@ async function writeDead(client: PoolClient, { table, keyColumn, onDelete }: Mod
 async function confirm(client: PoolClient, { registerSql, epsilonMs }: ModuleProjection, confirmations: readonly Confirmation[]): Promise<void> {
   if (confirmations.length === 0) return;
   const column = <K extends keyof Confirmation>(key: K): Confirmation[K][] => confirmations.map((confirmation) => confirmation[key]);
-  await client.query(registerSql.confirm, [column('id'), column('modifiedMs'), column('observedMs'), column('hash'), epsilonMs]);
+  await client.query(registerSql.confirm, [column('id'), column('modifiedMs'), column('versionMs'), column('observedMs'), column('hash'), epsilonMs]);
 }
 
 const parkSql = `

@@ -1,4 +1,4 @@
-import { compareVersions, type CoverageDeclared, decodeEvent, EventFormatError, readSeenHead } from '@lockstep/record-log';
+import { compareVersions, type CoverageDeclared, decodeEvent, EventFormatError, readRepairedHead, readSeenHead, type SeenHead, versionTime } from '@lockstep/record-log';
 
 /** A message of a record topic, as far as the fold needs it. */
 export type LogMessage = {
@@ -16,6 +16,8 @@ export type LogMessage = {
 export type FoldedRecord = {
   readonly id: string;
   modifiedMs: number;
+  /** The time it competes with: `modifiedMs`, but for a repair. */
+  versionMs: number;
   observedMs: number;
   hash: string;
   coverage: string;
@@ -30,7 +32,7 @@ export type FoldedRecord = {
 };
 
 /** A look that confirmed what the register held. It carries no content, so it applies only where the content is the same. */
-export type Confirmation = { readonly id: string; readonly modifiedMs: number; readonly observedMs: number; readonly hash: string };
+export type Confirmation = { readonly id: string; readonly modifiedMs: number; readonly versionMs: number; readonly observedMs: number; readonly hash: string };
 
 /** A message that no build will ever be able to apply. */
 export type Reject = { readonly message: LogMessage; readonly code: string; readonly cause: string };
@@ -55,24 +57,25 @@ export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
   const records = new Map<string, FoldedRecord>();
   const batch = { records, confirmations: [] as Confirmation[], coverages: [] as CoverageDeclared[], rejects: [] as Reject[], refused: 0, refusedBulk: 0 };
   for (const message of messages) {
-    const head = message.value === null ? null : readSeenHead(message.value);
-    if (head === null) {
-      foldOther(batch, message);
-      continue;
-    }
-    const known = records.get(head.id);
-    if (known === undefined) {
-      const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;
-      const { value, partition, offset, isBulk = false } = message;
-      records.set(id, { id, modifiedMs, observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, partition, offset, isBulk });
-    } else if (known.hash === '' || compareVersions(head, known) > 0) {
-      if (known.hash !== '') refuse(batch, known.isBulk);
-      Object.assign(known, head, { value: message.value, partition: message.partition, offset: message.offset, isBulk: message.isBulk ?? false });
-    } else {
-      refuse(batch, message.isBulk ?? false);
-    }
+    const head = message.value === null ? null : (readSeenHead(message.value) ?? readRepairedHead(message.value));
+    if (head === null) foldOther(batch, message);
+    else foldSeen(batch, head, message);
   }
   return batch;
+}
+
+function foldSeen(batch: { readonly records: Map<string, FoldedRecord>; refused: number; refusedBulk: number }, head: SeenHead, message: LogMessage): void {
+  const known = batch.records.get(head.id);
+  const { value, partition, offset, isBulk = false } = message;
+  if (known === undefined) {
+    const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;
+    batch.records.set(id, { id, modifiedMs, versionMs: versionTime(head), observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, partition, offset, isBulk });
+  } else if (known.hash === '' || compareVersions(head, known) > 0) {
+    if (known.hash !== '') refuse(batch, known.isBulk);
+    Object.assign(known, head, { versionMs: versionTime(head), value, partition, offset, isBulk });
+  } else {
+    refuse(batch, isBulk);
+  }
 }
 
 function refuse(batch: { refused: number; refusedBulk: number }, isBulk: boolean): void {
@@ -90,12 +93,13 @@ function foldOther(batch: FoldedBatch, message: LogMessage): void {
         foldDeletion(batch.records, event.id, event.deletedMs + 999, message);
         break;
       case 'RecordConfirmed':
-        batch.confirmations.push(event);
+        batch.confirmations.push({ ...event, versionMs: versionTime(event) });
         break;
       case 'CoverageDeclared':
         batch.coverages.push(event);
         break;
       case 'RecordSeen':
+      case 'RecordRepaired':
         // Readable, but not of the one published form: somebody else wrote it, or a defect did.
         batch.rejects.push({ message, code: 'EVENT_MALFORMED', cause: 'the head is not in its published order' });
     }
@@ -108,5 +112,5 @@ function foldOther(batch: FoldedBatch, message: LogMessage): void {
 function foldDeletion(records: Map<string, FoldedRecord>, id: string, deletedMs: number, { partition, offset }: LogMessage): void {
   const known = records.get(id);
   if (known !== undefined) known.deletedMs = Math.max(known.deletedMs, deletedMs);
-  else records.set(id, { id, modifiedMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, partition, offset, isBulk: false });
+  else records.set(id, { id, modifiedMs: 0, versionMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, partition, offset, isBulk: false });
 }

@@ -1,7 +1,7 @@
 import { createTestDatabase } from '@lockstep/local-stack';
 import { coverageOf, leads } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
-import { contentHash, encodeDeleted, encodeSeen, fold, type Observation, rowOf } from '@lockstep/record-log';
+import { contentHash, encodeDeleted, encodeRepaired, encodeSeen, fold, type Observation, rowOf } from '@lockstep/record-log';
 import fc from 'fast-check';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -42,11 +42,16 @@ const seen = fc
     const fields = covered.fields.map((_, i) => (i === nameAt ? name : null));
     return { type: 'RecordSeen', ...identity, coverage: covered.id, fields, hash: contentHash(covered.id, JSON.stringify(fields)) };
   });
+const repaired = fc.tuple(seen, fc.nat({ max: 2 })).map(([observation, ahead]): Observation => {
+  if (observation.type !== 'RecordSeen') throw new Error('not generated here');
+  return { ...observation, type: 'RecordRepaired', versionMs: observation.modifiedMs + ahead * 1000 };
+});
 const deleted = fc.record({ id, deletedMs: observed.map((ms) => ms - (ms % 1000)) }).map((it): Observation => ({ type: 'RecordDeleted', ...it }));
-const history = fc.array(fc.oneof({ weight: 3, arbitrary: seen }, { weight: 1, arbitrary: deleted }), { minLength: 1, maxLength: 40 });
+const history = fc.array(fc.oneof({ weight: 3, arbitrary: seen }, { weight: 1, arbitrary: repaired }, { weight: 1, arbitrary: deleted }), { minLength: 1, maxLength: 40 });
 
 const encoded = (observation: Observation): string => {
   if (observation.type === 'RecordDeleted') return encodeDeleted(observation);
+  if (observation.type === 'RecordRepaired') return encodeRepaired(observation).value;
   if (observation.type === 'RecordSeen') return encodeSeen(observation).value;
   throw new Error('not generated here');
 };

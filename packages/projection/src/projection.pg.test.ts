@@ -1,7 +1,7 @@
 import { createTestDatabase } from '@lockstep/local-stack';
 import { coverageOf, leads, type ModuleDefinition, products } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
-import { coverage, encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen, type FieldValue } from '@lockstep/record-log';
+import { coverage, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen, type FieldValue } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
@@ -56,6 +56,12 @@ class Topic {
     return this.message(encodeSeen({ id: recordId(n), modifiedMs: at(modified), observedMs: at(observed), coverage: covered.id, fields: values }).value);
   }
 
+  repaired({ n = 1, modified, version, observed, ...fields }: { n?: number; modified: string; version: string; observed: string; [field: string]: FieldValue | undefined | number }): LogMessage {
+    const covered = coverageOf(this.#module);
+    const values = covered.fields.map((field) => (fields[field] ?? null) as FieldValue);
+    return this.message(encodeRepaired({ id: recordId(n), modifiedMs: at(modified), versionMs: at(version), observedMs: at(observed), coverage: covered.id, fields: values }).value);
+  }
+
   deleted(clock: string, n = 1): LogMessage {
     return this.message(encodeDeleted({ id: recordId(n), deletedMs: at(clock) }));
   }
@@ -77,7 +83,7 @@ let topic: Topic;
 
 beforeEach(async () => {
   await client.query('truncate public.leads, public.products cascade');
-  await client.query('truncate lockstep.record_version, lockstep.projection_offset, lockstep.parked');
+  await client.query('truncate lockstep.record_version, lockstep.projection_offset, lockstep.parked, lockstep.look_wanted');
   topic = new Topic(leads);
   await adoptMapping(db.pool, topic.projection);
 });
@@ -146,6 +152,19 @@ describe.each([
     ]);
   });
 
+  test('a repair replaces what had a later time, shows the time that was read, and is not undone by what it repaired', async () => {
+    const imported = (): LogMessage => topic.seen({ modified: '23:00:00', observed: '10:00:00', Last_Name: 'Imported' });
+    await topic.project([...filler(), imported()]);
+    await topic.project([...filler(), topic.seen({ modified: '10:05:00', Last_Name: 'Edited' })]);
+    expect(await ours('last_name')).toEqual([{ last_name: 'Imported' }]);
+    await topic.project([...filler(), topic.repaired({ modified: '10:05:00', version: '23:00:00', observed: '10:30:00', Last_Name: 'Edited' })]);
+    await topic.project([...filler(), imported()]);
+    expect(await ours(`last_name, modified_time at time zone 'utc' = '2026-03-02 10:05' as is_read_time`)).toEqual([{ last_name: 'Edited', is_read_time: true }]);
+    await topic.project([...filler(), topic.seen({ modified: '23:00:01', Last_Name: 'Long after' })]);
+    expect(await ours('last_name')).toEqual([{ last_name: 'Long after' }]);
+    expect(await rows(`select version_ms from lockstep.record_version where record_id = ${recordId(1)}`)).toEqual([{ version_ms: null }]);
+  });
+
   test('a second run of the same batch is fenced off and changes nothing', async () => {
     const batch = [...filler(), topic.seen({ modified: '10:00:00', Last_Name: 'Once' })];
     await topic.project(batch);
@@ -201,6 +220,15 @@ describe('the log', () => {
     expect(await rows('select observed_ms::float as observed from lockstep.record_version')).toEqual([{ observed: at('12:00:00') }]);
   });
 
+  test('a confirmation of what was repaired moves the look', async () => {
+    const repaired = topic.repaired({ modified: '10:05:00', version: '23:00:00', observed: '10:30:00', Last_Name: 'Edited' });
+    await topic.project([repaired]);
+    const { hash } = JSON.parse(String(repaired.value)) as { hash: string };
+    await topic.project([topic.message(encodeConfirmed({ id: recordId(1), modifiedMs: at('10:05:00'), versionMs: at('23:00:00'), observedMs: at('12:00:00'), hash }))]);
+    expect(await rows('select observed_ms::float as observed from lockstep.record_version')).toEqual([{ observed: at('12:00:00') }]);
+    expect(await rows('select from lockstep.look_wanted')).toEqual([]);
+  });
+
   test('events of an earlier coverage make no statement about newer fields', async () => {
     await topic.project([topic.seen({ modified: '09:00:00', Last_Name: 'A', Fax: '1' })]);
     const narrow = coverage(['Company', 'Gone_Field', 'Last_Name']);
@@ -225,7 +253,7 @@ describe('the log', () => {
   });
 
   test('an event of a newer version stops the partition with nothing applied', async () => {
-    const batch = [topic.seen({ modified: '10:00:00', Last_Name: 'A' }), topic.message('{"v":2,"type":"seen"}')];
+    const batch = [topic.seen({ modified: '10:00:00', Last_Name: 'A' }), topic.message('{"v":3,"type":"seen"}')];
     await expect(topic.project(batch)).rejects.toMatchObject({ code: 'EVENT_VERSION_UNKNOWN' });
     expect(await leadRows('last_name')).toEqual([]);
   });

@@ -55,7 +55,7 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
         continue;
       }
       published += 1;
-      const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id)).message);
+      const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id), span.lowerMs).message);
       if (full !== undefined) await full;
     }
     onProgress(published);

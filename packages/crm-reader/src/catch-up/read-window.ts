@@ -57,7 +57,7 @@ async function publishPage({ register, producer, deadLetters }: ReadWindowDeps, 
   for (const record of records) {
     const sighting = sightingOf(module, record, observed);
     if (sighting === null) await deadLetters.put([unreadable('catch-up', module, record)]);
-    else said.push(say(sighting, known.get(record.id)));
+    else said.push(say(sighting, known.get(record.id), observed.lowerMs));
   }
   const messages: ProducedMessage[] = said.map(({ message }) => message);
   if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 60_000 });

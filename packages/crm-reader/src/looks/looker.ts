@@ -116,7 +116,7 @@ export class Looker {
         bad.push(unreadable('look', module, record));
         continue;
       }
-      const { message, isSeen } = this.#say(sighting, known.get(record.id));
+      const { message, isSeen } = this.#say(sighting, known.get(record.id), observed.lowerMs);
       messages.push(message);
       if (isSeen) news.add(record.id);
     }
