@@ -154,8 +154,8 @@ describe('the projector', () => {
 
   test('stops at an event of a newer version instead of parking it', async () => {
     const projector = await start();
-    await publish([{ key: idOf(7), value: '{"v":2,"type":"seen","id":"7"}', partition: 1 }]);
-    expect(await haltedBecause(projector)).toMatch(/event version 2; this build reads up to 1/);
+    await publish([{ key: idOf(7), value: '{"v":3,"type":"seen","id":"7"}', partition: 1 }]);
+    expect(await haltedBecause(projector)).toMatch(/event version 3; this build reads up to 2/);
     expect(await one<number>('select count(*)::int from lockstep.parked')).toBe(0);
   });
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type Position, type TopicPartition } from '@lockstep/kafka';
 import type { Database } from '@lockstep/postgres';
-import { type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError } from '@lockstep/projection';
+import { type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { type AssignedPartition, Lane } from './lane.ts';
@@ -24,6 +24,7 @@ export type ProjectorDeps = {
 };
 
 const COMMIT_EVERY_MS = 1_000;
+const RETRY_EVERY_MS = 1_000;
 const ROOM_CHECK_MS = 5;
 /** What a message costs in memory beside its value. */
 const OVERHEAD_BYTES = 300;
@@ -42,7 +43,7 @@ export class Projector {
   readonly #parkedShare = new ParkedShare();
   #topics = new Map<string, OpenTopic>();
   #consumer: Consumer | undefined;
-  #committing: Promise<void> = Promise.resolve();
+  #loops: Promise<unknown> = Promise.resolve();
 
   constructor(deps: ProjectorDeps) {
     this.#deps = deps;
@@ -69,7 +70,11 @@ export class Projector {
       onBatch: (batch) => this.#take(batch),
       onFatal,
     });
-    this.#committing = loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal: this.#closing.signal, log, body: () => this.#commit() });
+    const { signal } = this.#closing;
+    this.#loops = Promise.all([
+      loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal, log, body: () => this.#commit() }),
+      loop({ name: 'parked messages', everyMs: RETRY_EVERY_MS, signal, log, body: () => this.#retryParked() }),
+    ]);
   }
 
   /** @throws {Error} naming the partitions that wait for a person, and why; for the readiness check. */
@@ -83,7 +88,7 @@ export class Projector {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#committing;
+    await this.#loops;
     await Promise.all(this.#lanes.map((lane) => lane.close()));
     await this.#commit().catch(() => undefined);
     await this.#consumer?.close();
@@ -149,7 +154,7 @@ export class Projector {
     const { metrics } = this.#deps;
     metrics.observations.inc({ module: module.apiName, outcome: 'applied' }, applied.applied);
     metrics.observations.inc({ module: module.apiName, outcome: 'refused' }, applied.refused);
-    metrics.observations.inc({ module: module.apiName, outcome: 'parked' }, applied.rejects);
+    metrics.observations.inc({ module: module.apiName, outcome: 'parked' }, applied.rejects + applied.waiting);
     metrics.outdatedRows.inc({ module: module.apiName }, applied.refusedBulk);
     metrics.batches.observe({ module: module.apiName }, seconds);
     metrics.queuedBytes.set(this.#queuedBytes);
@@ -170,6 +175,25 @@ export class Projector {
     }
     this.#deps.metrics.halted.set(this.#halted.size);
     this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));
+  }
+
+  /** Tries again what conflicted with other rows. @returns true when it helped, and there is more. */
+  async #retryParked(): Promise<boolean> {
+    let isWorthwhile = false;
+    for (const { projection } of this.#topics.values()) {
+      const client = await this.#deps.db.pool.connect();
+      try {
+        await client.query('set client_min_messages = warning');
+        const { resolved, waiting } = await retryParked(client, projection);
+        if (resolved + waiting > 0) this.#deps.log.info({ module: projection.module.apiName, resolved, waiting }, 'tried again what conflicted');
+        isWorthwhile ||= resolved > 0;
+        client.release();
+      } catch (error) {
+        client.release(true);
+        throw error;
+      }
+    }
+    return isWorthwhile;
   }
 
   /** A hint for tools that show lag; what counts is in Postgres. */

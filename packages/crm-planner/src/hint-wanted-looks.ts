@@ -12,7 +12,7 @@ const AT_ONCE = 500;
  * @returns true when more may be due.
  */
 export async function hintWantedLooks({ looks, producer, now }: HintWantedLooksDeps): Promise<boolean> {
-  await looks.wantParked();
+  await looks.resolveOvertaken();
   const due = await looks.due(AT_ONCE);
   if (due.length === 0) return false;
   await producer.send(topics.notifications, due.map(({ module, id }) => ({ key: id, value: encodeHint(ownHint(module, id, now().getTime())) })));

@@ -2,17 +2,17 @@ import type { Database } from './database.ts';
 
 /**
  * Why a record is to be looked at again although nobody hinted: `unconfirmed` (a confirmation did not fit the register),
- * `parked` (what it waited for may have come), `doubtful` (its deletion and its latest look are too close to tell apart),
- * `unlisted` (the CRM lists it as deleted no more: it was restored).
+ * `doubtful` (its deletion and its latest look are too close to tell apart), `unlisted` (the CRM lists it as deleted no more: it
+ * was restored), `referrer` (a record that it points to was deleted: a merge gives it another one to point to).
  */
-export type LookReason = 'unconfirmed' | 'parked' | 'doubtful' | 'unlisted';
+export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer';
 export type WantedLook = { readonly module: string; readonly id: string; readonly reason: LookReason };
 
 /** Looks that somebody wants: the projector, which never calls the CRM, and the catch-up. The scheduler makes hints of them. */
 export type WantedLooks = {
   want(module: string, ids: readonly string[], reason: LookReason): Promise<void>;
-  /** Wants a look at every record with a parked message that may yet fit, ever less often; notes those that have been overtaken as resolved. */
-  wantParked(): Promise<void>;
+  /** Notes parked messages whose records have moved on as resolved. */
+  resolveOvertaken(): Promise<void>;
   due(limit: number): Promise<WantedLook[]>;
   done(looks: readonly WantedLook[]): Promise<void>;
 };
@@ -26,18 +26,10 @@ export const wantedLooks = ({ pool }: Pick<Database, 'pool'>): WantedLooks => ({
       [module, ids, reason],
     );
   },
-  wantParked: async () => {
+  resolveOvertaken: async () => {
     await pool.query(
-      `update lockstep.parked p set resolved_at = now() from lockstep.record_version r
+      `update lockstep.parked p set resolved_at = now(), value = null from lockstep.record_version r
        where p.resolved_at is null and r.module = p.module and r.record_id = p.record_id::bigint and r.log_partition = p.partition and r.log_offset > p.log_offset`,
-    );
-    // 2 s, 4 s, 8 s … up to half an hour after the last try.
-    await pool.query(
-      `with due as (
-         update lockstep.parked set tries = tries + 1, parked_at = now()
-         where resolved_at is null and retryable and record_id is not null and parked_at + least(2 ^ least(tries + 1, 20), 1800) * interval '1 second' <= now()
-         returning module, record_id)
-       insert into lockstep.look_wanted (module, record_id, reason) select distinct module, record_id::bigint, 'parked' from due on conflict do nothing`,
     );
   },
   due: async (limit) => {

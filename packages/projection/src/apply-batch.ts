@@ -4,6 +4,7 @@ import type { PoolClient } from 'pg';
 
 import { recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
 import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
+import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { advance, type Positions } from './positions.ts';
@@ -18,7 +19,10 @@ export type Applied = {
   readonly refused: number;
   /** Those of the refused that came out of a bulk file: outdated CSV rows. */
   readonly refusedBulk: number;
+  /** Parked for good: no build will ever be able to apply them, or a person has to act. */
   readonly rejects: number;
+  /** Parked until what they conflict with has changed; see `retryParked`. */
+  readonly waiting: number;
 };
 
 // Below this many records one statement over arrays is faster than a COPY and its round trips.
@@ -43,7 +47,7 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
     await park(client, projection.module, batch, folded.rejects);
     await client.query('commit');
     const refused = folded.refused + folded.records.size - merged.length;
-    return { applied: merged.length, refused, refusedBulk: folded.refusedBulk + lostFromBulk(folded, merged), rejects: folded.rejects.length };
+    return { applied: merged.length, refused, refusedBulk: folded.refusedBulk + lostFromBulk(folded, merged), rejects: folded.rejects.length, waiting: 0 };
   } catch (error) {
     await client.query('rollback');
     throw error;
@@ -74,7 +78,8 @@ export async function parkBatch(client: PoolClient, projection: ModuleProjection
 
 type MergedRow = [recordId: string, observedMs: string | null, deletedMs: string | null, partition: number, offset: string, isFresh: boolean];
 
-async function mergeRegister(client: PoolClient, { registerSql }: ModuleProjection, { records }: FoldedBatch): Promise<Merged[]> {
+/** Merges a fold into the register. @returns the records that changed. */
+export async function mergeRegister(client: PoolClient, { registerSql }: ModuleProjection, { records }: FoldedBatch): Promise<Merged[]> {
   if (records.size === 0) return [];
   const isLarge = records.size >= COPY_FROM;
   if (isLarge) {
@@ -96,7 +101,8 @@ const mergedOf = ([, observedMs, deletedMs, partition, offset, isFresh]: MergedR
   deletedMs: deletedMs === null ? null : Number(deletedMs),
 });
 
-async function writeWinners(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Decision): Promise<void> {
+/** Writes winners into the legacy table. */
+export async function writeWinners(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Decision): Promise<void> {
   const byCoverage = Map.groupBy(winners, ({ record }) => record.coverage);
   for (const [coverage, group] of byCoverage) {
     const plan = await projection.planFor(client, coverage);
@@ -126,7 +132,8 @@ async function copiedStraight(client: PoolClient, target: string, text: Buffer):
   }
 }
 
-async function writeDead(client: PoolClient, { table, keyColumn, onDelete }: ModuleDefinition, dead: Decision['dead']): Promise<void> {
+/** Marks or removes the rows of the dead. */
+export async function writeDead(client: PoolClient, { table, keyColumn, onDelete }: ModuleDefinition, dead: Decision['dead']): Promise<void> {
   if (dead.length === 0) return;
   const name = `"${table.schema}"."${table.name}"`;
   const ids = dead.map(({ id }) => id);
@@ -149,16 +156,15 @@ async function confirm(client: PoolClient, { registerSql, epsilonMs }: ModulePro
 }
 
 const parkSql = `
-  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (topic_id, partition, log_offset) do nothing`;
-
-// A foreign key's parent or a unique value's former owner may still be on its way.
-const mayYetFit = (code: string): boolean => code === '23503' || code === '23505';
+  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable, value)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (topic_id, partition, log_offset) do nothing`;
 
 async function park(client: PoolClient, { apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Promise<void> {
   for (const { message, code, cause } of rejects) {
-    const { partition, offset } = message;
-    await client.query(parkSql, [apiName, topicId, topic, partition, offset, recordIdOf(message), code, cause, mayYetFit(code)]);
+    const { partition, offset, value } = message;
+    const isWaiting = mayYetFit(code);
+    // The value is kept for as long as it waits, and no longer.
+    await client.query(parkSql, [apiName, topicId, topic, partition, offset, recordIdOf(message), code, cause, isWaiting, isWaiting ? value : null]);
   }
 }
 

@@ -7,3 +7,5 @@ export { adoptMapping, ModuleProjection } from './module-projection.ts';
 export { loadPositions } from './positions.ts';
 export type { Positions } from './positions.ts';
 export { projectBatch } from './project-batch.ts';
+export { retryParked } from './retry-parked.ts';
+export type { Retried } from './retry-parked.ts';

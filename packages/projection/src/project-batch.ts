@@ -1,9 +1,7 @@
-import { sqlState } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
-import { ProjectionError } from './errors.ts';
 import { type Applied, applyBatch, type Batch, parkBatch } from './apply-batch.ts';
-import type { Reject } from './fold-batch.ts';
+import { faultOfData, mayYetFit } from './fault-of-data.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import type { Positions } from './positions.ts';
 
@@ -21,23 +19,13 @@ export async function projectBatch(client: PoolClient, projection: ModuleProject
     const [message] = batch.messages;
     if (batch.messages.length === 1 && message !== undefined) {
       await parkBatch(client, projection, batch, [{ message, ...fault }]);
-      return { applied: 0, refused: 0, refusedBulk: 0, rejects: 1 };
+      const isWaiting = mayYetFit(fault.code);
+      return { applied: 0, refused: 0, refusedBulk: 0, rejects: isWaiting ? 0 : 1, waiting: isWaiting ? 1 : 0 };
     }
     const [first, second] = halves(batch);
     const [a, b] = [await projectBatch(client, projection, first), await projectBatch(client, projection, second)];
-    return { applied: a.applied + b.applied, refused: a.refused + b.refused, refusedBulk: a.refusedBulk + b.refusedBulk, rejects: a.rejects + b.rejects };
+    return { applied: a.applied + b.applied, refused: a.refused + b.refused, refusedBulk: a.refusedBulk + b.refusedBulk, rejects: a.rejects + b.rejects, waiting: a.waiting + b.waiting };
   }
-}
-
-const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'COVERAGE_UNKNOWN']);
-
-/** What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. */
-function faultOfData(error: unknown): Omit<Reject, 'message'> | null {
-  if (error instanceof ProjectionError) return parkable.has(error.code) ? { code: error.code, cause: error.message } : null;
-  const code = sqlState(error);
-  if (!(error instanceof Error) || !/^2[23]/.test(code)) return null;
-  const column = 'where' in error && typeof error.where === 'string' ? /column "?(\w+)/.exec(error.where)?.[1] : undefined;
-  return { code, cause: column === undefined ? error.message : `${column}: ${error.message}` };
 }
 
 /** Cuts a batch in two; each half moves the positions past its own messages. */

@@ -1,19 +1,15 @@
 import { createTestDatabase } from '@lockstep/local-stack';
-import { coverageOf, leads, type ModuleDefinition, products } from '@lockstep/modules';
+import { leads, products } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
-import { coverage, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen, type FieldValue } from '@lockstep/record-log';
+import { coverage, encodeConfirmed, encodeCoverage, encodeSeen } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import type { Applied } from './apply-batch.ts';
 import type { LogMessage } from './fold-batch.ts';
 import { adoptMapping, ModuleProjection } from './module-projection.ts';
 import { loadPositions } from './positions.ts';
-import { projectBatch } from './project-batch.ts';
+import { at, EPSILON_MS, recordId, Topic } from './testing.ts';
 
-const EPSILON_MS = 60_000;
-const at = (clock: string): number => Date.parse(`2026-03-02T${clock}Z`);
-const recordId = (n: number): string => String(5_725_767_000_000_000_000n + BigInt(n));
 
 let testDatabase: Awaited<ReturnType<typeof createTestDatabase>>;
 let db: Database;
@@ -33,48 +29,6 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 
-/** A topic of its own with one partition, and what is written to it. */
-class Topic {
-  readonly projection: ModuleProjection;
-  readonly topicId = crypto.randomUUID();
-  readonly #module: ModuleDefinition;
-  #offset = 0;
-  #next = 0;
-
-  constructor(module: ModuleDefinition) {
-    this.#module = module;
-    this.projection = new ModuleProjection(module, EPSILON_MS);
-  }
-
-  message(value: string | null): LogMessage {
-    return { partition: 0, offset: this.#offset++, value: value === null ? null : Buffer.from(value) };
-  }
-
-  seen({ n = 1, modified, observed = modified, ...fields }: { n?: number; modified: string; observed?: string; [field: string]: FieldValue | undefined | number }): LogMessage {
-    const covered = coverageOf(this.#module);
-    const values = covered.fields.map((field) => (fields[field] ?? null) as FieldValue);
-    return this.message(encodeSeen({ id: recordId(n), modifiedMs: at(modified), observedMs: at(observed), coverage: covered.id, fields: values }).value);
-  }
-
-  repaired({ n = 1, modified, version, observed, ...fields }: { n?: number; modified: string; version: string; observed: string; [field: string]: FieldValue | undefined | number }): LogMessage {
-    const covered = coverageOf(this.#module);
-    const values = covered.fields.map((field) => (fields[field] ?? null) as FieldValue);
-    return this.message(encodeRepaired({ id: recordId(n), modifiedMs: at(modified), versionMs: at(version), observedMs: at(observed), coverage: covered.id, fields: values }).value);
-  }
-
-  deleted(clock: string, n = 1): LogMessage {
-    return this.message(encodeDeleted({ id: recordId(n), deletedMs: at(clock) }));
-  }
-
-  async project(messages: readonly LogMessage[], { from = this.#next } = {}): Promise<Applied> {
-    await loadPositions(client, { topic: this.topicId, topicId: this.topicId, partitions: [0] });
-    const to = (messages.at(-1)?.offset ?? 0) + 1;
-    const applied = await projectBatch(client, this.projection, { topic: this.topicId, topicId: this.topicId, messages, positions: new Map([[0, { from, to }]]) });
-    this.#next = to;
-    return applied;
-  }
-}
-
 const rows = async (sql: string): Promise<unknown[]> => (await client.query(sql)).rows;
 const leadRows = (columns: string): Promise<unknown[]> => rows(`select ${columns} from public.leads order by id`);
 const parked = (topic: Topic): Promise<unknown[]> => rows(`select record_id, code, retryable from lockstep.parked where topic_id = '${topic.topicId}' order by log_offset`);
@@ -84,7 +38,7 @@ let topic: Topic;
 beforeEach(async () => {
   await client.query('truncate public.leads, public.products cascade');
   await client.query('truncate lockstep.record_version, lockstep.projection_offset, lockstep.parked, lockstep.look_wanted');
-  topic = new Topic(leads);
+  topic = new Topic(client, leads);
   await adoptMapping(db.pool, topic.projection);
 });
 
@@ -119,7 +73,7 @@ describe.each([
     await topic.project([...filler(), topic.seen({ modified: '10:05:00', Last_Name: 'New' }), ...stale()]);
     const applied = await topic.project(stale());
     expect(await ours('last_name')).toEqual([{ last_name: 'New' }]);
-    expect(applied).toEqual({ applied: 0, refused: others + 1, refusedBulk: 0, rejects: 0 });
+    expect(applied).toEqual({ applied: 0, refused: others + 1, refusedBulk: 0, rejects: 0, waiting: 0 });
   });
 
   test('a newer version replaces every mapped value and leaves foreign columns alone', async () => {
@@ -190,7 +144,7 @@ describe('deletes', () => {
   });
 
   test('a module that removes its deleted rows has none, until a later look sees the record again', async () => {
-    const removing = new Topic(products);
+    const removing = new Topic(client, products);
     await adoptMapping(db.pool, removing.projection);
     await removing.project([removing.seen({ modified: '09:00:00', Product_Name: 'A' }), removing.seen({ n: 2, modified: '09:00:00', Product_Name: 'B' })]);
     await removing.project([removing.deleted('10:00:00')]);
