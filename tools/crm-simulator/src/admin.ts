@@ -17,7 +17,9 @@ const probability = z.number().min(0).max(1).optional();
 const milliseconds = z.number().min(0).max(3_600_000).optional();
 const rate = z.number().min(0).max(5000).optional();
 const schemas = {
-  massEdit: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), silent: z.boolean().default(false), keepsTime: z.boolean().default(false), fields }),
+  massEdit: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), silent: z.boolean().default(false), keepsTime: z.boolean().default(false), modifiedTime: z.iso.datetime({ offset: true }).optional(), fields }),
+  merge: z.strictObject({ into: z.string(), movesReferrers: z.boolean().default(false) }),
+  hidden: z.strictObject({ module: z.string(), ids: z.array(z.string()).optional(), first: z.number().int().positive().optional(), hidden: z.boolean() }),
   restore: z.strictObject({ silent: z.boolean().default(false) }),
   traffic: z.strictObject({ editsPerSecond: rate, createsPerSecond: rate, deletesPerSecond: rate, modules: z.array(z.string()).optional(), seed: z.number().int().optional() }),
   faults: z.strictObject({
@@ -49,9 +51,20 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
   app.delete<ById & { Querystring: { permanent?: string } }>('/records/:module/:id', async ({ params, query }) =>
     core.deletedView(organisation.delete(params.module, params.id, query.permanent === 'true' ? 'permanent' : 'recycle')));
   app.post<ById>('/records/:module/:id/restore', async ({ params, body }) => truthOf(core.restoreRecord(params.module, params.id, read(schemas.restore, body ?? '{}').silent)));
+  app.post<ById>('/records/Leads/:id/convert', async ({ params }) => truthOf(core.convertLead(params.id)));
+  app.post<ById>('/records/:module/:id/merge', async ({ params, body }) => {
+    const { into, movesReferrers } = read(schemas.merge, body);
+    return core.deletedView(core.mergeRecord(params.module, params.id, into, movesReferrers));
+  });
+  app.post('/hidden', async ({ body }) => {
+    const { module, ids, first = 1000, hidden } = read(schemas.hidden, body);
+    const chosen = ids ?? core.firstIds(module, first);
+    core.setHidden(module, chosen, hidden);
+    return { [hidden ? 'hidden' : 'shown']: chosen.length };
+  });
   app.post('/mass-edit', async ({ body }) => {
-    const { module, ids, first, silent: isSilent, keepsTime, fields: values } = read(schemas.massEdit, body);
-    const edited = core.massEdit(module, ids ?? core.firstIds(module, first ?? 1000), values, { isSilent, keepsTime });
+    const { module, ids, first, silent: isSilent, keepsTime, modifiedTime, fields: values } = read(schemas.massEdit, body);
+    const edited = core.massEdit(module, ids ?? core.firstIds(module, first ?? 1000), values, { isSilent, keepsTime, ...(modifiedTime === undefined ? {} : { modifiedMs: Date.parse(modifiedTime) }) });
     const [record] = edited;
     return { edited: edited.length, modifiedTime: record === undefined ? null : utcText(record.modifiedMs) };
   });

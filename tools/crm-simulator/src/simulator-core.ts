@@ -123,6 +123,20 @@ export class SimulatorCore {
     if (!this.channels.remove(id)) throw new AdminError(404, 'UNKNOWN_CHANNEL', `no channel ${id}`);
   }
 
+  /** Converts a lead: lists of records show it no more, queries and bulk reads do. @throws {AdminError} */
+  convertLead(id: string): LiveRecord {
+    return this.editRecord('Leads', id, { Converted__s: true });
+  }
+
+  mergeRecord(module: string, loserId: string, masterId: string, movesReferrers: boolean): Deleted {
+    return this.organisation.merge(module, loserId, masterId, movesReferrers);
+  }
+
+  /** Hides records from every read, as a narrower sharing rule does, or shows them again. They are not deleted, and nobody is told. */
+  setHidden(module: string, ids: readonly string[], isHidden: boolean): void {
+    for (const id of ids) this.organisation.store(module).setHidden(this.organisation.record(module, id), isHidden);
+  }
+
   setFaults(faults: Partial<Faults & ApiFaults>): Faults & ApiFaults {
     const { drop, double, reorder, holdBackMs, ...api } = faults;
     this.deliveries.setFaults(defined({ drop, double, reorder, holdBackMs }));

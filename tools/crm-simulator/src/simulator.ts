@@ -23,6 +23,12 @@ export type Simulator = {
   massEdit(module: string, ids: readonly string[], fields: JsonFields, manner?: EditManner): TruthRecord[];
   /** Takes a record out of the recycle bin, with its old `Modified_Time`. @throws {AdminError} */
   restoreRecord(module: string, id: string, isSilent?: boolean): TruthRecord;
+  /** Converts a lead. @throws {AdminError} */
+  convertLead(id: string): TruthRecord;
+  /** Merges a record into another one: it is deleted, and what pointed to it points to the other, with its `Modified_Time` moved or not. @throws {AdminError} */
+  mergeRecord(module: string, loserId: string, masterId: string, movesReferrers?: boolean): void;
+  /** Hides records from every read, or shows them again. @throws {AdminError} */
+  setHidden(module: string, ids: readonly string[], isHidden: boolean): void;
   /** @throws {AdminError} `UNKNOWN_RECORD` for one that is deleted or never was. */
   record(module: string, id: string): TruthRecord;
   /** Ids of live records, the smallest first. */
@@ -65,6 +71,9 @@ export async function startSimulator(given: Partial<SimulatorOptions> = {}): Pro
     deleteRecord: (module, id, type = 'recycle') => core.deletedView(organisation.delete(module, id, type)),
     massEdit: (module, ids, fields, manner) => core.massEdit(module, ids, fields, manner).map(truthOf),
     restoreRecord: (module, id, isSilent = false) => truthOf(core.restoreRecord(module, id, isSilent)),
+    convertLead: (id) => truthOf(core.convertLead(id)),
+    mergeRecord: (module, loserId, masterId, movesReferrers = false) => void core.mergeRecord(module, loserId, masterId, movesReferrers),
+    setHidden: (module, ids, isHidden) => core.setHidden(module, ids, isHidden),
     record: (module, id) => truthOf(organisation.record(module, id)),
     firstIds: (module, count) => core.firstIds(module, count),
     truth: (module) => core.truth(module),

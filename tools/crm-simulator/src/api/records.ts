@@ -59,12 +59,12 @@ export function recordRoutes(app: FastifyInstance, world: World): void {
   app.get<ById>('/:module/:id(^\\d+$)', async (request, reply) => {
     const store = storeOf(world, request.params.module);
     const record = store.get(keyOf(request.params.id) ?? -1);
-    if (record === undefined) return nothing(reply, 204);
+    if (record === undefined || store.isHidden(record.key)) return nothing(reply, 204);
     const { fields } = paramsOf(request);
     const since = parseInstant(request.headers['if-modified-since']);
     if (since !== undefined && record.modifiedMs <= since) return nothing(reply, 304);
     return { data: [shown(record, fields === undefined ? store.module.fields : listFields(store.module, fields))] };
   });
 
-  app.get<ByModule>('/:module/actions/count', async (request) => ({ count: storeOf(world, request.params.module).liveCount }));
+  app.get<ByModule>('/:module/actions/count', async (request) => ({ count: storeOf(world, request.params.module).visibleCount }));
 }

@@ -33,7 +33,7 @@ export async function spoolPage(page: Page): Promise<{ count: number; lastKey: n
     let [chunk, skipped] = [writer.header, 0];
     for (const record of await candidates(page)) {
       await pause();
-      if (!matches(page.query.where, record)) continue;
+      if (page.store.isHidden(record.key) || !matches(page.query.where, record)) continue;
       if (skipped++ < page.start.skip) continue;
       if (count === page.pageSize) {
         hasMore = true;

@@ -2,30 +2,34 @@ import type { ModuleSpec } from '../catalogue/catalogue.ts';
 import { type FieldSpec, isFlat, type Lookup, type Value } from '../catalogue/field-spec.ts';
 import { AdminError } from '../errors.ts';
 import { isDay, parseInstant, wholeSecond } from '../instants.ts';
+import type { LiveRecord } from './live-record.ts';
+
+type FindRecord = (module: string, id: string) => LiveRecord | undefined;
 
 /**
  * Turns the JSON of a write into values. Strict about kinds, so that no impossible record comes about.
+ * @param find the live record of a module with this id: what a lookup may point to.
  * @throws {AdminError} `UNKNOWN_FIELD`, `READ_ONLY_FIELD` or `WRONG_VALUE`, naming the field.
  */
-export function fieldValues(module: ModuleSpec, input: Readonly<Record<string, unknown>>): Map<string, Value> {
+export function fieldValues(module: ModuleSpec, input: Readonly<Record<string, unknown>>, find: FindRecord): Map<string, Value> {
   const values = new Map<string, Value>();
   for (const [name, given] of Object.entries(input)) {
     const field = module.byName.get(name);
     if (field === undefined) throw new AdminError(400, 'UNKNOWN_FIELD', `${module.apiName} has no field ${name}`);
     if (field.readOnly || !isFlat(field)) throw new AdminError(400, 'READ_ONLY_FIELD', `${name} is set by the CRM`);
-    values.set(name, fieldValue(field, given));
+    values.set(name, fieldValue(field, given, find));
   }
   return values;
 }
 
-function fieldValue(field: FieldSpec, given: unknown): Value {
+function fieldValue(field: FieldSpec, given: unknown, find: FindRecord): Value {
   if (given === null || given === '') return field.kind === 'boolean' ? false : null;
-  const value = converted(field, given);
+  const value = converted(field, given, find);
   if (value === undefined) throw new AdminError(400, 'WRONG_VALUE', `${field.apiName} cannot hold ${JSON.stringify(given).slice(0, 80)} (${field.kind})`);
   return value;
 }
 
-function converted(field: FieldSpec, given: unknown): Value | undefined {
+function converted(field: FieldSpec, given: unknown, find: FindRecord): Value | undefined {
   switch (field.kind) {
     case 'boolean':
       return typeof given === 'boolean' ? given : undefined;
@@ -46,7 +50,7 @@ function converted(field: FieldSpec, given: unknown): Value | undefined {
     case 'lookup':
     case 'ownerlookup':
     case 'userlookup':
-      return lookupOf(field, given);
+      return lookupOf(field, given, find);
     case 'multiselectpicklist':
     case 'tags':
       return namesOf(given);
@@ -55,10 +59,16 @@ function converted(field: FieldSpec, given: unknown): Value | undefined {
   }
 }
 
-function lookupOf(field: FieldSpec, given: unknown): Lookup | undefined {
+function lookupOf(field: FieldSpec, given: unknown, find: FindRecord): Lookup | undefined {
   const id = typeof given === 'object' && given !== null && 'id' in given ? given.id : given;
-  return field.targets.find((target) => target.id === id);
+  const target = field.targets.find((one) => one.id === id);
+  if (target !== undefined || field.lookupModule === null || typeof id !== 'string') return target;
+  const record = find(field.lookupModule, id);
+  return record === undefined ? undefined : asLookup(record);
 }
+
+/** A record as the value of a lookup that points to it. */
+export const asLookup = (record: LiveRecord): Lookup => ({ id: record.id, name: record.displayName ?? '' });
 
 function namesOf(given: unknown): readonly string[] | null | undefined {
   if (!Array.isArray(given)) return undefined;

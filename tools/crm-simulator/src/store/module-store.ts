@@ -21,6 +21,7 @@ export class ModuleStore {
   readonly #created: number[] = [];
   readonly #deleted = new Map<number, Deleted>();
   readonly #modified = new ModifiedIndex();
+  readonly #hidden = new Set<number>();
   readonly #stale = new Map<number, { readonly record: LiveRecord | undefined; readonly untilMs: number }>();
 
   constructor(module: ModuleSpec, seeded: number, seed: number) {
@@ -31,6 +32,11 @@ export class ModuleStore {
 
   get liveCount(): number {
     return this.seeded + this.#created.length - this.#deleted.size;
+  }
+
+  /** Live records that the calling user can see. */
+  get visibleCount(): number {
+    return this.liveCount - [...this.#hidden].filter((key) => !this.#deleted.has(key)).length;
   }
 
   /** Every record that was created or seeded, deleted ones included; `at` runs over them in the order of their ids. */
@@ -93,8 +99,19 @@ export class ModuleStore {
     this.#stale.set(key, { record: shown !== undefined && nowMs < shown.untilMs ? shown.record : record, untilMs });
   }
 
-  /** Whether this version of a record does not show yet, so that it is not found at its place either. */
+  /** Takes a record from the calling user's sight, as a narrower sharing rule does, or gives it back. */
+  setHidden(record: LiveRecord, isHidden: boolean): void {
+    if (isHidden) this.#hidden.add(record.key);
+    else this.#hidden.delete(record.key);
+  }
+
+  isHidden(key: number): boolean {
+    return this.#hidden.has(key);
+  }
+
+  /** Whether reads do not show this version of a record: nobody may see it, or not yet, so that it is not found at its place either. */
   hides(record: LiveRecord, nowMs: number): boolean {
+    if (this.#hidden.has(record.key)) return true;
     return this.#stale.has(record.key) && this.shown(record.key, nowMs)?.modifiedMs !== record.modifiedMs;
   }
 
@@ -105,6 +122,14 @@ export class ModuleStore {
     if (nowMs < stale.untilMs) return stale.record;
     this.#stale.delete(key);
     return this.get(key);
+  }
+
+  /** Live records that were edited or created since the start. */
+  *edited(): Generator<LiveRecord> {
+    for (const key of this.#overlays.keys()) {
+      const record = this.get(key);
+      if (record !== undefined) yield record;
+    }
   }
 
   /** What was deleted, the earliest first. */

@@ -1,11 +1,11 @@
 import { catalogue, type ModuleSpec } from '../catalogue/catalogue.ts';
-import type { Value } from '../catalogue/field-spec.ts';
+import type { FieldSpec, Lookup, Value } from '../catalogue/field-spec.ts';
 import { currentUser } from '../catalogue/pools.ts';
 import type { Clock } from '../clock.ts';
 import { AdminError } from '../errors.ts';
 import { wholeSecond } from '../instants.ts';
 import { keyOf } from '../record-ids.ts';
-import { fieldValues } from './field-values.ts';
+import { asLookup, fieldValues } from './field-values.ts';
 import type { LiveRecord } from './live-record.ts';
 import { type Deleted, ModuleStore } from './module-store.ts';
 
@@ -22,9 +22,9 @@ export type Change = {
 
 /**
  * How an edit is made: a silent one is told to nobody, as imports may be; one that keeps the time is what a formula does, and is told
- * to nobody either.
+ * to nobody either. An import may give its own `Modified_Time`, even one that is yet to come.
  */
-export type EditManner = { readonly isSilent?: boolean; readonly keepsTime?: boolean };
+export type EditManner = { readonly isSilent?: boolean; readonly keepsTime?: boolean; readonly modifiedMs?: number };
 
 type JsonFields = Readonly<Record<string, unknown>>;
 
@@ -71,15 +71,15 @@ export class Organisation {
   }
 
   /** Sets fields of some records of a module at one moment. @throws {AdminError} */
-  edit(moduleName: string, ids: readonly string[], fields: JsonFields, { isSilent = false, keepsTime = false }: EditManner = {}): LiveRecord[] {
+  edit(moduleName: string, ids: readonly string[], fields: JsonFields, { isSilent = false, keepsTime = false, modifiedMs }: EditManner = {}): LiveRecord[] {
     const store = this.store(moduleName);
-    const values = fieldValues(store.module, fields);
+    const values = fieldValues(store.module, fields, this.#find);
     const records = ids.map((id) => this.record(moduleName, id));
     const changedMs = wholeSecond(this.#clock.nowMs());
     const all = new Map<string, Value>(keepsTime ? values : [...values, ['Modified_By', currentUser]]);
     if (!keepsTime && store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
     for (const record of records) this.#keepStale(store, record.key, record);
-    const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : changedMs));
+    const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : (modifiedMs ?? changedMs)));
     if (!isSilent && !keepsTime) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
     return edited;
   }
@@ -87,7 +87,7 @@ export class Organisation {
   /** Creates a record. @param generated whether the fields not given are made up. @throws {AdminError} */
   create(moduleName: string, fields: JsonFields, generated = false): LiveRecord {
     const store = this.store(moduleName);
-    const values = fieldValues(store.module, fields);
+    const values = fieldValues(store.module, fields, this.#find);
     const changedMs = wholeSecond(this.#clock.nowMs());
     const all = new Map<string, Value>([['Owner', currentUser], ...values, ['Created_By', currentUser], ['Modified_By', currentUser]]);
     const record = store.create(all, changedMs, generated);
@@ -117,6 +117,27 @@ export class Organisation {
     if (!isSilent) this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), changedMs: wholeSecond(this.#clock.nowMs()) });
     return record;
   }
+
+  /**
+   * Merges a record into another one of its module: it is deleted, and whatever pointed to it points to the other.
+   * @param movesReferrers whether that counts as an edit of those; it need not, and then they keep their `Modified_Time`.
+   * @throws {AdminError}
+   */
+  merge(moduleName: string, loserId: string, masterId: string, movesReferrers: boolean): Deleted {
+    const [loser, master] = [this.record(moduleName, loserId), this.record(moduleName, masterId)];
+    if (loser.key === master.key) throw new AdminError(400, 'WRONG_REQUEST', 'a record cannot be merged into itself');
+    for (const store of this.stores) for (const field of store.module.fields.filter(({ lookupModule }) => lookupModule === moduleName)) this.#point(store, field, loser, master, movesReferrers);
+    this.edit(moduleName, [masterId], {});
+    return this.delete(moduleName, loserId);
+  }
+
+  /** Lets the lookups of a module that point to one record point to another. Only what was edited can point to a record of the organisation. */
+  #point(store: ModuleStore, field: FieldSpec, from: LiveRecord, to: LiveRecord, movesReferrers: boolean): void {
+    const referrers = [...store.edited()].filter((record) => (record.get(field) as Lookup | null)?.id === from.id);
+    if (referrers.length > 0) this.edit(store.module.apiName, referrers.map(({ id }) => id), { [field.apiName]: asLookup(to) }, { keepsTime: !movesReferrers });
+  }
+
+  readonly #find = (moduleName: string, id: string): LiveRecord | undefined => this.find(moduleName)?.get(keyOf(id) ?? -1);
 
   #keepStale(store: ModuleStore, key: number, record: LiveRecord | undefined): void {
     const staleMs = this.#staleMs();
