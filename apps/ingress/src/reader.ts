@@ -4,7 +4,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { coverageMessages, type DeadLetters, downloadedResults, ingestReadyPages, readCatchUps, readHints } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type RegisterReader, registerReader, type Signals, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, type WantedLooks, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { IngressMetrics } from './metrics.ts';
@@ -46,7 +46,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
   const signal = AbortSignal.any([deps.signal, held.signal]);
   try {
     await declareCoverages(deps);
-    const under: UnderLease = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db) };
+    const under: UnderLease = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
     await Promise.all([readHints(under), readPages(under), catchUpWhenWanted(under)]);
   } finally {
     metrics.isReader.set(0);
@@ -62,7 +62,7 @@ async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promi
   }
 }
 
-type UnderLease = ReaderDeps & { readonly register: RegisterReader; readonly breaker: DeletionBreaker };
+type UnderLease = ReaderDeps & { readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks };
 
 const readPages = (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);
@@ -78,7 +78,7 @@ const readPages = (deps: UnderLease): Promise<void> => {
 };
 
 const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {
-  const work = { ...deps, catchUps: catchUps(deps.db), looks: wantedLooks(deps.db) };
+  const work = { ...deps, catchUps: catchUps(deps.db) };
   return loop({
     name: 'catch-ups',
     everyMs: LOOK_FOR_WORK_EVERY_MS,

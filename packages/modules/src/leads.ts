@@ -8,6 +8,7 @@ export const leads = defineModule({
   keyColumn: 'id',
   modifiedTimeColumn: 'modified_time',
   onDelete: { action: 'mark', deletedColumn: 'deleted_at' },
+  onConvert: 'mark',
   fields: [
     { field: 'Owner', kind: 'lookup', column: 'owner_id', type: 'bigint' },
     { field: 'Created_By', kind: 'lookup', column: 'created_by_id', type: 'bigint' },
@@ -51,7 +52,7 @@ export const leads = defineModule({
     { field: 'Contacted_At', kind: 'datetime', column: 'contacted_at', type: 'timestamptz' },
     { field: 'External_Reference', kind: 'integer', column: 'external_reference', type: 'bigint' },
     { field: 'Win_Probability', kind: 'decimal', column: 'win_probability', type: 'numeric(5,2)' },
-    { field: 'Referred_By', kind: 'lookup', column: 'referred_by_id', type: 'bigint' },
+    { field: 'Referred_By', kind: 'lookup', column: 'referred_by_id', type: 'bigint', refersTo: 'Contacts' },
     { field: 'Lead_Number', kind: 'text', column: 'lead_number', type: 'text' },
   ],
 });

@@ -14,6 +14,8 @@ export type FieldMapping = {
   readonly kind: FieldKind;
   readonly column: string;
   readonly type: ColumnType;
+  /** For a lookup: API name of the module it points to. When a record of that is deleted, this module's rows that point to it are looked at. */
+  readonly refersTo?: string;
 };
 
 /** How one CRM module becomes one legacy table. Everything module-specific is said here, and nowhere else. */
@@ -29,6 +31,11 @@ export type ModuleDefinition = {
   readonly modifiedTimeColumn: string;
   /** What a deletion in the CRM does: `mark` fills `deletedColumn` and keeps the row, `remove` deletes the row. */
   readonly onDelete: { readonly action: 'mark'; readonly deletedColumn: string } | { readonly action: 'remove' };
+  /**
+   * What a conversion does (a module without it has none): `keep` leaves the row one like any other, `mark` demands a boolean column for
+   * `Converted__s`, which tells the legacy application. Either way the record lives on, and its row with it.
+   */
+  readonly onConvert?: 'keep' | 'mark';
   /** The core fields in coverage order: those that bulk CSV and COQL can both read. */
   readonly fields: readonly FieldMapping[];
 };
@@ -53,6 +60,9 @@ export function defineModule(definition: ModuleDefinition): ModuleDefinition {
   if (definition.fields.some((f) => f.field === 'id' || f.field === 'Modified_Time')) {
     fail('id and Modified_Time belong to every event; name their columns with keyColumn and modifiedTimeColumn');
   }
+  if (definition.onConvert === 'mark' && !definition.fields.some(({ field, kind }) => field === 'Converted__s' && kind === 'boolean')) fail("onConvert 'mark' needs a boolean column for Converted__s");
+  const notLookup = definition.fields.find(({ refersTo, kind }) => refersTo !== undefined && kind !== 'lookup');
+  if (notLookup !== undefined) fail(`${notLookup.field} is no lookup and cannot refer to ${notLookup.refersTo}`);
   // COQL on v6 selects at most 50 columns, and id and Modified_Time are always among them.
   if (definition.fields.length > 48) fail(`${definition.fields.length} fields; a look reads at most 48 beside id and Modified_Time`);
   return definition;

@@ -15,7 +15,7 @@ export const products = defineModule({
     { field: 'Created_Time', kind: 'datetime', column: 'created_time', type: 'timestamptz' },
     { field: 'Product_Name', kind: 'text', column: 'product_name', type: 'text' },
     { field: 'Product_Code', kind: 'text', column: 'product_code', type: 'text' },
-    { field: 'Vendor_Name', kind: 'lookup', column: 'vendor_id', type: 'bigint' },
+    { field: 'Vendor_Name', kind: 'lookup', column: 'vendor_id', type: 'bigint', refersTo: 'Vendors' },
     { field: 'Handler', kind: 'lookup', column: 'handler_id', type: 'bigint' },
     { field: 'Product_Active', kind: 'boolean', column: 'is_active', type: 'boolean' },
     { field: 'Taxable', kind: 'boolean', column: 'is_taxable', type: 'boolean' },

@@ -21,6 +21,8 @@ export { readFreshness } from './freshness.ts';
 export type { Freshness } from './freshness.ts';
 export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
+export { referrers } from './referrers.ts';
+export type { Referrers, Referring } from './referrers.ts';
 export { registerReader } from './register.ts';
 export type { RegisterEntry, RegisterReader } from './register.ts';
 export { noteEpsilon } from './settings.ts';

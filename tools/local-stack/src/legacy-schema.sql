@@ -71,6 +71,7 @@ create table if not exists public.deals (
   account_id bigint,
   contact_id bigint,
   campaign_id bigint,
+  main_product_id bigint,
   stage text,
   type text,
   lead_source text,
@@ -131,6 +132,9 @@ create table if not exists public.products (
   -- The company's own column.
   warehouse_bin text
 );
+
+-- A database that was set up before the company sold by product.
+alter table public.deals add column if not exists main_product_id bigint;
 
 create index if not exists leads_account_manager on public.leads (account_manager);
 

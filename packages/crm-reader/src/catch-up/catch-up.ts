@@ -1,5 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { CatchUpRow, CatchUps, DeletionBreaker, RegisterReader, WantedLooks } from '@lockstep/postgres';
+import type { CatchUpRow, CatchUps, DeletionBreaker, RegisterReader } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
 import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
@@ -11,7 +11,6 @@ export type CatchUpDeps = ReadWindowDeps &
     readonly register: DeletedListDeps['register'] & Pick<RegisterReader, 'doubtful' | 'deleted'>;
     readonly breaker: Pick<DeletionBreaker, 'admits' | 'passed'>;
     readonly catchUps: Pick<CatchUps, 'open' | 'read' | 'tooLarge' | 'failed'>;
-    readonly looks: Pick<WantedLooks, 'want'>;
     readonly modules: readonly ModuleDefinition[];
     readonly epsilonMs: number;
     readonly log: Logger;

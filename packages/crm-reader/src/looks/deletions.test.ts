@@ -16,10 +16,11 @@ let asked: Date[];
 let events: RecordEvent[];
 let deletions: Deletions;
 let believed: number;
+let wanted: string[][];
 
 beforeEach(() => {
   stopping = new AbortController();
-  [lists, asked, events, believed] = [[], [], [], 100];
+  [lists, asked, events, believed, wanted] = [[], [], [], 100, []];
   deletions = new Deletions({
     module: leads,
     log,
@@ -38,6 +39,8 @@ beforeEach(() => {
       known: async (_, ids) => new Map(ids.map((id) => [id, { modifiedMs: 1, observedMs: 1, hash: 'a', deletedMs: deletionOf(id) }])),
     },
     breaker: { admits: async (_, fresh) => fresh <= believed },
+    referrers: { to: async (_, ids) => (ids.includes('7') ? [{ module: 'Deals', ids: ['70', '71'] }] : []) },
+    looks: { want: async (module, ids, reason) => void wanted.push([module, ...ids, reason]) },
     producer: { send: async (_topic, messages) => void events.push(...messages.map(({ value }) => decodeEvent(String(value)))) },
   });
 });
@@ -83,7 +86,13 @@ describe('a delete hint', () => {
     believed = 2;
     lists.push([listed('7'), listed('8'), listed('9')]);
     await hinted('7');
-    expect(events).toEqual([]);
+    expect([events, wanted]).toEqual([[], []]);
+  });
+
+  test('makes a look wanted at the records that point to the deleted one: a merge may have changed them and told nobody', async () => {
+    lists.push([listed('7'), listed('8')]);
+    await hinted('7');
+    expect(wanted).toEqual([['Deals', '70', '71', 'referrer']]);
   });
 
   test('reads from ten minutes before the earliest hint that waits', async () => {

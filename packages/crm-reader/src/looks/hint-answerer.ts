@@ -2,7 +2,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import type { ConsumedBatch, ConsumedMessage, Position, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topics } from '@lockstep/modules';
 import { decodeHint, type Hint, NotificationError } from '@lockstep/notifications';
-import type { DeletionBreaker, RegisterReader } from '@lockstep/postgres';
+import type { DeletionBreaker, Referrers, RegisterReader, WantedLooks } from '@lockstep/postgres';
 import { type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
@@ -17,6 +17,8 @@ export type HintAnswererDeps = {
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known' | 'hidden'>;
   readonly breaker: Pick<DeletionBreaker, 'admits'>;
+  readonly referrers: Referrers;
+  readonly looks: Pick<WantedLooks, 'want'>;
   readonly deadLetters: DeadLetters;
   readonly metrics: ReaderMetrics;
   readonly log: Logger;

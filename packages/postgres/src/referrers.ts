@@ -1,0 +1,32 @@
+import type { ModuleDefinition } from '@lockstep/modules';
+
+import type { Database } from './database.ts';
+
+/** Records of a module that point to others. */
+export type Referring = { readonly module: string; readonly ids: readonly string[] };
+
+/** Who points to whom, as the legacy tables have it. */
+export type Referrers = {
+  /** The records whose rows point to these records of a module, for each module that has any; at most 5,000 a module. */
+  to(module: string, ids: readonly string[]): Promise<Referring[]>;
+};
+
+/** More have to wait for the refresh. */
+const MOST = 5_000;
+
+/** Looks up referrers in the mapped lookup columns (see `refersTo`); an index on such a column keeps it fast. */
+export const referrers = ({ pool }: Pick<Database, 'pool'>, modules: readonly ModuleDefinition[]): Referrers => ({
+  to: async (module, ids) => {
+    const found: Referring[] = [];
+    for (const { apiName, table, keyColumn, fields } of ids.length === 0 ? [] : modules) {
+      const columns = fields.filter(({ refersTo }) => refersTo === module).map(({ column }) => `"${column}"`);
+      if (columns.length === 0) continue;
+      const { rows } = await pool.query<{ id: string }>(
+        `select "${keyColumn}" as id from "${table.schema}"."${table.name}" where ${columns.map((column) => `${column} = any($1::bigint[])`).join(' or ')} limit ${MOST}`,
+        [ids],
+      );
+      if (rows.length > 0) found.push({ module: apiName, ids: rows.map(({ id }) => id) });
+    }
+    return found;
+  },
+});
