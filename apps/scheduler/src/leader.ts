@@ -3,7 +3,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { hintWantedLooks, Planner } from '@lockstep/crm-planner';
 import type { Admin, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, type Database, deletionBreaker, incidents, lease, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, type Database, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -45,7 +45,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   metrics.isLeader.set(1);
   try {
     const now = deps.now ?? (() => new Date());
-    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), incidents: incidents(deps.db), looks: wantedLooks(deps.db) };
+    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     let isPoked = false;

@@ -1,5 +1,6 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 
+import { type AuditDeps, Auditor } from './audit.ts';
 import { catchUp, type CatchUpDeps } from './catch-up.ts';
 import { ChannelKeeper, type ChannelKeeperDeps } from './channel-keeper.ts';
 import { Gaps, type GapsDeps } from './gaps.ts';
@@ -8,7 +9,7 @@ import { type RefreshDeps, refreshWhenDue } from './refresh.ts';
 import { Reporter, type ReporterDeps } from './reporter.ts';
 import { startInitialRun, type StartInitialRunDeps } from './start-initial-run.ts';
 
-export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & GapsDeps & ReporterDeps;
+export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & GapsDeps & ReporterDeps;
 
 /**
  * Plans what is read of a module. Each round, in the source article's order: the channel first, then the bulk read, so that no
@@ -18,6 +19,7 @@ export class Planner {
   readonly #deps: PlannerDeps;
   readonly #channels: ChannelKeeper;
   readonly #mover: PageMover;
+  readonly #auditor: Auditor;
   readonly #gaps: Gaps;
 
   constructor(deps: PlannerDeps) {
@@ -25,6 +27,7 @@ export class Planner {
     this.#deps = deps;
     this.#channels = new ChannelKeeper(deps, reporter);
     this.#mover = new PageMover(deps);
+    this.#auditor = new Auditor(deps, reporter);
     this.#gaps = new Gaps(deps, reporter);
   }
 
@@ -43,5 +46,6 @@ export class Planner {
     await this.#mover.move(module, { isPoked });
     await catchUp(this.#deps, module);
     await refreshWhenDue(this.#deps, module);
+    await this.#auditor.audit(module);
   }
 }

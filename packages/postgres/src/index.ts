@@ -23,6 +23,8 @@ export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
 export { referrers } from './referrers.ts';
 export type { Referrers, Referring } from './referrers.ts';
+export { registerAudits } from './register-audits.ts';
+export type { RegisterAudits, RegisterCounts } from './register-audits.ts';
 export { registerReader } from './register.ts';
 export type { RegisterEntry, RegisterReader } from './register.ts';
 export { noteEpsilon } from './settings.ts';

@@ -17,6 +17,8 @@ export type Claim = {
 export type Watermarks = {
   /** The greatest claim of its kind; null before the first. */
   current(module: string, kind: Claim['kind']): Promise<Date | null>;
+  /** The greatest claim of its kind that the projector has reached, so that what it claims stands in the table. */
+  reached(module: string, kind: Claim['kind']): Promise<Date | null>;
   note(claim: Claim): Promise<void>;
 };
 
@@ -27,6 +29,12 @@ const KEPT = 5_000;
 export const watermarks = ({ pool }: Pick<Database, 'pool'>): Watermarks => ({
   current: async (module, kind) => {
     const { rows } = await pool.query<{ at: number | null }>(`select ${ms('max(at)', 'at')} from lockstep.watermark where module = $1 and kind = $2`, [module, kind]);
+    const at = rows[0]?.at ?? null;
+    return at === null ? null : new Date(at);
+  },
+  reached: async (module, kind) => {
+    // Only this column of the view is worked out: its counts over the register are not.
+    const { rows } = await pool.query<{ at: number | null }>(`select ${ms(kind === 'changes' ? 'seen_up_to' : 'refreshed_at', 'at')} from lockstep.freshness where module = $1`, [module]);
     const at = rows[0]?.at ?? null;
     return at === null ? null : new Date(at);
   },

@@ -1,0 +1,55 @@
+import type { Database } from './database.ts';
+
+/** What the register holds of a module, counted in one pass over it. */
+export type RegisterCounts = {
+  /** Records that are alive and not hidden. */
+  readonly visible: number;
+  /** Records that changed or were deleted since a time. */
+  readonly changedSince: number;
+  /** Live records that bear a modified time which is yet to come. */
+  readonly inFuture: number;
+};
+
+/** Audits of the register: what no single look can tell. */
+export type RegisterAudits = {
+  /** @param times CRM times: since when changes are counted, and what is later than which counts as yet to come (by more than ε). */
+  count(module: string, times: { readonly changedSince: Date; readonly now: Date }): Promise<RegisterCounts>;
+  /**
+   * Notes as hidden every live record that nobody has seen since a time (less ε): a reading of the whole module began then and has not
+   * met it. What is parked was met. Nothing is removed; whoever sees the record again clears the note.
+   * @returns how many are newly noted.
+   */
+  hideUnseen(module: string, since: Date): Promise<number>;
+  /** Records that are noted as hidden. */
+  hidden(module: string): Promise<number>;
+};
+
+const isAlive = '(r.modified_ms is not null and (r.deleted_ms is null or r.observed_ms > r.deleted_ms + e.ms))';
+const epsilon = `(select value::bigint as ms from lockstep.setting where name = 'epsilon_ms') e`;
+
+/** Audits of `lockstep.record_version`. */
+export const registerAudits = ({ pool }: Pick<Database, 'pool'>): RegisterAudits => ({
+  count: async (module, { changedSince, now }) => {
+    const { rows } = await pool.query<RegisterCounts>(
+      `select count(*) filter (where ${isAlive} and r.hidden_since is null)::int as visible,
+         count(*) filter (where r.modified_ms >= $2 or r.deleted_ms >= $2)::int as "changedSince",
+         count(*) filter (where ${isAlive} and r.modified_ms > $3 + e.ms)::int as "inFuture"
+       from lockstep.record_version r, ${epsilon} where r.module = $1`,
+      [module, changedSince.getTime(), now.getTime()],
+    );
+    return rows[0] ?? { visible: 0, changedSince: 0, inFuture: 0 };
+  },
+  hideUnseen: async (module, since) => {
+    const { rowCount } = await pool.query(
+      `update lockstep.record_version r set hidden_since = now() from ${epsilon}
+       where r.module = $1 and r.hidden_since is null and r.observed_ms < $2 - e.ms and ${isAlive}
+         and not exists (select from lockstep.parked p where p.module = $1 and p.resolved_at is null and p.record_id = r.record_id::text)`,
+      [module, since.getTime()],
+    );
+    return rowCount ?? 0;
+  },
+  hidden: async (module) => {
+    const { rows } = await pool.query<{ hidden: number }>('select count(*)::int as hidden from lockstep.record_version where module = $1 and hidden_since is not null', [module]);
+    return rows[0]?.hidden ?? 0;
+  },
+});
