@@ -1,4 +1,5 @@
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
+import { defineModule } from '@lockstep/modules';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { bulkRuns } from './bulk-runs.ts';
@@ -8,6 +9,7 @@ import type { BulkPageRow } from './entities.ts';
 import { isTransient, sqlState } from './errors.ts';
 import { lease } from './lease.ts';
 import { migrate } from './migrate.ts';
+import { referrers } from './referrers.ts';
 import { tokenStore } from './token-store.ts';
 
 const leads = { slug: 'leads', apiName: 'Leads' };
@@ -138,11 +140,44 @@ describe('bulkRuns', () => {
     expect((await runs().openPages()).map((page) => page.pageNumber)).toEqual([1, 2]);
   });
 
+  test('a run began with the first job for its first page, even if that had to be asked for again', async () => {
+    await runs().start('Leads', 'refresh');
+    await runs().requested(await open(), { jobId: '1', createdTime: new Date('2026-03-02T10:00:00Z') });
+    await runs().wantedAgain(await open(), 'the result is gone');
+    await runs().requested(await open(), { jobId: '2', createdTime: new Date('2026-03-02T11:00:00Z') });
+    expect((await runs().all())[0]).toMatchObject({ firstJobCreatedAt: new Date('2026-03-02T10:00:00Z') });
+    await runs().failed((await runs().all())[0]?.id as number, 'enough');
+  });
+
   test('a failed run leaves the module free for another', async () => {
     const run = await runs().start('Leads', 'initial');
     await runs().failed(run?.id as number, 'five attempts');
     expect(await runs().openPages()).toEqual([]);
     expect(await runs().start('Leads', 'initial')).not.toBeNull();
+  });
+});
+
+describe('referrers', () => {
+  const definition = { keyColumn: 'id', modifiedTimeColumn: 'modified_time', onDelete: { action: 'remove' } } as const;
+  const orders = defineModule({
+    ...definition,
+    apiName: 'Orders',
+    slug: 'orders',
+    table: { schema: 'public', name: 'orders' },
+    fields: [
+      { field: 'Account_Name', kind: 'lookup', column: 'account_id', type: 'bigint', refersTo: 'Accounts' },
+      { field: 'Payer', kind: 'lookup', column: 'payer_id', type: 'bigint', refersTo: 'Accounts' },
+      { field: 'Contact_Name', kind: 'lookup', column: 'contact_id', type: 'bigint', refersTo: 'Contacts' },
+    ],
+  });
+  const accounts = defineModule({ ...definition, apiName: 'Accounts', slug: 'accounts', table: { schema: 'public', name: 'accounts' }, fields: [{ field: 'Parent_Account', kind: 'lookup', column: 'parent_id', type: 'bigint', refersTo: 'Accounts' }] });
+
+  test('are the rows whose lookups point to a record, in any module, its own too', async () => {
+    await db.pool.query('create table public.orders (id bigint, account_id bigint, payer_id bigint, contact_id bigint); create table public.accounts (id bigint, parent_id bigint)');
+    await db.pool.query('insert into public.orders values (1, 7, null, null), (2, 8, 7, null), (3, null, null, 7), (4, 9, 9, 9); insert into public.accounts values (5, 7), (6, 8)');
+    expect(await referrers(db, [orders, accounts]).to('Accounts', ['7'])).toEqual([{ module: 'Orders', ids: ['1', '2'] }, { module: 'Accounts', ids: ['5'] }]);
+    expect(await referrers(db, [orders, accounts]).to('Contacts', ['7', '8'])).toEqual([{ module: 'Orders', ids: ['3'] }]);
+    expect(await referrers(db, [orders, accounts]).to('Accounts', [])).toEqual([]);
   });
 });
 

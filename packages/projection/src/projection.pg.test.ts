@@ -162,6 +162,23 @@ describe('deletes', () => {
   });
 });
 
+describe('a record that is noted as hidden', () => {
+  const hidden = (): Promise<unknown[]> => rows('select record_id::text as id from lockstep.record_version where hidden_since is not null order by 1');
+
+  test('is so no more when it is seen, confirmed or deleted', async () => {
+    const seen = [1, 2, 3, 4].map((n) => topic.seen({ n, modified: '09:00:00', Last_Name: 'A' }));
+    await topic.project(seen);
+    await client.query('update lockstep.record_version set hidden_since = now()');
+    const { hash } = JSON.parse(String(seen[1]?.value)) as { hash: string };
+    await topic.project([
+      topic.seen({ n: 1, modified: '09:00:00', observed: '10:00:00', Last_Name: 'A' }),
+      topic.message(encodeConfirmed({ id: recordId(2), modifiedMs: at('09:00:00'), observedMs: at('10:00:00'), hash })),
+      topic.deleted('10:00:00', 3),
+    ]);
+    expect(await hidden()).toEqual([{ id: recordId(4) }]);
+  });
+});
+
 describe('the log', () => {
   test('a confirmation moves the look, where it confirms what stands', async () => {
     const seen = topic.seen({ modified: '09:00:00', Last_Name: 'A' });

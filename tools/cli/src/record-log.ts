@@ -48,10 +48,10 @@ export function recordLogText(moduleName: string, events: readonly LoggedEvent[]
   const lines = events.map(({ partition, offset, origin, event }) => {
     const place = `${partition}/${offset}`.padEnd(10);
     if (event.type === 'RecordDeleted') return `${place} deleted    at ${time(event.deletedMs)}`;
-    if (event.type !== 'RecordSeen') return `${place} ${event.type}`;
+    if (event.type !== 'RecordSeen' && event.type !== 'RecordRepaired') return `${place} ${event.type}`;
     const changes = before === undefined ? `${event.fields.filter((value) => value !== null).length} fields` : changesOf(names, before, event.fields);
     before = event.fields;
-    return `${place} seen by ${origin.padEnd(5)} modified ${time(event.modifiedMs)}, looked at ${time(event.observedMs)}, ${event.hash.slice(0, 8)}: ${changes}`;
+    return `${place} ${event.type === 'RecordRepaired' ? 'repaired' : 'seen'} by ${origin.padEnd(5)} modified ${time(event.modifiedMs)}, looked at ${time(event.observedMs)}, ${event.hash.slice(0, 8)}: ${changes}`;
   });
   return `${lines.length === 0 ? 'nothing' : lines.join('\n')}\n`;
 }
