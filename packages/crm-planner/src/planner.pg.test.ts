@@ -3,7 +3,7 @@ import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmCo
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, connect, createSignals, type Database, deletionBreaker, incidents, migrate, type Signals, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, createSignals, type Database, deletionBreaker, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -44,7 +44,7 @@ const jobs = () => ({ runs: bulkRuns(db), channels: channels(db), crm, signals, 
 describe('a round', () => {
   const planner = (crm: CrmClient): Planner => {
     const admin = { topicId: () => Promise.resolve('t'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
-    const stores = { catchUps: catchUps(db), watermarks: watermarks(db), breaker: deletionBreaker(db), incidents: incidents(db) };
+    const stores = { catchUps: catchUps(db), watermarks: watermarks(db), breaker: deletionBreaker(db), incidents: incidents(db), audits: registerAudits(db) };
     return new Planner({ ...jobs(), ...stores, crm, admin, catchUpRules: defaultCatchUpRules, refreshEveryMs: 604_800_000 });
   };
   const refusing = (): CrmClient => ({ ...crm, enableNotifications: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) });

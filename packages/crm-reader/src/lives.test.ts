@@ -94,7 +94,7 @@ const referrers = {
   },
 };
 const looks = { want: async (module: string, ids: readonly string[], reason: string) => void wanted.push(...ids.map((id): [string, string, string] => [module, id, reason])) };
-const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, signal: stopping.signal });
+const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true, passed: async () => undefined }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, signal: stopping.signal });
 
 async function readAll(module: ModuleDefinition): Promise<void> {
   const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
