@@ -119,6 +119,16 @@ describe.each([
     expect(await rows(`select version_ms from lockstep.record_version where record_id = ${recordId(1)}`)).toEqual([{ version_ms: null }]);
   });
 
+  test('of a repair and a plain observation that agree in all but the time they show, the later time stands, whichever comes first', async () => {
+    const plain = (): LogMessage => topic.seen({ modified: '11:00:00', observed: '12:00:00', Last_Name: 'Same' });
+    const repair = (): LogMessage => topic.repaired({ modified: '10:00:00', version: '11:00:00', observed: '12:00:00', Last_Name: 'Same' });
+    for (const order of [[plain, repair], [repair, plain]]) {
+      await client.query('truncate public.leads cascade; truncate lockstep.record_version');
+      for (const message of order) await topic.project([...filler(), message()]);
+      expect(await ours(`modified_time at time zone 'utc' = '2026-03-02 11:00' as is_later`)).toEqual([{ is_later: true }]);
+    }
+  });
+
   test('a second run of the same batch is fenced off and changes nothing', async () => {
     const batch = [...filler(), topic.seen({ modified: '10:00:00', Last_Name: 'Once' })];
     await topic.project(batch);
