@@ -10,7 +10,8 @@ import { decodeEvent, fold, isAlive, type Observation, rowOf } from '@lockstep/r
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { publishFile } from './bulk/publish-file.ts';
+import { downloadedResults } from './bulk/bulk-results.ts';
+import { publishRows } from './bulk/publish-rows.ts';
 import { readCatchUps } from './catch-up/catch-up.ts';
 import { readWindow } from './catch-up/read-window.ts';
 import { readDeletedList } from './deleted-list.ts';
@@ -99,9 +100,8 @@ const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admi
 async function readAll(module: ModuleDefinition): Promise<void> {
   const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
   while ((await crm.bulkReadStatus(jobId)).state === 'running');
-  const file = join(folder, `${jobId}.zip`);
-  const { upperMs } = await crm.downloadBulkRead({ jobId, file });
-  await publishFile({ ...deps(), file, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs } });
+  const { observed, rows } = await downloadedResults({ crm, folder }).open(jobId, stopping.signal);
+  await publishRows({ ...deps(), rows, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs: observed.upperMs } });
 }
 
 async function lookAt(module: ModuleDefinition, id: string): Promise<void> {

@@ -10,9 +10,8 @@ import { simulatedLeads } from './modules.ts';
 export function memoryStores(epsilonMs: number): StoresUnderTest {
   const now = (): Date => new Date();
   const fresh = () => {
-    const watermarks = memoryWatermarks();
-    const tables = memoryTables({ now: Date.now, epsilonMs, watermarks });
-    return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), watermarks, tables, ...tables };
+    const tables = memoryTables({ now: Date.now, epsilonMs, watermarks: memoryWatermarks() });
+    return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), tables, ...tables };
   };
   let current = fresh();
   const companyAt = simulatedLeads.fields.findIndex(({ field }) => field === 'Company');
@@ -24,6 +23,7 @@ export function memoryStores(epsilonMs: number): StoresUnderTest {
     get channels() { return current.channels; },
     get incidents() { return current.incidents; },
     get register() { return current.register; },
+    get audits() { return current.audits; },
     get looks() { return current.looks; },
     topicId: 'topic',
     project: async (messages) => current.project(simulatedLeads, 0, messages),

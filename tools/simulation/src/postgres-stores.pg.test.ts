@@ -1,8 +1,8 @@
 import { createTestDatabase } from '@lockstep/local-stack';
 import { coverageOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, connect, incidents, migrate, noteEpsilon, readFreshness, registerReader, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, incidents, migrate, noteEpsilon, readFreshness, registerAudits, registerReader, wantedLooks, watermarks } from '@lockstep/postgres';
 import { adoptMapping, loadPositions, ModuleProjection, projectBatch } from '@lockstep/projection';
-import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen } from '@lockstep/record-log';
+import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from '@lockstep/record-log';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -30,6 +30,7 @@ async function postgresStores(epsilonMs: number): Promise<StoresUnderTest> {
     channels: channels(db),
     incidents: incidents(db),
     register: registerReader(db),
+    audits: registerAudits(db),
     looks: wantedLooks(db),
     topicId: topic.topicId,
     project: async (messages) => {
@@ -70,9 +71,12 @@ const observedMs = fc.nat({ max: 40 }).map((n) => 1_700_000_000_000 + n * 250);
 const sighting = fc
   .record({ id, modifiedMs: fc.nat({ max: 5 }).map((n) => 1_700_000_000_000 + n * 1_000), observedMs, company: fc.constantFrom('A', 'B', 'C') })
   .map(({ company, ...rest }) => ({ ...rest, coverage: covered.id, fields: covered.fields.map((field) => (field === 'Company' ? company : null)) }));
+const aheadMs = fc.integer({ min: 1, max: 3 }).map((n) => n * 1_000);
 const event = fc.oneof(
   { weight: 4, arbitrary: sighting.map((one) => encodeSeen(one).value) },
   { weight: 3, arbitrary: sighting.map((one) => encodeConfirmed({ ...one, hash: encodeSeen(one).hash })) },
+  { weight: 1, arbitrary: fc.tuple(sighting, aheadMs).map(([one, ahead]) => encodeRepaired({ ...one, versionMs: one.modifiedMs + ahead }).value) },
+  { weight: 1, arbitrary: fc.tuple(sighting, aheadMs).map(([one, ahead]) => encodeConfirmed({ ...one, versionMs: one.modifiedMs + ahead, hash: encodeSeen(one).hash })) },
   { weight: 2, arbitrary: fc.record({ id, deletedMs: observedMs.map((ms) => ms - (ms % 1_000)) }).map((one) => encodeDeleted(one)) },
 );
 

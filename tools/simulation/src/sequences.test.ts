@@ -112,6 +112,40 @@ describe('a sequence that must end right', () => {
     expect(story.company(id)).toBe('Very late');
   });
 
+  test('a Modified_Time in the future (import), then an ordinary edit: repaired by the second pass at the latest, alarmed meanwhile, and further edits arrive at once', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    const incidents = async () => (await story.world.incidents.list()).map(({ kind }) => kind);
+    story.world.crm.edit('Leads', [id], { Company: 'Imported' }, { isTold: false, modifiedMs: time('10:00:00') + 4 * 365 * 86_400_000 });
+    await story.until('11:30:00');
+    expect([story.company(id), await incidents()]).toEqual(['Imported', ['modified-in-future']]);
+    story.world.crm.edit('Leads', [id], { Company: 'Edited' });
+    await story.until('13:00:00');
+    expect([story.company(id), story.row(id)?.modifiedMs]).toEqual(['Edited', time('11:30:00')]);
+    story.edit(id, { Company: 'Edited again' });
+    await story.until('13:00:20');
+    expect(story.company(id)).toBe('Edited again');
+    await story.until('14:30:00');
+    expect(await incidents()).toEqual([]);
+    story.watch.checkEquality();
+  });
+
+  test('Sharing rule narrows, many leads invisible: no row is removed, people are told, and told no more once they are seen again', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [kept = '', ...hidden] = story.ids;
+    const incidents = async () => (await story.world.incidents.list()).map(({ kind, details }) => `${kind}: ${details.slice(0, 9)}`);
+    story.world.crm.setHidden('Leads', hidden, true);
+    void story.world.refresh(simulatedLeads);
+    await story.until('10:20:00');
+    expect(await incidents()).toEqual(['records-hidden: 5 records']);
+    expect(story.ids.map((id) => story.row(id)?.isDeleted)).toEqual([kept, ...hidden].map(() => false));
+    story.world.crm.setHidden('Leads', hidden, false);
+    void story.world.refresh(simulatedLeads);
+    await story.until('10:40:00');
+    expect(await incidents()).toEqual([]);
+    story.watch.checkEquality();
+  });
+
   test('a formula that changes without Modified_Time is right after the refresh', async () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;

@@ -47,7 +47,7 @@ export class Story {
     this.world.crm.setFaults({ ...noFaults, ...faults });
   }
 
-  edit(id: string, fields: Readonly<Record<string, unknown>>, manner: { isTold?: boolean; isLate?: boolean; keepsTime?: boolean } = {}): void {
+  edit(id: string, fields: Readonly<Record<string, unknown>>, manner: { isTold?: boolean; isLate?: boolean; keepsTime?: boolean; modifiedMs?: number } = {}): void {
     this.world.crm.edit('Leads', [id], fields, manner);
     if (manner.keepsTime === true) this.watch.changedWithoutTime(simulatedLeads, id);
     else this.watch.changed(simulatedLeads, id);

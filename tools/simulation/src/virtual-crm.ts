@@ -109,9 +109,9 @@ export class VirtualCrm {
     return this.#deletionsOf(module).findLast((deletion) => deletion.id === id && deletion.restoredMs === Number.POSITIVE_INFINITY)?.deletedMs;
   }
 
-  edit(module: string, ids: readonly string[], fields: Readonly<Record<string, unknown>>, { isTold = true, isLate = false, keepsTime = false } = {}): void {
+  edit(module: string, ids: readonly string[], fields: Readonly<Record<string, unknown>>, { isTold = true, isLate = false, keepsTime = false, modifiedMs }: { isTold?: boolean; isLate?: boolean; keepsTime?: boolean; modifiedMs?: number } = {}): void {
     const before = ids.map((id) => this.organisation.record(module, id));
-    for (const record of this.organisation.edit(module, ids, fields, { isSilent: true, keepsTime })) this.#note(module, record.id, record, isLate, before.find(({ id }) => id === record.id));
+    for (const record of this.organisation.edit(module, ids, fields, { isSilent: true, keepsTime, ...(modifiedMs === undefined ? {} : { modifiedMs }) })) this.#note(module, record.id, record, isLate, before.find(({ id }) => id === record.id));
     if (isTold && !keepsTime) this.#tell({ module, ids, operation: 'update' });
   }
 
@@ -136,6 +136,11 @@ export class VirtualCrm {
     const deletion = this.#deletionsOf(module).findLast((one) => one.id === id);
     if (deletion !== undefined) deletion.restoredMs = this.#time.now();
     if (isTold) this.#tell({ module, ids: [id], operation: 'update' });
+  }
+
+  /** Takes records from the token's user's sight, as a narrower sharing rule does, or gives them back; nobody is told. */
+  setHidden(module: string, ids: readonly string[], isHidden: boolean): void {
+    for (const id of ids) this.organisation.store(module).setHidden(this.organisation.record(module, id), isHidden);
   }
 
   /** Ends a channel without a word, as the CRM may. */
@@ -173,7 +178,7 @@ export class VirtualCrm {
       return { ...value, observed };
     },
     deletedSince: (module, since) => this.#call((atMs) => this.#listedDeletions(module, since.getTime(), atMs)).then(({ value }) => value),
-    countRecords: (module) => this.#call(() => this.organisation.store(module).liveCount).then(({ value }) => value),
+    countRecords: (module) => this.#call(() => this.organisation.store(module).visibleCount).then(({ value }) => value),
     updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
     close: () => Promise.resolve(),
   };
@@ -225,7 +230,8 @@ export class VirtualCrm {
   #at(module: string, id: string, atMs: number): LiveRecord | undefined {
     const moments = this.#history.get(`${module}/${id}`);
     // What was made later is never hidden by what shows late.
-    return moments === undefined ? this.#now(module, id) : moments.findLast(({ fromMs }) => fromMs <= atMs)?.record;
+    const record = moments === undefined ? this.#now(module, id) : moments.findLast(({ fromMs }) => fromMs <= atMs)?.record;
+    return record === undefined || this.organisation.store(module).isHidden(record.key) ? undefined : record;
   }
 
   #now(module: string, id: string): LiveRecord | undefined {

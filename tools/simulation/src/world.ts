@@ -140,6 +140,8 @@ export class World {
       register: process.guard(this.tables.register),
       breaker: process.guard(this.tables.breaker),
       looks: process.guard(this.tables.looks),
+      // The simulated modules have no lookups.
+      referrers: { to: async () => [] },
       runs: process.guard(this.runs),
       catchUps: process.guard(this.catchUps),
     };
@@ -184,7 +186,8 @@ export class World {
       runs: process.guard(this.runs),
       channels: process.guard(this.channels),
       catchUps: process.guard(this.catchUps),
-      watermarks: process.guard(this.watermarks),
+      watermarks: process.guard(this.tables.watermarks),
+      audits: process.guard(this.tables.audits),
       looks: process.guard(this.tables.looks),
       breaker: process.guard(this.tables.breaker),
       incidents: process.guard(this.incidents),

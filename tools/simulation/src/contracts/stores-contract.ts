@@ -1,6 +1,6 @@
 import { coverageOf } from '@lockstep/modules';
-import type { BulkPageRow, BulkRuns, CatchUps, Channels, Freshness, Incidents, RegisterReader, WantedLooks, Watermarks } from '@lockstep/postgres';
-import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeSeen } from '@lockstep/record-log';
+import type { BulkPageRow, BulkRuns, CatchUps, Channels, Freshness, Incidents, RegisterAudits, RegisterReader, WantedLooks, Watermarks } from '@lockstep/postgres';
+import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from '@lockstep/record-log';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import type { LoggedMessage } from '../memory/memory-register.ts';
@@ -17,6 +17,7 @@ export type StoresUnderTest = {
   readonly channels: Channels;
   readonly incidents: Incidents;
   readonly register: RegisterReader;
+  readonly audits: RegisterAudits;
   readonly looks: Pick<WantedLooks, 'want' | 'due' | 'done'>;
   /** Applies messages as one batch. */
   project(messages: readonly LoggedMessage[]): Promise<void>;
@@ -70,6 +71,7 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
         await stores.runs.requested(await firstPage(), { jobId: '9', createdTime: at('10:10:00') });
         await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'other' });
         const [run] = await stores.runs.all();
+        expect(run?.firstJobCreatedAt).toEqual(at('10:00:00'));
         expect((await stores.runs.pagesOf(run?.id ?? 0)).map(({ pageNumber, state, pageToken, attempts }) => [pageNumber, state, pageToken, attempts])).toEqual([
           [1, 'ready', null, 2],
           [2, 'wanted', 'more', 0],
@@ -122,8 +124,10 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
       expect((await stores.freshness())?.seenUpTo).toBeNull();
       await stores.project([logged(0, coverageEvent)]);
       expect(await stores.freshness()).toMatchObject({ seenUpTo: at('10:00:00'), refreshedAt: null });
+      expect([await stores.watermarks.reached(module, 'changes'), await stores.watermarks.reached(module, 'everything')]).toEqual([at('10:00:00'), null]);
       await stores.project([logged(1, coverageEvent)]);
       expect(await stores.freshness()).toMatchObject({ seenUpTo: at('10:02:00'), refreshedAt: at('09:00:00') });
+      expect([await stores.watermarks.reached(module, 'changes'), await stores.watermarks.reached(module, 'everything')]).toEqual([at('10:02:00'), at('09:00:00')]);
     });
 
     test('a channel keeps the moment it was opened first', async () => {
@@ -177,6 +181,34 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
         expect(await stores.freshness()).toMatchObject({ hidden: 1, unsettled: 0 });
         await stores.project([logged(2, confirmed(id, '10:00:00', '10:20:00', 'Ada'))]);
         expect(await stores.freshness()).toMatchObject({ hidden: 0 });
+      });
+
+      test('hides what was not seen since a time, less ε, and counts what is to be seen', async () => {
+        const [other, gone] = ['5725701000000000002', '5725701000000000003'];
+        await stores.project([
+          logged(0, coverageEvent),
+          logged(1, seen(id, '10:00:00', '10:10:00', 'Ada')),
+          logged(2, seen(other, '12:30:00', '10:58:59', 'Grace')),
+          logged(3, seen(gone, '10:00:00', '10:10:00', 'Kay')),
+          logged(4, encodeDeleted({ id: gone, deletedMs: at('10:30:00').getTime() })),
+        ]);
+        const count = () => stores.audits.count(module, { changedSince: at('10:30:00'), now: at('12:00:00') });
+        expect(await count()).toEqual({ visible: 2, changedSince: 2, inFuture: 1 });
+        expect([await stores.audits.hideUnseen(module, at('10:11:00')), await stores.audits.hidden(module)]).toEqual([0, 0]);
+        expect([await stores.audits.hideUnseen(module, at('10:11:01')), await stores.audits.hidden(module)]).toEqual([1, 1]);
+        expect([await stores.audits.hideUnseen(module, at('11:00:00')), await stores.audits.hidden(module)]).toEqual([1, 2]);
+        expect(await count()).toEqual({ visible: 0, changedSince: 2, inFuture: 1 });
+        await stores.project([logged(5, seen(id, '10:00:00', '11:00:00', 'Ada')), logged(6, encodeDeleted({ id: other, deletedMs: at('13:00:00').getTime() }))]);
+        expect(await stores.audits.hidden(module)).toBe(0);
+      });
+
+      test('shows the time that a repair read, and knows the one it competes with; a confirmation of it moves the look', async () => {
+        const repaired = { ...sighting(id, '10:05:00', '10:30:00', 'Ada'), versionMs: at('23:00:00').getTime() };
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '23:00:00', '10:00:00', 'Imported')), logged(2, encodeRepaired(repaired).value)]);
+        expect(await stores.rows()).toEqual([{ id, company: 'Ada', modifiedMs: at('10:05:00').getTime(), isDeleted: false }]);
+        await stores.project([logged(3, encodeConfirmed({ ...repaired, observedMs: at('11:00:00').getTime(), hash: encodeSeen(repaired).hash }))]);
+        expect((await stores.register.known(module, [id])).get(id)).toMatchObject({ modifiedMs: at('10:05:00').getTime(), versionMs: at('23:00:00').getTime(), observedMs: at('11:00:00').getTime() });
+        expect(await stores.looks.due(10)).toEqual([]);
       });
 
       test('wants a look where a confirmation says something newer that does not fit', async () => {

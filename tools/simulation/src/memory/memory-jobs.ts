@@ -34,7 +34,7 @@ export function memoryBulkRuns(now: () => Date): BulkRuns {
     openPages: async () => pages.filter((page) => page.state !== 'published' && runOf(page.runId).state === 'running'),
     requested: async (page, { jobId, createdTime }) => {
       update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, attempts: page.attempts + 1, failure: null });
-      if (page.pageNumber === 1) replace(runs, page.runId, { firstJobCreatedAt: createdTime });
+      if (page.pageNumber === 1 && runOf(page.runId).firstJobCreatedAt === null) replace(runs, page.runId, { firstJobCreatedAt: createdTime });
     },
     ready: async (page, { count, moreRecords, nextPageToken }) => {
       update(page, { state: 'ready', rowCount: count, moreRecords });
@@ -93,8 +93,8 @@ export function memoryChannels(): Channels {
   };
 }
 
-/** Claims in memory. */
-export function memoryWatermarks(): Watermarks & { readonly claims: (module: string, kind: Claim['kind']) => readonly Claim[] } {
+/** Claims in memory; how far they are reached, the tables know. */
+export function memoryWatermarks(): Omit<Watermarks, 'reached'> & { readonly claims: (module: string, kind: Claim['kind']) => readonly Claim[] } {
   const claims: Claim[] = [];
   const of = (module: string, kind: Claim['kind']): Claim[] => claims.filter((claim) => claim.module === module && claim.kind === kind).toSorted((a, b) => b.at.getTime() - a.at.getTime());
   return {

@@ -1,6 +1,6 @@
-import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import type { DeletionBreaker, Freshness, LookReason, RegisterEntry, RegisterReader, WantedLook, WantedLooks } from '@lockstep/postgres';
-import { compareVersions, type Content, decodeEvent, isAlive, isSettled, type RecordConfirmed, type Version } from '@lockstep/record-log';
+import type { ModuleDefinition } from '@lockstep/modules';
+import type { Claim, DeletionBreaker, Freshness, LookReason, RegisterAudits, RegisterEntry, RegisterReader, WantedLook, WantedLooks, Watermarks } from '@lockstep/postgres';
+import { compareVersions, type Content, decodeEvent, isAlive, isSettled, type RecordConfirmed, type Version, versionTime } from '@lockstep/record-log';
 
 import type { memoryWatermarks } from './memory-jobs.ts';
 
@@ -12,6 +12,8 @@ export type LoggedMessage = { readonly offset: number; readonly value: Buffer | 
 
 export type MemoryTables = {
   readonly register: RegisterReader;
+  readonly audits: RegisterAudits;
+  readonly watermarks: Watermarks;
   readonly looks: WantedLooks;
   readonly breaker: DeletionBreaker;
   /** Applies messages of one partition, as a transaction: all of it, or nothing. */
@@ -41,16 +43,20 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
   };
   const at = ({ live, deletedMs }: MemoryRecord) => ({ ...(live && { live }), ...(deletedMs === undefined ? {} : { deletedMs }) });
 
+  const isLive = (record: MemoryRecord): boolean => isAlive(at(record), epsilonMs);
+  const nextOf = (module: string, partition: number): number => positions.get(`${module}/${partition}`) ?? 0;
+  const reached = (module: string, kind: Claim['kind']): Date | null => watermarks.claims(module, kind).find(({ endOffsets }) => endOffsets.every((end, partition) => nextOf(module, partition) >= end))?.at ?? null;
+
   const confirm = (module: string, confirmed: RecordConfirmed): void => {
     const record = tableOf(module).get(confirmed.id);
     const live = record?.live;
     if (live !== undefined && compareVersions(confirmed, live) <= 0) return;
-    const fits = record !== undefined && live !== undefined && live.modifiedMs === confirmed.modifiedMs && live.hash === confirmed.hash;
+    const fits = record !== undefined && live !== undefined && live.modifiedMs === confirmed.modifiedMs && versionTime(live) === versionTime(confirmed) && live.hash === confirmed.hash;
     // It has no content to write, so it may not change whether the record is alive.
     if (fits && isAlive(at(record), epsilonMs) === isAlive({ ...at(record), live: confirmed }, epsilonMs)) {
-      record.live = { modifiedMs: confirmed.modifiedMs, observedMs: confirmed.observedMs, hash: confirmed.hash };
+      record.live = versionOf(confirmed);
       record.isHidden = false;
-    } else if (live === undefined || confirmed.modifiedMs > live.modifiedMs || (confirmed.modifiedMs === live.modifiedMs && confirmed.observedMs > live.observedMs)) {
+    } else if (live === undefined || versionTime(confirmed) > versionTime(live) || (versionTime(confirmed) === versionTime(live) && confirmed.observedMs > live.observedMs)) {
       want(module, confirmed.id, 'unconfirmed');
     }
   };
@@ -61,9 +67,11 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
     const record: MemoryRecord = tableOf(module).get(event.id) ?? { live: undefined, content: undefined, deletedMs: undefined, isHidden: false };
     tableOf(module).set(event.id, record);
     if (event.type === 'RecordDeleted') {
-      record.deletedMs = Math.max(record.deletedMs ?? Number.NEGATIVE_INFINITY, event.deletedMs + 999);
+      if (event.deletedMs + 999 <= (record.deletedMs ?? Number.NEGATIVE_INFINITY)) return;
+      record.deletedMs = event.deletedMs + 999;
+      record.isHidden = false;
     } else if (record.live === undefined || compareVersions(event, record.live) > 0) {
-      record.live = { modifiedMs: event.modifiedMs, observedMs: event.observedMs, hash: event.hash };
+      record.live = versionOf(event);
       record.content = { coverage: event.coverage, fields: event.fields };
       record.isHidden = false;
     }
@@ -74,13 +82,13 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
       const confirmations: RecordConfirmed[] = [];
       for (const message of messages) apply(module.apiName, message, confirmations);
       for (const [, ofRecord] of Map.groupBy(confirmations, ({ id }) => id)) {
-        const latest = ofRecord.toSorted((a, b) => b.modifiedMs - a.modifiedMs || b.observedMs - a.observedMs)[0];
+        const latest = ofRecord.toSorted((a, b) => versionTime(b) - versionTime(a) || b.observedMs - a.observedMs)[0];
         if (latest !== undefined) confirm(module.apiName, latest);
       }
       const last = messages.at(-1);
-      if (last !== undefined) positions.set(`${topicOf(module)}/${partition}`, last.offset + 1);
+      if (last !== undefined) positions.set(`${module.apiName}/${partition}`, last.offset + 1);
     },
-    next: (module, partition) => positions.get(`${topicOf(module)}/${partition}`) ?? 0,
+    next: (module, partition) => nextOf(module.apiName, partition),
     record: (module, id) => tableOf(module).get(id),
     records: (module) => tableOf(module),
     register: {
@@ -88,7 +96,7 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
         const known = new Map<string, RegisterEntry>();
         for (const id of ids) {
           const record = tableOf(module).get(id);
-          if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null });
+          if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, ...(record.live?.versionMs === undefined ? {} : { versionMs: record.live.versionMs }), observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null });
         }
         return known;
       },
@@ -106,11 +114,29 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
       want: async (module, ids, reason) => {
         for (const id of ids) want(module, id, reason);
       },
-      wantParked: async () => undefined,
+      resolveOvertaken: async () => undefined,
       due: async (limit) => [...wanted.values()].slice(0, limit),
       done: async (looks) => {
         for (const { module, id } of looks) wanted.delete(`${module}/${id}`);
       },
+    },
+    watermarks: { ...watermarks, reached: async (module, kind) => reached(module, kind) },
+    audits: {
+      count: async (module, { changedSince, now: at }) => {
+        const records = [...tableOf(module).values()];
+        const alive = records.filter(isLive);
+        return {
+          visible: alive.filter(({ isHidden }) => !isHidden).length,
+          changedSince: records.filter(({ live, deletedMs }) => Math.max(live?.modifiedMs ?? 0, deletedMs ?? 0) >= changedSince.getTime()).length,
+          inFuture: alive.filter(({ live }) => (live?.modifiedMs ?? 0) > at.getTime() + epsilonMs).length,
+        };
+      },
+      hideUnseen: async (module, since) => {
+        const unseen = [...tableOf(module).values()].filter((record) => !record.isHidden && isLive(record) && (record.live?.observedMs ?? 0) < since.getTime() - epsilonMs);
+        for (const record of unseen) record.isHidden = true;
+        return unseen.length;
+      },
+      hidden: async (module) => [...tableOf(module).values()].filter(({ isHidden }) => isHidden).length,
     },
     breaker: {
       admits: async (module, fresh) => {
@@ -134,16 +160,14 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
       held: async () => [...held].flatMap(([module, { deletions, heldAt, releasedUntilMs }]) => (releasedUntilMs === null ? [{ module, heldAt, deletions, allowed: allowedDeletions }] : [])),
     },
     freshness: (module) => {
-      const reached = (kind: 'changes' | 'everything'): Date | null =>
-        watermarks.claims(module.apiName, kind).find(({ endOffsets }) => endOffsets.every((end, partition) => (positions.get(`${topicOf(module)}/${partition}`) ?? 0) >= end))?.at ?? null;
       const unsettled = [...tableOf(module.apiName).values()].filter((record) => record.live !== undefined && !isSettled(at(record), epsilonMs));
-      const seenUpTo = reached('changes');
+      const seenUpTo = reached(module.apiName, 'changes');
       const firstUnsettledMs = Math.min(...unsettled.map(({ live, deletedMs }) => Math.min(live?.modifiedMs ?? Number.POSITIVE_INFINITY, deletedMs ?? Number.POSITIVE_INFINITY)));
       return {
         module: module.apiName,
         seenUpTo,
         settledUpTo: seenUpTo === null ? null : new Date(Math.min(seenUpTo.getTime(), firstUnsettledMs)),
-        refreshedAt: reached('everything'),
+        refreshedAt: reached(module.apiName, 'everything'),
         parked: 0,
         hidden: [...tableOf(module.apiName).values()].filter(({ isHidden }) => isHidden).length,
         unsettled: unsettled.length,
@@ -153,3 +177,5 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
 }
 
 const idsOf = (table: ReadonlyMap<string, MemoryRecord>, fits: (record: MemoryRecord) => boolean): string[] => [...table].flatMap(([id, record]) => (fits(record) ? [id] : []));
+
+const versionOf = ({ modifiedMs, versionMs, observedMs, hash }: Version): Version => ({ modifiedMs, observedMs, hash, ...(versionMs === undefined ? {} : { versionMs }) });
