@@ -1,5 +1,5 @@
 import { type Changed, type CrmClient, CrmError, type DeletedRecord, type FoundRecord, type ListedChannel, type Observed, versionRules } from '@lockstep/crm-client';
-import { type LiveRecord, Organisation, type Random } from '@lockstep/crm-simulator';
+import { keyOf, type LiveRecord, Organisation, type Random } from '@lockstep/crm-simulator';
 import type { BulkResults } from '@lockstep/crm-reader';
 import type { ModuleDefinition } from '@lockstep/modules';
 
@@ -235,11 +235,7 @@ export class VirtualCrm {
   }
 
   #now(module: string, id: string): LiveRecord | undefined {
-    try {
-      return this.organisation.record(module, id);
-    } catch {
-      return undefined;
-    }
+    return this.organisation.store(module).get(keyOf(id) ?? -1);
   }
 
   *#everAt(module: string, atMs: number): Generator<LiveRecord> {

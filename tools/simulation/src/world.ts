@@ -157,7 +157,7 @@ export class World {
     };
     const read = async (): Promise<void> => {
       await this.#declare(process);
-      this.#repeat(process, this.options.paceMs / 6, takeHints);
+      this.#repeat(process, this.options.paceMs / 4, takeHints);
       this.#repeat(process, this.options.paceMs, () => ingestReadyPages(deps, process.signal));
       this.#repeat(process, this.options.paceMs, () => readCatchUps(deps));
     };
@@ -200,7 +200,7 @@ export class World {
   #project(process: VirtualProcess): void {
     for (const module of this.options.modules) {
       for (let partition = 0; partition < PARTITIONS; partition += 1) {
-        this.#repeat(process, this.options.paceMs / 3, async () => {
+        this.#repeat(process, this.options.paceMs / 2, async () => {
           const from = this.tables.next(module, partition);
           // A batch ends anywhere.
           this.tables.project(module, partition, this.log.read(topicOf(module), partition, from, 1 + this.random.below(40)));
