@@ -7,8 +7,9 @@ import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
-import { advance, type Positions } from './positions.ts';
+import { advance, checkAdvanced, type Positions } from './positions.ts';
 import { createNarrowStage } from './register-sql.ts';
+import { sendTogether, type Statement } from './statements.ts';
 
 /** Messages of one topic, and the positions their partitions stand at before and after them. */
 export type Batch = { readonly topic: string; readonly topicId: string; readonly messages: readonly LogMessage[]; readonly positions: Positions };
@@ -30,28 +31,37 @@ const COPY_FROM = 50;
 
 /**
  * Applies a batch in one transaction: folds it, merges the fold into the register, writes the winners into the legacy table
- * and moves the positions. Repeating it changes nothing: the positions no longer match, and the register would refuse it.
+ * and moves the positions. Repeating it changes nothing: the positions no longer match, and the register would refuse it. A small
+ * batch takes two round trips.
  * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
  */
 export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch): Promise<Applied> {
   const folded = foldBatch(batch.messages);
-  await client.query('begin');
   try {
-    await advance(client, projection, batch);
+    const merged = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
-    const merged = await mergeRegister(client, projection, folded);
     const decision = decide(merged, projection);
-    await writeWinners(client, projection, decision);
-    await writeDead(client, projection.module, decision.dead);
-    await confirm(client, projection, folded.confirmations);
-    await park(client, projection.module, batch, folded.rejects);
-    await client.query('commit');
+    await sendTogether(client, [
+      ...(await winnerWrites(client, projection, decision)),
+      ...deadWrites(projection.module, decision.dead),
+      ...confirmWrites(projection, folded.confirmations),
+      ...parkWrites(projection.module, batch, folded.rejects),
+      { text: 'commit' },
+    ]);
     const refused = folded.refused + folded.records.size - merged.length;
     return { applied: merged.length, refused, refusedBulk: folded.refusedBulk + lostFromBulk(folded, merged), rejects: folded.rejects.length, waiting: 0 };
   } catch (error) {
     await client.query('rollback');
     throw error;
   }
+}
+
+/** Opens the transaction, moves the positions and merges the fold into the register. @returns the records that changed. */
+async function begin(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Merged[]> {
+  const isSmall = folded.records.size > 0 && folded.records.size < COPY_FROM;
+  const [, moved, merged] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch), ...(isSmall ? [mergeFromArrays(projection, folded)] : [])]);
+  await checkAdvanced(client, projection, batch, moved);
+  return merged === undefined ? await mergeRegister(client, projection, folded) : mergedOf(merged, folded);
 }
 
 /** Rows of bulk files that the register refused. */
@@ -65,11 +75,10 @@ function lostFromBulk({ records }: FoldedBatch, merged: readonly Merged[]): numb
 
 /** Parks messages in a transaction of their own, moving the positions past them. */
 export async function parkBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, rejects: readonly Reject[]): Promise<void> {
-  await client.query('begin');
   try {
-    await advance(client, projection, batch);
-    await park(client, projection.module, batch, rejects);
-    await client.query('commit');
+    const [, moved] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch)]);
+    await checkAdvanced(client, projection, batch, moved);
+    await sendTogether(client, [...parkWrites(projection.module, batch, rejects), { text: 'commit' }]);
   } catch (error) {
     await client.query('rollback');
     throw error;
@@ -77,37 +86,44 @@ export async function parkBatch(client: PoolClient, projection: ModuleProjection
 }
 
 type MergedRow = [recordId: string, observedMs: string | null, deletedMs: string | null, partition: number, offset: string, isFresh: boolean];
+const AS_ARRAYS = { rowMode: 'array' } as const;
+
+const mergeFromArrays = ({ registerSql }: ModuleProjection, { records }: FoldedBatch): Statement => ({ ...registerSql.mergeArrays, ...AS_ARRAYS, values: recordsAsArrays(records.values()) });
 
 /** Merges a fold into the register. @returns the records that changed. */
-export async function mergeRegister(client: PoolClient, { registerSql }: ModuleProjection, { records }: FoldedBatch): Promise<Merged[]> {
+export async function mergeRegister(client: PoolClient, projection: ModuleProjection, folded: FoldedBatch): Promise<Merged[]> {
+  const { records } = folded;
   if (records.size === 0) return [];
-  const isLarge = records.size >= COPY_FROM;
-  if (isLarge) {
-    await client.query(createNarrowStage);
-    await copyInto(client, 'narrow', recordsAsCopyText(records.values()));
-  }
-  const { rows } = await client.query<MergedRow>({
-    rowMode: 'array',
-    ...(isLarge ? { text: registerSql.mergeStage } : { text: registerSql.mergeArrays, values: recordsAsArrays(records.values()) }),
-  });
-  return rows.map((row) => mergedOf(row, records.get(row[0]) as FoldedRecord));
+  if (records.size < COPY_FROM) return mergedOf(await client.query(mergeFromArrays(projection, folded)), folded);
+  await client.query(createNarrowStage);
+  await copyInto(client, 'narrow', recordsAsCopyText(records.values()));
+  return mergedOf(await client.query({ text: projection.registerSql.mergeStage, ...AS_ARRAYS }), folded);
 }
 
-const mergedOf = ([, observedMs, deletedMs, partition, offset, isFresh]: MergedRow, record: FoldedRecord): Merged => ({
-  record,
-  contentWon: record.hash !== '' && partition === record.partition && Number(offset) === record.offset,
-  isFresh,
-  observedMs: observedMs === null ? null : Number(observedMs),
-  deletedMs: deletedMs === null ? null : Number(deletedMs),
-});
+const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBatch): Merged[] =>
+  (rows as MergedRow[]).map(([id, observedMs, deletedMs, partition, offset, isFresh]) => {
+    const record = records.get(id) as FoldedRecord;
+    return {
+      record,
+      contentWon: record.hash !== '' && partition === record.partition && Number(offset) === record.offset,
+      isFresh,
+      observedMs: observedMs === null ? null : Number(observedMs),
+      deletedMs: deletedMs === null ? null : Number(deletedMs),
+    };
+  });
 
 /** Writes winners into the legacy table. */
-export async function writeWinners(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Decision): Promise<void> {
-  const byCoverage = Map.groupBy(winners, ({ record }) => record.coverage);
-  for (const [coverage, group] of byCoverage) {
+export async function writeWinners(client: PoolClient, projection: ModuleProjection, decision: Pick<Decision, 'winners' | 'allFresh'>): Promise<void> {
+  for (const statement of await winnerWrites(client, projection, decision)) await client.query(statement);
+}
+
+/** Writes large groups of winners, by COPY. @returns the statements that write the small ones. */
+async function winnerWrites(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Pick<Decision, 'winners' | 'allFresh'>): Promise<Statement[]> {
+  const small: Statement[] = [];
+  for (const [coverage, group] of Map.groupBy(winners, ({ record }) => record.coverage)) {
     const plan = await projection.planFor(client, coverage);
     if (group.length < COPY_FROM) {
-      await client.query(plan.mergeArrays, winnersAsArrays(group, plan));
+      small.push({ ...plan.mergeArrays, values: winnersAsArrays(group, plan) });
       continue;
     }
     const columns = plan.columns.map((column) => `"${column}"`).join(', ');
@@ -117,6 +133,7 @@ export async function writeWinners(client: PoolClient, projection: ModuleProject
     await copyInto(client, `${plan.stage} (${columns})`, text);
     await client.query(plan.mergeStage);
   }
+  return small;
 }
 
 /** New rows need no merge. Where a row stands already that the register does not know, the stage decides. */
@@ -133,39 +150,38 @@ async function copiedStraight(client: PoolClient, target: string, text: Buffer):
 }
 
 /** Marks or removes the rows of the dead. */
-export async function writeDead(client: PoolClient, { table, keyColumn, onDelete }: ModuleDefinition, dead: Decision['dead']): Promise<void> {
-  if (dead.length === 0) return;
-  const name = `"${table.schema}"."${table.name}"`;
-  const ids = dead.map(({ id }) => id);
-  if (onDelete.action === 'remove') {
-    await client.query(`delete from ${name} where "${keyColumn}" = any($1::bigint[])`, [ids]);
-    return;
-  }
-  const column = `"${onDelete.deletedColumn}"`;
-  await client.query(
-    `update ${name} t set ${column} = d.at from unnest($1::bigint[], $2::timestamptz[]) as d (id, at)
-     where t."${keyColumn}" = d.id and t.${column} is distinct from d.at`,
-    [ids, dead.map(({ deletedMs }) => deletedTime(deletedMs))],
-  );
+export async function writeDead(client: PoolClient, module: ModuleDefinition, dead: Decision['dead']): Promise<void> {
+  for (const statement of deadWrites(module, dead)) await client.query(statement);
 }
 
-async function confirm(client: PoolClient, { registerSql, epsilonMs }: ModuleProjection, confirmations: readonly Confirmation[]): Promise<void> {
-  if (confirmations.length === 0) return;
+function deadWrites({ table, keyColumn, onDelete }: ModuleDefinition, dead: Decision['dead']): Statement[] {
+  if (dead.length === 0) return [];
+  const name = `"${table.schema}"."${table.name}"`;
+  const ids = dead.map(({ id }) => id);
+  if (onDelete.action === 'remove') return [{ text: `delete from ${name} where "${keyColumn}" = any($1::bigint[])`, values: [ids] }];
+  const column = `"${onDelete.deletedColumn}"`;
+  const text = `update ${name} t set ${column} = d.at from unnest($1::bigint[], $2::timestamptz[]) as d (id, at)
+    where t."${keyColumn}" = d.id and t.${column} is distinct from d.at`;
+  return [{ text, values: [ids, dead.map(({ deletedMs }) => deletedTime(deletedMs))] }];
+}
+
+function confirmWrites({ registerSql, epsilonMs }: ModuleProjection, confirmations: readonly Confirmation[]): Statement[] {
+  if (confirmations.length === 0) return [];
   const column = <K extends keyof Confirmation>(key: K): Confirmation[K][] => confirmations.map((confirmation) => confirmation[key]);
-  await client.query(registerSql.confirm, [column('id'), column('modifiedMs'), column('versionMs'), column('observedMs'), column('hash'), epsilonMs]);
+  return [{ ...registerSql.confirm, values: [column('id'), column('modifiedMs'), column('versionMs'), column('observedMs'), column('hash'), epsilonMs] }];
 }
 
 const parkSql = `
   insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable, value)
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (topic_id, partition, log_offset) do nothing`;
 
-async function park(client: PoolClient, { apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Promise<void> {
-  for (const { message, code, cause } of rejects) {
+function parkWrites({ apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {
+  return rejects.map(({ message, code, cause }) => {
     const { partition, offset, value } = message;
     const isWaiting = mayYetFit(code);
     // The value is kept for as long as it waits, and no longer.
-    await client.query(parkSql, [apiName, topicId, topic, partition, offset, recordIdOf(message), code, cause, isWaiting, isWaiting ? value : null]);
-  }
+    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, recordIdOf(message), code, cause, isWaiting, isWaiting ? value : null] };
+  });
 }
 
 const recordIdOf = ({ value }: LogMessage): string | null => /"id":"(\d{1,19})"/.exec(value?.toString('latin1', 0, 200) ?? '')?.[1] ?? null;

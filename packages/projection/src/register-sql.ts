@@ -1,5 +1,7 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 
+import { prepared, type Prepared } from './statements.ts';
+
 /** Where a batch's folded records are staged, for every module: a temporary table of the connection. */
 export const createNarrowStage = `
   create temp table if not exists narrow (
@@ -12,7 +14,7 @@ export const NARROW_COLUMNS = 'record_id, modified_ms, version_ms, observed_ms, 
 const fromArrays = `unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[], $7::integer[], $8::bigint[]) as narrow (${NARROW_COLUMNS})`;
 
 /** The statements on a module's part of the register. */
-export type RegisterSql = { readonly mergeStage: string; readonly mergeArrays: string; readonly confirm: string };
+export type RegisterSql = { readonly mergeStage: string; readonly mergeArrays: Prepared; readonly confirm: Prepared };
 
 /**
  * The fold in SQL: a component-wise maximum of what stands and what comes. It returns only records that changed: their
@@ -37,10 +39,10 @@ export function registerSql({ apiName, slug }: ModuleDefinition): RegisterSql {
     returning record_id, observed_ms, deleted_ms, log_partition, log_offset, xmax = 0`;
   return {
     mergeStage: merge('narrow'),
-    mergeArrays: merge(fromArrays),
+    mergeArrays: prepared(merge(fromArrays)),
     // A confirmation has no content to write, so it may not change whether the record is alive. One that says something newer than
     // the register, but does not fit it, makes a look wanted: the register had moved on when it was written.
-    confirm: `
+    confirm: prepared(`
       with c as (
         select distinct on (record_id) * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[]) as u (record_id, modified_ms, version_ms, observed_ms, content_hash)
         order by record_id, version_ms desc, observed_ms desc),
@@ -52,6 +54,6 @@ export function registerSql({ apiName, slug }: ModuleDefinition): RegisterSql {
       insert into lockstep.look_wanted (module, record_id, reason)
       select '${apiName}', c.record_id, 'unconfirmed' from c left join ${table} r on r.record_id = c.record_id
       where (r.modified_ms is null or (c.version_ms, c.observed_ms) > (coalesce(r.version_ms, r.modified_ms), r.observed_ms)) and c.record_id not in (select record_id from confirmed)
-      on conflict (module, record_id) do nothing`,
+      on conflict (module, record_id) do nothing`),
   };
 }

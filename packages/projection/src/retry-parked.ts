@@ -94,7 +94,7 @@ async function attempt(client: PoolClient, projection: ModuleProjection, waiting
   const faults: Faults = new Map();
   for (const dead of decision.dead) await guarded(client, dead.id, faults, () => writeDead(client, projection.module, [dead]));
   await releaseUniqueValues(client, projection, decision.winners);
-  for (const winner of decision.winners) await guarded(client, winner.record.id, faults, () => writeWinners(client, projection, { winners: [winner], dead: [], allFresh: false }));
+  for (const winner of decision.winners) await guarded(client, winner.record.id, faults, () => writeWinners(client, projection, { winners: [winner], allFresh: false }));
   if (faults.size > 0) return faults;
   const late: Faults = new Map();
   await guarded(client, '', late, () => client.query('set constraints all immediate'));

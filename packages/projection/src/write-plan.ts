@@ -1,6 +1,8 @@
 import type { ColumnType, ModuleDefinition } from '@lockstep/modules';
 import type { Coverage } from '@lockstep/record-log';
 
+import { prepared, type Prepared } from './statements.ts';
+
 /**
  * How winners of one coverage get into the legacy table: the columns that are written, in the order of the coverage. A mapped
  * field outside the coverage is not among them: an event makes no statement about it.
@@ -18,7 +20,7 @@ export type WritePlan = {
   /** Stage → table, only where a mapped value differs. */
   readonly mergeStage: string;
   /** The same from arrays of text, one parameter per column: for small batches. */
-  readonly mergeArrays: string;
+  readonly mergeArrays: Prepared;
 };
 
 /** The plan for events of this coverage. A field that is mapped no more is passed over. */
@@ -45,7 +47,7 @@ export function writePlan(module: ModuleDefinition, coverage: Coverage): WritePl
     table,
     createStage: `create temp table if not exists ${stage} on commit delete rows as select ${list} from ${table} with no data`,
     mergeStage: merge({ table, keyColumn, columns, select: `select ${list} from ${stage}` }),
-    mergeArrays: merge({ table, keyColumn, columns, select: selectArrays(written) }),
+    mergeArrays: prepared(merge({ table, keyColumn, columns, select: selectArrays(written) })),
   };
 }
 

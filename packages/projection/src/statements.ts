@@ -1,0 +1,31 @@
+import { hash } from 'node:crypto';
+
+import type { PoolClient, QueryConfig, QueryResult } from 'pg';
+
+/** A statement with its values. */
+export type Statement = QueryConfig<unknown[]>;
+
+/** A statement that Postgres parses and plans once a connection. */
+export type Prepared = { readonly name: string; readonly text: string };
+
+export const prepared = (text: string): Prepared => ({ name: hash('sha256', text).slice(0, 32), text });
+
+/**
+ * Sends statements without waiting for each other's answers: one round trip for all of them. After one that fails, Postgres
+ * refuses the rest of its transaction.
+ * @returns their results, in order; rejects with the first failure.
+ */
+export async function sendTogether(client: PoolClient, statements: readonly Statement[]): Promise<QueryResult[]> {
+  // An option of pg's client that its types do not know yet; nothing else may be under way on the connection.
+  const pipelining = client as PoolClient & { pipeline: boolean };
+  pipelining.pipeline = true;
+  try {
+    const results = await Promise.allSettled(statements.map((statement) => client.query<Record<string, unknown>>(statement)));
+    return results.map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    });
+  } finally {
+    pipelining.pipeline = false;
+  }
+}
