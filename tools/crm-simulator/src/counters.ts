@@ -23,16 +23,34 @@ export class Counters {
     for (const old of this.#hours.keys()) if (old <= hour - 24) this.#hours.delete(old);
   }
 
-  /** Calls that have come and are not answered yet. */
-  inFlight = 0;
+  /** Calls that have come and are not answered yet: all of them, and the queries among them. */
+  readonly inFlight = { calls: 0, queries: 0 };
+  /** The most there were of each at a time. */
+  readonly peak = { calls: 0, queries: 0 };
+  /** Calls answered with 429 because of a limit, by the limit. */
+  readonly refused = { credits: 0, calls: 0, queries: 0, downloads: 0 };
 
-  started(): void {
-    this.inFlight++;
+  /** A call has come. @returns notes that it has ended, however it did. */
+  started(isQuery: boolean): () => void {
+    this.#move(isQuery, 1);
+    return () => this.#move(isQuery, -1);
+  }
+
+  /** Which limit the calls in flight pass now; a limit of 0 is none. */
+  passed({ callsInFlight, queriesInFlight }: { readonly callsInFlight: number; readonly queriesInFlight: number }): 'calls' | 'queries' | null {
+    if (callsInFlight > 0 && this.inFlight.calls > callsInFlight) return 'calls';
+    return queriesInFlight > 0 && this.inFlight.queries > queriesInFlight ? 'queries' : null;
   }
 
   answered(status: number): void {
-    this.inFlight--;
     this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
+  }
+
+  #move(isQuery: boolean, by: 1 | -1): void {
+    for (const kind of isQuery ? (['calls', 'queries'] as const) : (['calls'] as const)) {
+      this.inFlight[kind] += by;
+      this.peak[kind] = Math.max(this.peak[kind], this.inFlight[kind]);
+    }
   }
 
   /** Credits left of the last 24 hours. */
@@ -47,6 +65,6 @@ export class Counters {
 
   report() {
     const totals = [...this.#calls.values()].reduce((sum, e) => ({ calls: sum.calls + e.calls, credits: sum.credits + e.credits }), { calls: 0, credits: 0 });
-    return { ...totals, creditsRemaining: this.remaining, byKind: Object.fromEntries(this.#calls), byStatus: Object.fromEntries(this.#statuses) };
+    return { ...totals, creditsRemaining: this.remaining, inFlight: { ...this.inFlight }, peak: { ...this.peak }, refused: { ...this.refused }, byKind: Object.fromEntries(this.#calls), byStatus: Object.fromEntries(this.#statuses) };
   }
 }

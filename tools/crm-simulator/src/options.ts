@@ -44,6 +44,8 @@ export type SimulatorOptions = {
   readonly tokensPerTenMinutes: number;
   /** Calls under way at a time, above which 429 is answered; 0 lifts the limit. */
   readonly callsInFlight: number;
+  /** COQL queries under way at a time (the CRM's sub-concurrency); 0 lifts the limit. */
+  readonly queriesInFlight: number;
   /** API credits of 24 hours. */
   readonly credits: number;
   readonly clientId: string;
@@ -72,7 +74,9 @@ export const defaultOptions = (): SimulatorOptions => ({
   callbackTimeoutMs: 5000,
   downloadsPerMinute: 10,
   tokensPerTenMinutes: 10,
-  callsInFlight: 0,
+  // What an Enterprise organisation has, as with the credits.
+  callsInFlight: 20,
+  queriesInFlight: 10,
   credits: 5_000_000,
   clientId: 'simulator',
   clientSecret: 'simulator',

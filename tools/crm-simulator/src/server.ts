@@ -11,6 +11,7 @@ import { recordRoutes } from './api/records.ts';
 import { watchRoutes } from './api/watch.ts';
 import { versions, type World } from './api/world.ts';
 import { coqlRoutes } from './coql/coql.ts';
+import type { Counters } from './counters.ts';
 import { AdminError, ApiError, tooManyRequests } from './errors.ts';
 import type { SimulatorCore } from './simulator-core.ts';
 
@@ -63,19 +64,25 @@ function answers(app: FastifyInstance, core: SimulatorCore): void {
   });
 }
 
-/** What each call of the vendor's API passes: the token, the calls in flight, the credits. What may go wrong with it is decided first. */
+/** What each call of the vendor's API passes: the calls in flight, the token, the credits. What may go wrong with it is decided in between. */
 function guard(api: FastifyInstance, core: SimulatorCore): void {
+  const { calls } = core;
+  const refuse = (limit: keyof Counters['refused']): never => {
+    calls.refused[limit]++;
+    throw tooManyRequests();
+  };
   api.addHook('onRequest', async (request, reply) => {
-    core.calls.started();
-    if (await isMishap(core, request, reply)) return reply;
-    const { callsInFlight } = core.options;
-    core.tokens.check(request.headers.authorization);
     const { kind, credits } = cost(request);
-    if (kind !== 'coql') core.calls.add(kind, credits);
-    if (core.calls.remaining < 0 || (callsInFlight > 0 && core.calls.inFlight > callsInFlight)) throw tooManyRequests();
-    return undefined;
+    // However a call ends, answered, cut or given up by the client, its connection lets go of it.
+    reply.raw.once('close', calls.started(kind === 'coql'));
+    const crowded = calls.passed(core.options);
+    if (crowded !== null) return refuse(crowded);
+    if (await isMishap(core, request, reply)) return reply;
+    core.tokens.check(request.headers.authorization);
+    if (kind !== 'coql') calls.add(kind, credits);
+    return calls.remaining < 0 ? refuse('credits') : undefined;
   });
-  api.addHook('onResponse', async (_request, reply) => core.calls.answered(reply.statusCode));
+  api.addHook('onResponse', async (_request, reply) => calls.answered(reply.statusCode));
 }
 
 /** Lets a call go wrong, if it is its turn. @returns true when it has been answered, or never will be. */

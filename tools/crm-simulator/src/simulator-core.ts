@@ -110,7 +110,7 @@ export class SimulatorCore {
 
   counters() {
     const records = Object.fromEntries(this.organisation.stores.map((store) => [store.module.apiName, store.liveCount]));
-    return { ...this.calls.report(), notifications: { ...this.deliveries.counts, outstanding: this.deliveries.outstanding }, mishaps: { ...this.faults.counts }, channels: this.channels.list().length, records };
+    return { ...this.calls.report(), tokens: { ...this.tokens.counts }, notifications: { ...this.deliveries.counts, outstanding: this.deliveries.outstanding }, mishaps: { ...this.faults.counts }, channels: this.channels.list().length, records };
   }
 
   /** Brings a deleted record back, with its old `Modified_Time`; told to the channels as an update, or not at all. */

@@ -47,7 +47,10 @@ export function bulkReadRoutes(app: FastifyInstance, world: World, version: Vers
 
   app.get<{ Params: { job: string } }>('/read/:job/result', async (request, reply) => {
     const { job } = request.params;
-    downloads.take(world.clock.nowMs());
+    if (!downloads.take(world.clock.nowMs())) {
+      world.counters.refused.downloads++;
+      throw tooManyRequests();
+    }
     const file = world.jobs.file(job);
     if (file === undefined) throw notFound(job);
     const part = world.faults.truncates() ? { end: Math.floor((await stat(file)).size / 2) } : {};
@@ -74,12 +77,12 @@ export class DownloadLimit {
     this.#perMinute = perMinute;
   }
 
-  /** @throws {ApiError} 429 */
-  take(nowMs: number): void {
+  /** @returns whether there was one left. */
+  take(nowMs: number): boolean {
     if (nowMs >= this.#minuteStartMs + MINUTE_MS) {
       this.#minuteStartMs = nowMs;
       this.#count = 0;
     }
-    if (this.#perMinute > 0 && ++this.#count > this.#perMinute) throw tooManyRequests();
+    return this.#perMinute === 0 || ++this.#count <= this.#perMinute;
   }
 }

@@ -23,6 +23,7 @@ export class Tokens {
   readonly #settings: Settings;
   #live: { readonly token: string; readonly expiresAtMs: number }[] = [];
   #issuedAtMs: number[] = [];
+  readonly counts = { issued: 0, throttled: 0, refused: 0 };
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -41,8 +42,12 @@ export class Tokens {
     const { clock, tokensPerTenMinutes } = this.#settings;
     const now = clock.nowMs();
     this.#issuedAtMs = this.#issuedAtMs.filter((at) => at > now - WINDOW_MS);
-    if (tokensPerTenMinutes > 0 && this.#issuedAtMs.length >= tokensPerTenMinutes) return undefined;
+    if (tokensPerTenMinutes > 0 && this.#issuedAtMs.length >= tokensPerTenMinutes) {
+      this.counts.throttled++;
+      return undefined;
+    }
     this.#issuedAtMs.push(now);
+    this.counts.issued++;
     const token = `1000.${randomBytes(16).toString('hex')}.${randomBytes(16).toString('hex')}`;
     this.#live = [...this.#live.filter((t) => t.expiresAtMs > now), { token, expiresAtMs: now + TOKEN_LIFE_MS }].slice(-LIVE_TOKENS);
     return token;
@@ -73,7 +78,10 @@ export function oauthRoutes(app: FastifyInstance, tokens: Tokens, apiDomain: () 
   app.post('/oauth/v2/token', async (request, reply) => {
     const form = formOf(request);
     const error = tokens.refusal(form);
-    if (error !== undefined) return { error };
+    if (error !== undefined) {
+      tokens.counts.refused++;
+      return { error };
+    }
     const token = tokens.issue();
     if (token === undefined) return reply.code(400).send(throttled);
     const grant = form.get('grant_type') === 'authorization_code' ? { refresh_token: form.get('code') } : {};
