@@ -1,4 +1,4 @@
-import { type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
+import { checkReadable, type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
 import { type ModuleDefinition, selectModules } from '@lockstep/modules';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
@@ -38,11 +38,14 @@ export type Config = {
 /** @throws {Error} naming each variable that is missing or wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const values = parseEnv(schema, env);
+  const crm = loadCrmConfig(env);
+  const modules = selectModules(values.LOCKSTEP_MODULES);
+  for (const module of modules) checkReadable(crm.version, module);
   return {
     host: values.INGRESS_HOST,
     port: values.INGRESS_PORT,
     secret: values.LOCKSTEP_SECRET,
-    modules: selectModules(values.LOCKSTEP_MODULES),
+    modules,
     dataDir: values.LOCKSTEP_DATA_DIR,
     partitions: values.LOCKSTEP_PARTITIONS,
     maxBodyBytes: values.INGRESS_MAX_BODY_BYTES,
@@ -51,6 +54,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),
     postgres: loadPostgresConfig(env),
-    crm: loadCrmConfig(env),
+    crm,
   };
 }

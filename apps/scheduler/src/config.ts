@@ -1,5 +1,5 @@
 import { type CatchUpRules, defaultCatchUpRules } from '@lockstep/completeness';
-import { type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
+import { checkReadable, type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
 import { type ModuleDefinition, selectModules } from '@lockstep/modules';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
@@ -36,17 +36,20 @@ export type Config = {
 /** @throws {Error} naming each variable that is missing or wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const values = parseEnv(schema, env);
+  const crm = loadCrmConfig(env);
+  const modules = selectModules(values.LOCKSTEP_MODULES);
+  for (const module of modules) checkReadable(crm.version, module);
   return {
     host: values.SCHEDULER_HOST,
     port: values.SCHEDULER_PORT,
     secret: values.LOCKSTEP_SECRET,
     publicUrl: values.LOCKSTEP_PUBLIC_URL.replace(/\/+$/, ''),
-    modules: selectModules(values.LOCKSTEP_MODULES),
+    modules,
     catchUpRules: { ...defaultCatchUpRules, intervalMs: values.SCHEDULER_CATCH_UP_INTERVAL_MS },
     refreshEveryMs: values.SCHEDULER_REFRESH_EVERY_HOURS * 3_600_000,
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),
     postgres: loadPostgresConfig(env),
-    crm: loadCrmConfig(env),
+    crm,
   };
 }

@@ -62,6 +62,7 @@ export async function createBulkRead(transport: Transport, base: string, { modul
   const { text } = await transport.call({
     method: 'POST',
     path: `${base}/read`,
+    purpose: 'bulk-read',
     isRepeatable: false,
     body: { ...(callbackUrl === null ? {} : { callback: { url: callbackUrl, method: 'post' } }), query, file_type: 'csv' },
   });
@@ -71,7 +72,7 @@ export async function createBulkRead(transport: Transport, base: string, { modul
 
 /** @throws {CrmError} `CRM_NOT_FOUND` for a job the CRM no longer knows. */
 export async function bulkReadStatus(transport: Transport, base: string, jobId: string): Promise<BulkReadStatus> {
-  const { text } = await transport.call({ method: 'GET', path: `${base}/read/${jobId}` });
+  const { text } = await transport.call({ method: 'GET', path: `${base}/read/${jobId}`, purpose: 'bulk-read' });
   const [{ state, result }] = parseReply(`GET ${base}/read/{id}`, job, text).data as [z.infer<typeof job>['data'][number]];
   if (state === 'FAILURE') return { state: 'failed', failure: result?.error_message?.message ?? result?.error_message?.code ?? 'no reason given' };
   if (state !== 'COMPLETED') return { state: 'running' };
@@ -85,4 +86,4 @@ export async function bulkReadStatus(transport: Transport, base: string, jobId: 
  * @throws {CrmError} `CRM_NOT_FOUND` when the result is gone (it lives one day), `CRM_RATE_LIMITED` beyond ten downloads a minute.
  */
 export const downloadBulkRead = (transport: Transport, base: string, { jobId, file, signal }: { jobId: string; file: string; signal?: AbortSignal }): Promise<Observed> =>
-  transport.download({ method: 'GET', path: `${base}/read/${jobId}/result`, ...(signal === undefined ? {} : { signal }) }, file);
+  transport.download({ method: 'GET', path: `${base}/read/${jobId}/result`, purpose: 'bulk-read', ...(signal === undefined ? {} : { signal }) }, file);

@@ -53,7 +53,7 @@ describe('against the simulator', () => {
     expect(granted.expiresAt.getTime() - Date.now()).toBeLessThan(3_700_000);
   });
 
-  test.each(['v6', 'v8'])('a bulk read goes from its first page to the next on %s', async (version) => {
+  test.each(['v6', 'v7', 'v8'])('a bulk read goes from its first page to the next on %s', async (version) => {
     const bulk = clientOf(simulator.url, { version });
     const read = async (page: number, pageToken: string | null) => {
       const { jobId } = await bulk.createBulkRead({ module: 'Leads', fields: ['Company', 'Modified_Time'], page, pageToken, callbackUrl: null });

@@ -1,3 +1,5 @@
+import type { Time } from '@lockstep/telemetry';
+
 import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, type BulkReadRequest, type BulkReadStatus } from './bulk-reads.ts';
 import type { CrmConfig } from './config.ts';
 import type { Observed } from './crm-clock.ts';
@@ -27,15 +29,18 @@ export type CrmClient = {
 export type CrmClientOptions = {
   readonly config: CrmConfig;
   readonly tokens: TokenSource;
-  /** Called after every attempt; for metrics. */
+  /** Called after every attempt; for metrics and the count of credits. */
   readonly onCall?: (report: CallReport) => void;
   /** Further attempts of a repeatable call after a retryable failure. */
   readonly retries?: number;
+  /** Aborted when the process stops: calls that wait for their turn are given up. */
+  readonly stopping?: AbortSignal;
+  readonly time?: Time;
 };
 
 /** A client of one organisation, in the API version of the configuration. */
-export function createCrmClient({ config, tokens, onCall = () => undefined, retries = 3 }: CrmClientOptions): CrmClient {
-  const transport = new Transport({ config, tokens, onCall, retries });
+export function createCrmClient({ config, tokens, onCall = () => undefined, retries = 3, ...rest }: CrmClientOptions): CrmClient {
+  const transport = new Transport({ config, tokens, onCall, retries, ...rest });
   const base = `/crm/${config.version}`;
   const bulk = `/crm/bulk/${config.version}`;
   return {

@@ -12,3 +12,13 @@ export const dataCentres = {
 } as const;
 
 export type DataCentre = keyof typeof dataCentres;
+
+/** The data centre that serves this API, its sandboxes and its developer edition; undefined where none does. */
+export function dataCentreOf(apiUrl: string): DataCentre | undefined {
+  const origin = originOf(apiUrl);
+  const centres = Object.entries(dataCentres) as [DataCentre, { readonly api: string }][];
+  return centres.find(([, { api }]) => ['www', 'sandbox', 'developer'].some((host) => origin === api.replace('www', host)))?.[0];
+}
+
+/** Scheme, host and port; `''` for what is no URL. */
+export const originOf = (url: string): string => (URL.canParse(url) ? new URL(url).origin : '');

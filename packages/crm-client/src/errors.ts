@@ -1,9 +1,10 @@
 /**
  * A call to the CRM that did not give what was asked for.
- * - `CRM_UNREACHABLE`: no answer, or a cut one. Retryable; whether the CRM did the work is not known.
+ * - `CRM_UNREACHABLE`: no answer, a cut one, or given up before it was sent. Retryable; whether the CRM did the work is not known.
  * - `CRM_UNAVAILABLE`: 5xx, or an HTML page instead of JSON. Retryable.
  * - `CRM_RATE_LIMITED`: credits, concurrency or downloads a minute are used up. Retryable, after a pause.
  * - `CRM_UNAUTHORIZED`: the token is refused, or has not the scope. Check client, refresh token and scopes; see README.
+ * - `CRM_WRONG_DATA_CENTRE`: the token belongs to an organisation of another data centre. Set `CRM_DATA_CENTRE`.
  * - `CRM_NOT_FOUND`: no such job, or its result is gone (a result lives one day). Ask for a new one.
  * - `CRM_NOT_SUBSCRIBED`: the channel is unknown or has expired. Enable it.
  * - `CRM_PAGE_TOKEN_EXPIRED`: a page token is older than 24 h. Start the run again.
@@ -30,6 +31,7 @@ export type CrmErrorCode =
   | 'CRM_UNAVAILABLE'
   | 'CRM_RATE_LIMITED'
   | 'CRM_UNAUTHORIZED'
+  | 'CRM_WRONG_DATA_CENTRE'
   | 'CRM_NOT_FOUND'
   | 'CRM_NOT_SUBSCRIBED'
   | 'CRM_PAGE_TOKEN_EXPIRED'

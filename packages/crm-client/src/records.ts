@@ -37,17 +37,19 @@ const written = z.object({ data: z.array(z.object({ code: z.string(), message: z
 export async function lookAt(transport: Transport, base: string, { module, fields, ids, signal }: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look> {
   const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
   const query = `select ${columns.join(', ')} from ${module} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
-  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, ...(signal === undefined ? {} : { signal }) });
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed };
   const { data } = parseExact(`POST ${base}/coql`, rows, text);
   return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })) };
 }
 
+/** Most windows hold little, and a query is paid for by the rows it may return: 1 credit for 200, 3 for 2,000. */
+const ROWS_OF_FIRST_QUERY = 200;
 const ROWS_A_QUERY = 2_000;
 
 /**
- * The records changed since a time, a page of up to 2,000, by keyset: many records may share one second, and offsets would skip
- * or double rows while the data changes.
+ * The records changed since a time, in pages, by keyset: many records may share one second, and offsets would skip or double rows
+ * while the data changes. The first page has up to 200, the others up to 2,000.
  * @param since inclusive; cut to whole seconds, as the CRM compares them.
  * @param after the end of the page before this one; null for the first.
  * @see CRM API reference, "Query API (COQL)"
@@ -56,8 +58,9 @@ export async function changedSince(transport: Transport, base: string, { module,
   const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
   const from = secondsOf(since);
   const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
-  const query = `select ${columns.join(', ')} from ${module} where ${window} order by Modified_Time asc, id asc limit ${ROWS_A_QUERY}`;
-  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, ...(signal === undefined ? {} : { signal }) });
+  const maxRows = after === null ? ROWS_OF_FIRST_QUERY : ROWS_A_QUERY;
+  const query = `select ${columns.join(', ')} from ${module} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'catch-up', maxRows, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed, hasMore: false };
   const { data, info } = parseExact(`POST ${base}/coql`, page, text);
   return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })), hasMore: info.more_records };
@@ -76,6 +79,7 @@ export async function deletedSince(transport: Transport, base: string, module: s
     const { status, text } = await transport.call({
       method: 'GET',
       path: `${base}/${module}/deleted`,
+      purpose: 'catch-up',
       query: { type: 'all', page: String(page), per_page: '200' },
       headers: { 'if-modified-since': secondsOf(since) },
     });

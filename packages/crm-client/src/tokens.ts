@@ -2,16 +2,27 @@ import { request } from 'undici';
 import { z } from 'zod';
 
 import type { CrmConfig } from './config.ts';
+import { dataCentreOf, originOf } from './data-centres.ts';
 import { CrmError } from './errors.ts';
 
 /** A token and when it ends. */
-export type AccessToken = { readonly token: string; readonly expiresAt: Date; readonly apiDomain?: string; readonly refreshedAt?: readonly Date[] };
+export type AccessToken = { readonly token: string; readonly expiresAt: Date; readonly apiDomain?: string };
 
-/** Where all processes of an installation share their token; ten refreshes in ten minutes is all the CRM gives. */
+/** What is seen and done while no other process asks for a token. */
+export type TokenTurn = {
+  readonly current: AccessToken | undefined;
+  /** When tokens were asked for lately, whatever came of it. */
+  readonly askedAt: readonly Date[];
+  /** Notes that one is asked for now, before it is: a refusal counts too, and so does an answer that nobody lived to see. */
+  readonly asking: (at: Date) => Promise<void>;
+  readonly write: (token: AccessToken) => Promise<void>;
+};
+
+/** Where all processes of an installation share their token; ten in ten minutes is all the CRM gives. */
 export interface AccessTokenStore {
   read(): Promise<AccessToken | undefined>;
-  /** Runs the work while no other process refreshes. */
-  exclusively<T>(work: (current: AccessToken | undefined, write: (token: AccessToken) => Promise<void>) => Promise<T>): Promise<T>;
+  /** Runs the work while no other process asks for a token. */
+  exclusively<T>(work: (turn: TokenTurn) => Promise<T>): Promise<T>;
 }
 
 /** Hands out the access token. */
@@ -22,22 +33,31 @@ export interface TokenSource {
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
-const MAX_REFRESHES = 8;
-const REFRESH_WINDOW_MS = 10 * 60_000;
+/** Two of the ten are left to whoever else uses the refresh token. */
+const MAX_ASKED = 8;
+const ASKED_WINDOW_MS = 10 * 60_000;
 
 /** Tokens kept in the store and in this process's memory; refreshed five minutes before they end. */
-export function createTokenSource({ config, store }: { config: CrmConfig; store: AccessTokenStore }): TokenSource {
+export function createTokenSource({ config, store, now = Date.now }: { config: CrmConfig; store: AccessTokenStore; now?: () => number }): TokenSource {
   let known: AccessToken | undefined;
   let refreshing: Promise<string> | undefined;
+  let lastFailure: unknown;
+  const isGood = (token: AccessToken | undefined): token is AccessToken => token !== undefined && token.expiresAt.getTime() - now() > REFRESH_BEFORE_MS && isFor(config, token);
+  const asked = async (turn: TokenTurn): Promise<AccessToken> => {
+    keepWithinLimit(turn.askedAt, now(), lastFailure);
+    await turn.asking(new Date(now()));
+    try {
+      const next = await refreshedToken(config, now);
+      await turn.write(next);
+      return next;
+    } catch (error) {
+      lastFailure = error;
+      throw error;
+    }
+  };
   const refresh = (refused: string | null): Promise<string> => {
     refreshing ??= store
-      .exclusively(async (current, write) => {
-        if (current !== undefined && current.token !== refused && isFresh(current)) return current;
-        keepWithinLimit(current?.refreshedAt ?? []);
-        const next = await refreshedToken(config);
-        await write(next);
-        return next;
-      })
+      .exclusively(async (turn) => (turn.current?.token !== refused && isGood(turn.current) ? turn.current : await asked(turn)))
       .then((token) => {
         known = token;
         return token.token;
@@ -49,8 +69,8 @@ export function createTokenSource({ config, store }: { config: CrmConfig; store:
   };
   return {
     get: async () => {
-      if (!isFresh(known)) known = await store.read();
-      return isFresh(known) ? known.token : await refresh(null);
+      if (!isGood(known)) known = await store.read();
+      return isGood(known) ? known.token : await refresh(null);
     },
     replace: (refused) => refresh(refused),
   };
@@ -59,23 +79,29 @@ export function createTokenSource({ config, store }: { config: CrmConfig; store:
 /** A store of this process alone; for tools and tests. */
 export function memoryTokenStore(): AccessTokenStore {
   let token: AccessToken | undefined;
+  let askedAt: readonly Date[] = [];
   let last: Promise<unknown> = Promise.resolve();
+  const turn = (): TokenTurn => ({ current: token, askedAt, asking: async (at) => void (askedAt = [at, ...askedAt].slice(0, 10)), write: async (next) => void (token = next) });
   return {
     read: async () => token,
     exclusively: async (work) => {
-      const mine = last.then(() => work(token, async (next) => void (token = next)));
+      const mine = last.then(() => work(turn()));
       last = mine.catch(() => undefined);
       return await mine;
     },
   };
 }
 
-const isFresh = (token: AccessToken | undefined): token is AccessToken => token !== undefined && token.expiresAt.getTime() - Date.now() > REFRESH_BEFORE_MS;
+function keepWithinLimit(askedAt: readonly Date[], now: number, cause: unknown): void {
+  const recent = askedAt.filter((at) => now - at.getTime() < ASKED_WINDOW_MS);
+  if (recent.length < MAX_ASKED) return;
+  const last = cause instanceof Error ? `; the last time: ${cause.message}` : '';
+  throw new CrmError(`an access token was asked for ${recent.length} times in ten minutes, and the CRM allows ten${last}`, 'CRM_RATE_LIMITED', { cause });
+}
 
-function keepWithinLimit(refreshedAt: readonly Date[]): void {
-  const recent = refreshedAt.filter((at) => Date.now() - at.getTime() < REFRESH_WINDOW_MS);
-  if (recent.length < MAX_REFRESHES) return;
-  throw new CrmError(`the access token was refreshed ${recent.length} times in ten minutes; the CRM allows ten. Waiting`, 'CRM_RATE_LIMITED');
+/** Whether a token is for the API that it would be sent to, or one of the same data centre. */
+function isFor({ apiUrl, dataCentre }: CrmConfig, { apiDomain }: Pick<AccessToken, 'apiDomain'>): boolean {
+  return apiDomain === undefined || originOf(apiDomain) === originOf(apiUrl) || dataCentreOf(apiDomain) === dataCentre;
 }
 
 const reply = z.object({
@@ -86,31 +112,42 @@ const reply = z.object({
   api_domain: z.string().optional(),
 });
 
-async function refreshedToken({ accountsUrl, clientId, clientSecret, refreshToken }: CrmConfig): Promise<AccessToken> {
+async function refreshedToken(config: CrmConfig, now: () => number): Promise<AccessToken> {
+  const { accountsUrl, clientId, clientSecret, refreshToken } = config;
   const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken });
-  const { statusCode, body } = await request(`${accountsUrl}/oauth/v2/token`, {
+  const { statusCode, text } = await request(`${accountsUrl}/oauth/v2/token`, {
     method: 'POST',
     body: form.toString(),
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
     headersTimeout: 15_000,
     bodyTimeout: 15_000,
-  }).catch((cause: unknown) => {
-    throw new CrmError('the accounts server gave no answer', 'CRM_UNREACHABLE', { cause });
-  });
-  const text = await body.text();
+  })
+    .then(async (answer) => ({ statusCode: answer.statusCode, text: await answer.body.text() }))
+    .catch((cause: unknown) => {
+      throw new CrmError('the accounts server gave no answer', 'CRM_UNREACHABLE', { cause });
+    });
   const given = reply.safeParse(jsonOf(text));
   if (given.success) {
     const { access_token: token, expires_in_sec, expires_in = 3600, api_domain: apiDomain } = given.data;
-    return { token, expiresAt: new Date(Date.now() + (expires_in_sec ?? expires_in) * 1000), ...(apiDomain === undefined ? {} : { apiDomain }) };
+    const next: AccessToken = { token, expiresAt: new Date(now() + (expires_in_sec ?? expires_in) * 1000), ...(apiDomain === undefined ? {} : { apiDomain }) };
+    if (isFor(config, next)) return next;
+    throw wrongDataCentre(config, apiDomain ?? '');
   }
   throw refusal(statusCode, text);
 }
 
+function wrongDataCentre({ apiUrl, dataCentre }: CrmConfig, apiDomain: string): CrmError {
+  const right = dataCentreOf(apiDomain);
+  const advice = right === undefined ? 'it is none of the CRM\'s that are known, and nothing is sent there' : `set CRM_DATA_CENTRE=${right}`;
+  return new CrmError(`the organisation's API is ${apiDomain}, and the one that is configured is ${apiUrl} (CRM_DATA_CENTRE ${dataCentre}): ${advice}`, 'CRM_WRONG_DATA_CENTRE');
+}
+
 /** Errors often come with status 200; the body decides. */
 function refusal(status: number, text: string): CrmError {
-  const { error = '', error_description: description = '' } = (jsonOf(text) ?? {}) as { error?: string; error_description?: string };
+  const body = jsonOf(text);
+  const { error = '', error_description: description = '' } = (body ?? {}) as { error?: string; error_description?: string };
   if (/too many requests/i.test(description) || status === 429) return new CrmError('the accounts server refuses more tokens for some minutes', 'CRM_RATE_LIMITED', { crmCode: error });
-  if (status >= 500) return new CrmError(`the accounts server answered ${status}`, 'CRM_UNAVAILABLE');
+  if (status >= 500 || body === undefined) return new CrmError(`the accounts server answered ${status} with ${body === undefined ? 'no JSON' : 'an error'}`, 'CRM_UNAVAILABLE');
   return new CrmError(
     `the accounts server gave no token: "${error || status}". Check CRM_CLIENT_ID, CRM_CLIENT_SECRET, CRM_REFRESH_TOKEN and that CRM_DATA_CENTRE is the organisation's`,
     'CRM_UNAUTHORIZED',

@@ -1,13 +1,23 @@
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 
+import { realTime, type Time } from '@lockstep/telemetry';
 import pRetry from 'p-retry';
 import { Agent, type Dispatcher, request } from 'undici';
 
 import type { CrmConfig } from './config.ts';
+import { type CallPurpose, creditsOf } from './credits.ts';
 import { CrmClock, type Observed } from './crm-clock.ts';
+import { DownloadPace } from './download-pace.ts';
 import { CrmError, errorOf } from './errors.ts';
+import { Gate, notSent } from './gate.ts';
+import { RatePause } from './rate-pause.ts';
 import type { TokenSource } from './tokens.ts';
+
+/*
+ * What a call passes, in this order: the token; a place among the queries, if it is one; a place among all calls; the pause that
+ * a 429 left behind. A download has a pace instead of the pause: the CRM limits downloads by themselves.
+ */
 
 /** One call. */
 export type Call = {
@@ -19,18 +29,44 @@ export type Call = {
   readonly body?: unknown;
   /** False for what must not be done twice without asking; true by default. */
   readonly isRepeatable?: boolean;
+  /** `other` by default. */
+  readonly purpose?: CallPurpose;
+  /** Of a query: the most rows it may return; decides its price. */
+  readonly maxRows?: number;
   readonly signal?: AbortSignal;
 };
 
 /** A good answer: 2xx. The text is empty at 204 and 304. */
 export type Reply = { readonly status: number; readonly text: string; readonly observed: Observed };
 
-/** What a call cost, for metrics. */
-export type CallReport = { readonly call: string; readonly status: number; readonly seconds: number };
+/** One attempt, for metrics and the count of credits. */
+export type CallReport = {
+  readonly call: string;
+  /** 0 where no answer came. */
+  readonly status: number;
+  readonly seconds: number;
+  readonly purpose: CallPurpose;
+  readonly credits: number;
+  /** What the CRM says is left of the organisation's day: null where an answer does not say, undefined without an answer. */
+  readonly creditsRemaining?: number | null;
+};
+
+export type TransportOptions = {
+  readonly config: CrmConfig;
+  readonly tokens: TokenSource;
+  readonly onCall: (report: CallReport) => void;
+  /** Further attempts of a repeatable call after a retryable failure. */
+  readonly retries: number;
+  /** Aborted when the process stops: what waits for its turn is given up. */
+  readonly stopping?: AbortSignal;
+  readonly time?: Time;
+};
 
 const TIMES = { headersTimeout: 60_000, bodyTimeout: 60_000 };
 
-/** Speaks HTTP with the CRM: token, time bounds, errors, retries. */
+type Answer = Dispatcher.ResponseData;
+
+/** Speaks HTTP with the CRM: token, limits, time bounds, errors, retries. */
 export class Transport {
   readonly #config: CrmConfig;
   readonly #tokens: TokenSource;
@@ -38,25 +74,40 @@ export class Transport {
   readonly #agent = new Agent({ connections: 10, keepAliveTimeout: 10_000 });
   readonly #onCall: (report: CallReport) => void;
   readonly #retries: number;
+  readonly #stopping: AbortSignal;
+  readonly #time: Time;
+  readonly #calls: Gate;
+  readonly #queries: Gate;
+  readonly #pause: RatePause;
+  readonly #downloads: DownloadPace;
 
-  constructor({ config, tokens, onCall, retries }: { config: CrmConfig; tokens: TokenSource; onCall: (report: CallReport) => void; retries: number }) {
+  constructor({ config, tokens, onCall, retries, stopping = new AbortController().signal, time = realTime }: TransportOptions) {
     this.#config = config;
     this.#tokens = tokens;
     this.#onCall = onCall;
     this.#retries = retries;
+    this.#stopping = stopping;
+    this.#time = time;
+    this.#calls = new Gate(config.maxInFlight);
+    this.#queries = new Gate(config.maxQueriesInFlight);
+    this.#pause = new RatePause(time);
+    this.#downloads = new DownloadPace(config.downloadsPerMinute);
   }
 
   /** @throws {CrmError} */
   call(call: Call): Promise<Reply> {
-    return this.#retried(call, () => this.#authorized(call, (token) => this.#attempt(call, token)));
+    return this.#retried(call, () => this.#authorized(call, (token) => this.#inTurn(call, () => this.#attempt(call, token))));
   }
 
   /**
-   * Downloads into a file, replacing it.
+   * Downloads into a file, replacing it. Waits while as many were begun in the last minute as the CRM allows.
    * @returns the CRM times of the whole download.
    */
   download(call: Call, file: string): Promise<Observed> {
-    return this.#retried(call, () => this.#authorized(call, (token) => this.#fetchInto(call, token, file)));
+    return this.#retried(call, async () => {
+      await this.#downloadDue(call);
+      return await this.#authorized(call, (token) => this.#inPlace(call, () => this.#fetchInto(call, token, file)));
+    });
   }
 
   async close(): Promise<void> {
@@ -70,8 +121,10 @@ export class Transport {
       minTimeout: 300,
       maxTimeout: 5_000,
       randomize: true,
-      shouldRetry: ({ error }) => error instanceof CrmError && error.retryable && call.signal?.aborted !== true,
+      shouldRetry: ({ error }) => error instanceof CrmError && error.retryable && !this.#pause.isLong && !this.#signalsOf(call).some(({ aborted }) => aborted),
       ...(call.signal === undefined ? {} : { signal: call.signal }),
+    }).catch((error: unknown) => {
+      throw call.signal?.aborted === true && !(error instanceof CrmError) ? notSent('it was given up', { cause: error }) : error;
     });
   }
 
@@ -86,36 +139,92 @@ export class Transport {
     }
   }
 
-  async #attempt(call: Call, token: string): Promise<Reply> {
-    const sentMs = Date.now();
-    const { statusCode, headers, body } = await this.#send(call, token);
-    const text = await body.text().catch((cause: unknown) => {
-      throw new CrmError(`${nameOf(call)}: the answer was cut`, 'CRM_UNREACHABLE', { cause });
+  async #inTurn<T>(call: Call, work: () => Promise<T>): Promise<T> {
+    return await this.#inPlace(call, async () => {
+      await this.#pause.pass(this.#signalsOf(call));
+      const sentAt = this.#time.now();
+      try {
+        const result = await work();
+        this.#pause.answered(sentAt);
+        return result;
+      } catch (error) {
+        this.#learn(error, sentAt);
+        throw error;
+      }
     });
-    const receivedMs = Date.now();
-    this.#clock.learn(sentMs, receivedMs, headerOf(headers, 'date'));
-    this.#onCall({ call: nameOf(call), status: statusCode, seconds: (receivedMs - sentMs) / 1000 });
+  }
+
+  #learn(error: unknown, sentAt: number): void {
+    const code = error instanceof CrmError ? error.code : 'CRM_UNREACHABLE';
+    if (code === 'CRM_RATE_LIMITED') this.#pause.refused(sentAt);
+    else if (code === 'CRM_UNREACHABLE') this.#pause.unanswered(sentAt);
+    else this.#pause.answered(sentAt);
+  }
+
+  /** A query waits for its place among the queries first: it takes no other place while it waits. */
+  async #inPlace<T>(call: Call, work: () => Promise<T>): Promise<T> {
+    const signals = this.#signalsOf(call);
+    const leaveQueries = call.path.endsWith('/coql') ? await this.#queries.enter(signals) : () => undefined;
+    try {
+      const leave = await this.#calls.enter(signals);
+      try {
+        return await work();
+      } finally {
+        leave();
+      }
+    } finally {
+      leaveQueries();
+    }
+  }
+
+  async #downloadDue(call: Call): Promise<void> {
+    const signals = this.#signalsOf(call);
+    for (let waitMs = this.#downloads.waitMs(this.#time.now()); waitMs > 0; waitMs = this.#downloads.waitMs(this.#time.now())) {
+      if (signals.some(({ aborted }) => aborted)) throw notSent('it was given up while it waited for its minute');
+      await this.#time.sleep(waitMs, AbortSignal.any(signals));
+    }
+    this.#downloads.begin(this.#time.now());
+  }
+
+  #signalsOf({ signal }: Call): AbortSignal[] {
+    return signal === undefined ? [this.#stopping] : [this.#stopping, signal];
+  }
+
+  async #attempt(call: Call, token: string): Promise<Reply> {
+    const sentMs = this.#time.now();
+    const answer = await this.#send(call, token);
+    const { statusCode, body } = answer;
+    const text = await body.text().catch((cause: unknown) => {
+      throw this.#unanswered(call, sentMs, 'the answer was cut', cause);
+    });
+    const observed = this.#answered(call, sentMs, answer);
     const isGood = statusCode < 300 || statusCode === 304;
     if (!isGood) throw errorOf(nameOf(call), statusCode, jsonOrNull(text));
-    return { status: statusCode, text, observed: this.#clock.between(sentMs, receivedMs) };
+    return { status: statusCode, text, observed };
   }
 
   async #fetchInto(call: Call, token: string, file: string): Promise<Observed> {
-    const sentMs = Date.now();
-    const { statusCode, headers, body } = await this.#send(call, token);
-    if (statusCode !== 200) throw errorOf(nameOf(call), statusCode, jsonOrNull(await body.text()));
-    this.#clock.learn(sentMs, Date.now(), headerOf(headers, 'date'));
+    const sentMs = this.#time.now();
+    const answer = await this.#send(call, token);
+    const { statusCode, body } = answer;
+    if (statusCode !== 200) {
+      const text = await body.text().catch(() => '');
+      this.#answered(call, sentMs, answer);
+      const error = errorOf(nameOf(call), statusCode, jsonOrNull(text));
+      if (error.code === 'CRM_RATE_LIMITED') this.#downloads.refused(this.#time.now());
+      throw error;
+    }
     try {
       await pipeline(body, createWriteStream(file), ...(call.signal === undefined ? [] : [{ signal: call.signal }]));
     } catch (cause) {
-      throw new CrmError(`${nameOf(call)}: the download was cut`, 'CRM_UNREACHABLE', { cause });
+      throw this.#unanswered(call, sentMs, 'the download was cut', cause);
     }
-    const receivedMs = Date.now();
-    this.#onCall({ call: nameOf(call), status: statusCode, seconds: (receivedMs - sentMs) / 1000 });
-    return this.#clock.between(sentMs, receivedMs);
+    return this.#answered(call, sentMs, answer);
   }
 
-  async #send({ method, path, query, headers, body, signal, ...rest }: Call, token: string): Promise<Dispatcher.ResponseData> {
+  async #send(call: Call, token: string): Promise<Answer> {
+    const { method, path, query, headers, body, signal } = call;
+    const sentMs = this.#time.now();
     try {
       return await request(`${this.#config.apiUrl}${path}`, {
         method,
@@ -127,15 +236,33 @@ export class Transport {
         ...TIMES,
       });
     } catch (cause) {
-      throw new CrmError(`${nameOf({ method, path, ...rest })}: the CRM gave no answer`, 'CRM_UNREACHABLE', { cause });
+      throw this.#unanswered(call, sentMs, 'the CRM gave no answer', cause);
     }
+  }
+
+  /** @returns the CRM times between which it was answered. */
+  #answered(call: Call, sentMs: number, { statusCode, headers }: Answer): Observed {
+    const receivedMs = this.#time.now();
+    this.#clock.learn(sentMs, receivedMs, headerOf(headers, 'date'));
+    const remaining = Number(headerOf(headers, 'x-api-credits-remaining') ?? Number.NaN);
+    this.#report(call, sentMs, { status: statusCode, creditsRemaining: Number.isNaN(remaining) ? null : remaining });
+    return this.#clock.between(sentMs, receivedMs);
+  }
+
+  #unanswered(call: Call, sentMs: number, what: string, cause: unknown): CrmError {
+    this.#report(call, sentMs, { status: 0 });
+    return new CrmError(`${nameOf(call)}: ${what}`, 'CRM_UNREACHABLE', { cause });
+  }
+
+  #report(call: Call, sentMs: number, outcome: Pick<CallReport, 'status' | 'creditsRemaining'>): void {
+    this.#onCall({ call: nameOf(call), seconds: (this.#time.now() - sentMs) / 1000, purpose: call.purpose ?? 'other', credits: creditsOf(call), ...outcome });
   }
 }
 
 /** A call's name without ids, so that it can label a metric. */
 const nameOf = ({ method, path }: Call): string => `${method} ${path.replaceAll(/\/\d{6,}/g, '/{id}')}`;
 
-const headerOf = (headers: Dispatcher.ResponseData['headers'], name: string): string | null => {
+const headerOf = (headers: Answer['headers'], name: string): string | null => {
   const value = headers[name];
   return typeof value === 'string' ? value : null;
 };

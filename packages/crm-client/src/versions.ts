@@ -2,11 +2,14 @@
 export const apiVersions = ['v6', 'v7', 'v8'] as const;
 export type ApiVersion = (typeof apiVersions)[number];
 
-/** What differs between the versions, in one place. */
+/**
+ * What differs between the versions, in one place. Three differences need no rule: queries go on by keyset, so the reach of an
+ * offset does not matter; of a lookup only the id is taken; `resource_uri` is not read.
+ */
 export type VersionRules = {
   /** Values of one `in (…)` of COQL, so: records a look. */
   readonly idsPerLook: number;
-  /** Columns of one COQL select, without the id. */
+  /** Columns of one COQL select, `id` and `Modified_Time` among them. */
   readonly coqlColumns: number;
   /** How the page after the first of a bulk read is named. */
   readonly nextPageBy: 'page' | 'page_token';
@@ -23,3 +26,15 @@ export const versionRules: Readonly<Record<ApiVersion, VersionRules>> = {
   v7: { idsPerLook: 100, coqlColumns: 500, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
   v8: { idsPerLook: 100, coqlColumns: 500, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
 };
+
+/**
+ * Checks at start that one query can read every mapped field of a module. Two queries a look would be two moments, and a record
+ * has one.
+ * @param fields without `id` and `Modified_Time`.
+ * @throws {Error} naming the module and what to do.
+ */
+export function checkReadable(version: ApiVersion, { apiName, fields }: { readonly apiName: string; readonly fields: readonly unknown[] }): void {
+  const most = versionRules[version].coqlColumns - 2;
+  if (fields.length <= most) return;
+  throw new Error(`${fields.length} fields of ${apiName} are mapped, and one query of API ${version} reads ${most} beside id and Modified_Time: map fewer, or set CRM_API_VERSION to a later version`);
+}

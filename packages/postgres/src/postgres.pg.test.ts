@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import { bulkRuns } from './bulk-runs.ts';
 import { channels } from './channels.ts';
+import { creditUse } from './credit-use.ts';
 import { connect, type Database } from './database.ts';
 import type { BulkPageRow } from './entities.ts';
 import { isTransient, sqlState } from './errors.ts';
@@ -63,12 +64,15 @@ describe('lease', () => {
 });
 
 describe('tokenStore', () => {
-  test('refreshes in one process at a time, and all see the result', async () => {
+  const at = new Date('2029-12-31T23:00:00Z');
+
+  test('lets one process at a time ask for a token, and all see the result', async () => {
     const expiresAt = new Date('2030-01-01T00:00:00Z');
     const refreshed: string[] = [];
     const refresh = (database: Database, token: string): Promise<string> =>
-      tokenStore(database).exclusively(async (current, write) => {
+      tokenStore(database).exclusively(async ({ current, asking, write }) => {
         if (current !== undefined) return current.token;
+        await asking(at);
         await write({ token, expiresAt });
         refreshed.push(token);
         return token;
@@ -76,18 +80,56 @@ describe('tokenStore', () => {
     const [a, b] = await Promise.all([refresh(db, 'one'), refresh(other, 'two')]);
     expect(a).toBe(b);
     expect(refreshed).toEqual([a]);
-    expect(await tokenStore(other).read()).toMatchObject({ token: a, expiresAt, refreshedAt: [expect.any(Date)] });
+    expect(await tokenStore(other).read()).toEqual({ token: a, expiresAt });
   });
 
-  test('keeps the old token when a refresh fails', async () => {
+  test('keeps the old token when none is given, and notes that one was asked for', async () => {
     const before = await tokenStore(db).read();
+    const later = new Date(at.getTime() + 60_000);
     await expect(
-      tokenStore(db).exclusively(async (_, write) => {
-        await write({ token: 'lost', expiresAt: new Date() });
+      tokenStore(db).exclusively(async ({ asking }) => {
+        await asking(later);
         throw new Error('refused');
       }),
     ).rejects.toThrow('refused');
     expect(await tokenStore(db).read()).toEqual(before);
+    expect(await tokenStore(other).exclusively(async ({ askedAt }) => askedAt)).toEqual([later, at]);
+  });
+
+  test('lets the next one ask when the connection of the one before breaks', async () => {
+    const inTurn = Promise.withResolvers<void>();
+    const broken = tokenStore(db).exclusively(async ({ asking }) => {
+      inTurn.resolve();
+      await other.pool.query(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`);
+      await asking(at);
+    });
+    await inTurn.promise;
+    await expect(broken).rejects.toThrow(/terminat|connection/i);
+    expect(await tokenStore(other).exclusively(async ({ current }) => current?.token)).toBeDefined();
+  });
+});
+
+describe('creditUse', () => {
+  const hour = (text: string): Date => new Date(`2026-05-${text}:00:00Z`);
+  const spent = (at: Date, look: number, remaining: number | null = null) => ({ hour: at, credits: { look, 'catch-up': 5, 'bulk-read': 50, other: 1 }, remaining });
+
+  test('adds up what all processes spent over the hours that reach into the last 24', async () => {
+    await creditUse(db).add([spent(hour('03T09'), 1_000), spent(hour('03T10'), 100, 7)]);
+    await Promise.all([creditUse(db).add([spent(hour('04T10'), 1)]), creditUse(other).add([spent(hour('04T10'), 2)])]);
+    expect(await creditUse(db).ofDay(new Date('2026-05-04T10:30:00Z'))).toEqual({ credits: { look: 103, 'catch-up': 15, 'bulk-read': 150, other: 3 }, remaining: null });
+  });
+
+  test('tells what the CRM said last is left', async () => {
+    await creditUse(other).add([spent(hour('04T11'), 1, 40)]);
+    expect((await creditUse(db).ofDay(hour('04T12'))).remaining).toBe(40);
+    await creditUse(db).add([spent(hour('04T12'), 1)]);
+    expect((await creditUse(db).ofDay(hour('04T12'))).remaining).toBeNull();
+  });
+
+  test('forgets after eight days', async () => {
+    await creditUse(db).add([spent(hour('12T10'), 1)]);
+    const { rows } = await db.pool.query<{ count: number }>(`select count(*)::int as count from lockstep.credit_use where hour < '2026-05-04T10:00:00Z'`);
+    expect(rows[0]?.count).toBe(0);
   });
 });
 

@@ -2,6 +2,7 @@ import { CreateRegister } from './001-create-register.ts';
 import { CreateJobs } from './002-create-jobs.ts';
 import { CreateCompleteness } from './003-create-completeness.ts';
 import { CreateIncidents } from './004-create-incidents.ts';
+import { CreateCreditUse } from './006-create-credit-use.ts';
 import { CreateLives } from './007-create-lives.ts';
 
 /** In the order they are applied. A published one is never changed. */
@@ -10,5 +11,6 @@ export const migrationsList = [
   { name: '002-create-jobs', class: CreateJobs },
   { name: '003-create-completeness', class: CreateCompleteness },
   { name: '004-create-incidents', class: CreateIncidents },
+  { name: '006-create-credit-use', class: CreateCreditUse },
   { name: '007-create-lives', class: CreateLives },
 ];
