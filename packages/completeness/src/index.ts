@@ -9,3 +9,5 @@ export { isUnhinted, STALE_AT_MOST_MS, statementOf } from './statement.ts';
 export type { Known, LookedAt, Statement } from './statement.ts';
 export { isCountWrong } from './count-check.ts';
 export type { CountCheck } from './count-check.ts';
+export { aboveReserve, bulkPlan, catchUpIntervalMs, creditsLeft, isAffordable, isLow } from './credits.ts';
+export type { BulkPlan, Credits } from './credits.ts';

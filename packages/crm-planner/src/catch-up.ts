@@ -1,4 +1,4 @@
-import { advanced, type CatchUpRules, dueCatchUp, WATERMARK_MARGIN_MS, wholeSecond } from '@lockstep/completeness';
+import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, WATERMARK_MARGIN_MS, wholeSecond } from '@lockstep/completeness';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { BulkRunRow, BulkRuns, CatchUpRow, CatchUps, Channels, Claim, Signals, Watermarks } from '@lockstep/postgres';
@@ -75,7 +75,10 @@ async function moveOn(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUp
 async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, runs: readonly BulkRunRow[]): Promise<void> {
   if (open.bulkRunId === null) {
     const run = await deps.runs.start(module.apiName, 'catch-up', { fromTime: open.from });
-    if (run !== null) await deps.catchUps.continuedBy(open.id, run.id);
+    if (run === null) return;
+    await deps.catchUps.continuedBy(open.id, run.id);
+    // It is read whatever it costs: what the queries have cost already would be lost, and more of them cost more.
+    deps.log.info({ module: module.apiName, run: run.id, planOfAtLeast: bulkPlan(open.result.rows) }, 'a large catch-up goes on in bulk');
     return;
   }
   const run = runs.find(({ id }) => id === open.bulkRunId);

@@ -1,5 +1,7 @@
 export { ChannelKeeper } from './channel-keeper.ts';
 export type { ChannelKeeperDeps, Kept } from './channel-keeper.ts';
+export { planRead, readCredits } from './credit-watch.ts';
+export type { CreditDeps, CreditRules, ReadPlan } from './credit-watch.ts';
 export { hintWantedLooks } from './hint-wanted-looks.ts';
 export type { HintWantedLooksDeps } from './hint-wanted-looks.ts';
 export { createPlannerMetrics } from './metrics.ts';
@@ -11,4 +13,4 @@ export type { RenewChannelDeps } from './renew-channel.ts';
 export { Reporter } from './reporter.ts';
 export type { ReporterDeps } from './reporter.ts';
 export { startRefresh } from './refresh.ts';
-export type { RefreshDeps } from './refresh.ts';
+export type { RefreshDeps, RefreshStart } from './refresh.ts';

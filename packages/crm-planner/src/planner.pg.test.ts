@@ -3,7 +3,7 @@ import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmCo
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, connect, createSignals, type Database, deletionBreaker, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, createSignals, creditUse, type Database, deletionBreaker, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -39,7 +39,7 @@ afterEach(async () => {
   await testDatabase.drop();
 });
 
-const jobs = () => ({ runs: bulkRuns(db), channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
+const jobs = () => ({ runs: bulkRuns(db), credits: creditUse(db), creditRules: { perDay: null, reserve: 0.25 }, channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
 
 describe('a round', () => {
   const planner = (crm: CrmClient): Planner => {

@@ -3,13 +3,14 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import { type AuditDeps, Auditor } from './audit.ts';
 import { catchUp, type CatchUpDeps } from './catch-up.ts';
 import { ChannelKeeper, type ChannelKeeperDeps } from './channel-keeper.ts';
+import { type CreditDeps, CreditWatch } from './credit-watch.ts';
 import { Gaps, type GapsDeps } from './gaps.ts';
 import { type MovePagesDeps, PageMover } from './move-pages.ts';
 import { type RefreshDeps, refreshWhenDue } from './refresh.ts';
 import { Reporter, type ReporterDeps } from './reporter.ts';
 import { startInitialRun, type StartInitialRunDeps } from './start-initial-run.ts';
 
-export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & GapsDeps & ReporterDeps;
+export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & CreditDeps & GapsDeps & ReporterDeps;
 
 /**
  * Plans what is read of a module. Each round, in the source article's order: the channel first, then the bulk read, so that no
@@ -21,9 +22,14 @@ export class Planner {
   readonly #mover: PageMover;
   readonly #auditor: Auditor;
   readonly #gaps: Gaps;
+  readonly #credits: CreditWatch;
+  readonly #reporter: Reporter;
 
-  constructor(deps: PlannerDeps) {
-    const reporter = new Reporter(deps);
+  constructor(given: PlannerDeps) {
+    const reporter = new Reporter(given);
+    this.#reporter = reporter;
+    this.#credits = new CreditWatch(given, reporter);
+    const deps = { ...given, catchUpRules: this.#credits.rules };
     this.#deps = deps;
     this.#channels = new ChannelKeeper(deps, reporter);
     this.#mover = new PageMover(deps);
@@ -34,6 +40,7 @@ export class Planner {
   /** @param isPoked whether the CRM said that some bulk job has ended. */
   async round(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<void> {
     // First, for what fails below must not hide itself.
+    await this.#credits.update(module);
     await this.#gaps.report(module);
     const { isOpened, failure } = await this.#channels.keep(module);
     if (isOpened) await this.#read(module, isPoked);
@@ -45,7 +52,7 @@ export class Planner {
     await startInitialRun(this.#deps, module);
     await this.#mover.move(module, { isPoked });
     await catchUp(this.#deps, module);
-    await refreshWhenDue(this.#deps, module);
+    await refreshWhenDue(this.#deps, module, this.#reporter);
     await this.#auditor.audit(module);
   }
 }

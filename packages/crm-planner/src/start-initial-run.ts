@@ -3,10 +3,11 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkRunRow, BulkRuns } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
-export type StartInitialRunDeps = {
+import { type CreditDeps, planRead } from './credit-watch.ts';
+
+export type StartInitialRunDeps = CreditDeps & {
   readonly runs: BulkRuns;
   readonly crm: Pick<CrmClient, 'countRecords'>;
-  readonly now: () => Date;
   readonly log: Logger;
 };
 
@@ -23,8 +24,9 @@ export function isInitialRunDue(runs: readonly Pick<BulkRunRow, 'kind' | 'state'
   return initial.length === 0 || lastFailure + waitMs <= now.getTime();
 }
 
-/** Begins the first load of a module whose channel is open. The count is for people only: nothing depends on it. */
-export async function startInitialRun({ runs, crm, now, log }: StartInitialRunDeps, { apiName }: ModuleDefinition): Promise<void> {
+/** Begins the first load of a module whose channel is open. Count and plan are for people only: a first load waits for nothing. */
+export async function startInitialRun(deps: StartInitialRunDeps, { apiName }: ModuleDefinition): Promise<void> {
+  const { runs, crm, now, log } = deps;
   const known = (await runs.all()).filter(({ module }) => module === apiName);
   if (!isInitialRunDue(known, now())) return;
   const expectedRows = await crm.countRecords(apiName).catch((error: unknown) => {
@@ -32,5 +34,5 @@ export async function startInitialRun({ runs, crm, now, log }: StartInitialRunDe
     return null;
   });
   const run = await runs.start(apiName, 'initial', { expectedRows });
-  if (run !== null) log.info({ module: apiName, run: run.id, expectedRows }, 'initial sync began');
+  if (run !== null) log.info({ module: apiName, run: run.id, plan: expectedRows === null ? null : await planRead(deps, expectedRows) }, 'initial sync began');
 }

@@ -12,6 +12,7 @@ import { ms } from './epoch.ts';
  * - `count-differs`: the CRM counts another number of records than the register holds.
  * - `modified-in-future`: records bear a modified time that is yet to come.
  * - `credits-low`: the day's credits are down to the reserve; catch-ups are rarer.
+ * - `refresh-waits`: a module is due to be read again, and that would touch the reserve of credits.
  */
 export type IncidentKind =
   | 'channel-lost'
@@ -22,7 +23,8 @@ export type IncidentKind =
   | 'records-hidden'
   | 'count-differs'
   | 'modified-in-future'
-  | 'credits-low';
+  | 'credits-low'
+  | 'refresh-waits';
 
 /** One thing that people ought to know of. Times are the database's. */
 export type Incident = {
