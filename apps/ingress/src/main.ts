@@ -1,7 +1,7 @@
-import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
+import { createCrmClient, createTokenSource, CreditMeter } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { connect, createSignals, migrate, tokenStore } from '@lockstep/postgres';
+import { connect, createSignals, creditUse, migrate, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -30,16 +30,27 @@ await runProcess({
     const producer = await createProducer(kafka);
     closers.add('producer', () => producer.close());
 
+    const stopping = new AbortController();
+    const meter = new CreditMeter();
+    const metering = new AbortController();
+    const metered = meter.keepWriting({ write: (spent) => creditUse(db).add(spent), signal: metering.signal, log });
+    closers.add('credits', async () => {
+      metering.abort();
+      await metered;
+    });
     const crm = createCrmClient({
       config: config.crm,
       tokens: createTokenSource({ config: config.crm, store: tokenStore(db) }),
-      onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
+      onCall: (report) => {
+        metrics.calls.observe({ call: report.call, status: report.status }, report.seconds);
+        meter.note(report);
+      },
+      stopping: stopping.signal,
     });
     closers.add('crm', () => crm.close());
     const signals = createSignals(db);
     closers.add('signals', () => signals.close());
 
-    const stopping = new AbortController();
     const deadLetters = createDeadLetters({ producer, metrics });
     const { modules, dataDir, lookIntervalMs, epsilonMs, secret, maxBodyBytes } = config;
     const reading = runReader({ db, signals, kafka, admin, producer, deadLetters, crm, modules, dataDir, lookIntervalMs, epsilonMs, metrics, log, signal: stopping.signal, onFatal: fatal });

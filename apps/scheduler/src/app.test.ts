@@ -12,10 +12,10 @@ test('incidents are those that are open, or all of them', async () => {
   const app = buildApp({
     metrics: createMetrics({ app: 'test' }),
     readiness: {},
-    status: () => Promise.resolve({ isLeader: true, hintsWaiting: 0, incidents: 0, modules: [] }),
+    status: () => Promise.resolve({ isLeader: true, hintsWaiting: 0, incidents: 0, modules: [], credits: { perDay: null, spent: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 }, left: null, reserve: null, catchUpIntervalMs: 120_000 } }),
     freshness: () => Promise.resolve([]),
     incidents: ({ all }) => Promise.resolve(all ? [open, closed] : [open]),
-    refresh: no,
+    refresh: () => Promise.resolve({ status: 'refused', problem: 'Leads is being read already' }),
     releaseDeletions: no,
   });
   const idsAt = async (url: string) => (await app.inject({ url })).json<{ id: number }[]>().map(({ id }) => id);

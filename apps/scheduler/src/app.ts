@@ -1,3 +1,4 @@
+import type { RefreshStart } from '@lockstep/crm-planner';
 import type { Freshness, Incident } from '@lockstep/postgres';
 import { type HealthCheck, healthRoutes, type Registry } from '@lockstep/telemetry';
 import fastify, { type FastifyInstance } from 'fastify';
@@ -11,22 +12,22 @@ export type AppDeps = {
   readonly freshness: () => Promise<readonly Freshness[]>;
   /** Newest first; without `all`, only those that are open. */
   readonly incidents: (options: { readonly all: boolean }) => Promise<readonly Incident[]>;
-  /** Begins to read a whole module again; false when that cannot be now. */
-  readonly refresh: (module: string) => Promise<boolean>;
+  /** Begins to read a whole module again, if that can be now. */
+  readonly refresh: (module: string, options: { readonly isAnyway: boolean }) => Promise<RefreshStart>;
   /** Lets held deletions of a module pass; false when none are held. */
   readonly releaseDeletions: (module: string) => Promise<boolean>;
 };
 
-/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `GET /incidents`, `POST /modules/<module>/refresh`, `POST /held-deletions/<module>/release`. */
+/** Status, freshness, health and metrics, without a port: `GET /status`, `GET /freshness`, `GET /incidents`, `POST /modules/<module>/refresh[?anyway=true]`, `POST /held-deletions/<module>/release`. */
 export function buildApp({ metrics, readiness, status, freshness, incidents, refresh, releaseDeletions }: AppDeps): FastifyInstance {
   const app = fastify({ forceCloseConnections: true });
   healthRoutes(app, { metrics, readiness });
   app.get('/status', async () => await status());
   app.get('/freshness', async () => await freshness());
   app.get<{ Querystring: { all?: string } }>('/incidents', async ({ query }) => await incidents({ all: query.all === 'true' }));
-  app.post<{ Params: { module: string } }>('/modules/:module/refresh', async ({ params }, reply) => {
-    if (await refresh(params.module)) return { status: 'started' };
-    return reply.code(409).send({ status: 'refused', problem: `${params.module} is being read already, or was never loaded` });
+  app.post<{ Params: { module: string }; Querystring: { anyway?: string } }>('/modules/:module/refresh', async ({ params, query }, reply) => {
+    const begun = await refresh(params.module, { isAnyway: query.anyway === 'true' });
+    return reply.code(begun.status === 'started' ? 200 : 409).send(begun);
   });
   app.post<{ Params: { module: string } }>('/held-deletions/:module/release', async ({ params }, reply) => {
     if (await releaseDeletions(params.module)) return { status: 'released' };

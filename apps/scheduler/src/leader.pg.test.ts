@@ -46,7 +46,7 @@ function clientOf(version: string): CrmClient {
 // The log is not what is tested here: it is empty.
 const admin = { topicId: () => Promise.resolve('topic-of-leads'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
 const producer = { send: () => Promise.resolve() };
-const lead = (problems: Problems = new Map()) => runLeader({ db, signals, crm, admin, producer, catchUpRules: defaultCatchUpRules, refreshEveryMs: 604_800_000, modules: [leads], secret, publicUrl, metrics: createSchedulerMetrics(), log, problems, signal: stopping.signal });
+const lead = (problems: Problems = new Map()) => runLeader({ db, signals, crm, admin, producer, catchUpRules: defaultCatchUpRules, creditRules: { perDay: null, reserve: 0.25 }, refreshEveryMs: 604_800_000, modules: [leads], secret, publicUrl, metrics: createSchedulerMetrics(), log, problems, signal: stopping.signal });
 
 const moment = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 

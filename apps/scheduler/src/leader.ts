@@ -1,9 +1,9 @@
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
-import { hintWantedLooks, Planner } from '@lockstep/crm-planner';
+import { type CreditRules, hintWantedLooks, Planner } from '@lockstep/crm-planner';
 import type { Admin, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, type Database, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, creditUse, type Database, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -18,6 +18,7 @@ export type LeaderDeps = {
   readonly secret: string;
   readonly publicUrl: string;
   readonly catchUpRules: CatchUpRules;
+  readonly creditRules: CreditRules;
   readonly refreshEveryMs: number;
   readonly metrics: SchedulerMetrics;
   readonly log: Logger;
@@ -45,7 +46,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   metrics.isLeader.set(1);
   try {
     const now = deps.now ?? (() => new Date());
-    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
+    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     let isPoked = false;

@@ -1,7 +1,7 @@
-import { createCrmClient, createTokenSource } from '@lockstep/crm-client';
+import { createCrmClient, createTokenSource, CreditMeter } from '@lockstep/crm-client';
 import { startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { bulkRuns, connect, createSignals, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
+import { bulkRuns, connect, createSignals, creditUse, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -18,6 +18,7 @@ await runProcess({
   log,
   start: async (closers) => {
     const { modules, secret, publicUrl, catchUpRules, refreshEveryMs } = config;
+    const creditRules = { perDay: config.crm.creditsPerDay, reserve: config.crm.creditsReserve };
     const metrics = createSchedulerMetrics();
     const db = await connect(config.postgres);
     closers.add('postgres', () => db.close());
@@ -27,18 +28,29 @@ await runProcess({
     closers.add('admin', () => admin.close());
     const producer = await createProducer(kafka);
     closers.add('producer', () => producer.close());
+    const stopping = new AbortController();
+    const meter = new CreditMeter();
+    const metering = new AbortController();
+    const metered = meter.keepWriting({ write: (spent) => creditUse(db).add(spent), signal: metering.signal, log });
+    closers.add('credits', async () => {
+      metering.abort();
+      await metered;
+    });
     const crm = createCrmClient({
       config: config.crm,
       tokens: createTokenSource({ config: config.crm, store: tokenStore(db) }),
-      onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
+      onCall: (report) => {
+        metrics.calls.observe({ call: report.call, status: report.status }, report.seconds);
+        meter.note(report);
+      },
+      stopping: stopping.signal,
     });
     closers.add('crm', () => crm.close());
     const signals = createSignals(db);
     closers.add('signals', () => signals.close());
 
     const problems: Problems = new Map();
-    const stopping = new AbortController();
-    const leading = runLeader({ db, signals, crm, admin, producer, modules, secret, publicUrl, catchUpRules, refreshEveryMs, metrics, log, problems, signal: stopping.signal });
+    const leading = runLeader({ db, signals, crm, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, refreshEveryMs, metrics, log, problems, signal: stopping.signal });
     closers.add('leader', async () => {
       stopping.abort();
       await leading;
@@ -54,9 +66,9 @@ await runProcess({
       readiness: { postgres: () => db.ping(), crm: crmAnswers },
       freshness: () => readFreshness(db),
       incidents: (options) => incidents(db).list(options),
-      refresh: (module) => startRefresh({ runs: bulkRuns(db), crm, log }, module),
+      refresh: (module, options) => startRefresh({ runs: bulkRuns(db), credits: creditUse(db), creditRules, crm, log, now: () => new Date() }, module, options),
       releaseDeletions: (module) => deletionBreaker(db).release(module),
-      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), ...(await readStatus({ db, admin, modules, problems })) }),
+      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), ...(await readStatus({ db, admin, modules, problems, catchUpRules, creditRules })) }),
     });
     closers.add('http', () => app.close());
     log.info({ url: await app.listen({ host: config.host, port: config.port }) }, 'scheduler is ready');

@@ -1,6 +1,8 @@
+import { type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, creditsLeft } from '@lockstep/completeness';
+import { type CreditRules, creditsOfDay } from '@lockstep/crm-planner';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type Database, deletionBreaker, type Incident, incidents } from '@lockstep/postgres';
+import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, deletionBreaker, type Incident, incidents } from '@lockstep/postgres';
 
 import type { Problems } from './leader.ts';
 
@@ -31,6 +33,8 @@ export type RunStatus = {
   readonly pagesPublished: number;
   readonly rows: number;
   readonly expectedRows: number | null;
+  /** What it takes, at most; null where the CRM would not count. */
+  readonly plan: BulkPlan | null;
   readonly rowsPerSecond: number;
   readonly etaSeconds: number | null;
   readonly startedAt: string;
@@ -41,6 +45,19 @@ export type RunStatus = {
 /** The latest catch-up. */
 export type CatchUpStatus = { readonly state: string; readonly from: string; readonly wantedAt: string; readonly rows: number; readonly unhinted: number; readonly deleted: number };
 
+/** The credits of the last 24 hours. */
+export type CreditsStatus = {
+  /** Null: not configured, so there is no budget. */
+  readonly perDay: number | null;
+  /** By this installation, by purpose. */
+  readonly spent: CreditsOfDay['credits'];
+  readonly left: number | null;
+  /** What is left to others. */
+  readonly reserve: number | null;
+  /** From one catch-up of a module to the next, as the credits allow. */
+  readonly catchUpIntervalMs: number;
+};
+
 /** What the status route answers. */
 export type Status = {
   readonly isLeader: boolean;
@@ -48,13 +65,22 @@ export type Status = {
   readonly hintsWaiting: number | null;
   /** Open ones of the organisation as a whole. */
   readonly incidents: number;
+  readonly credits: CreditsStatus;
   readonly modules: readonly ModuleStatus[];
 };
 
-export type StatusDeps = { readonly db: Database; readonly admin: Admin; readonly modules: readonly ModuleDefinition[]; readonly problems: Problems; readonly now?: () => Date };
+export type StatusDeps = {
+  readonly db: Database;
+  readonly admin: Admin;
+  readonly modules: readonly ModuleDefinition[];
+  readonly problems: Problems;
+  readonly catchUpRules: CatchUpRules;
+  readonly creditRules: CreditRules;
+  readonly now?: () => Date;
+};
 
 /** Reads the status of every module from job table, log and positions; any process may answer. */
-export async function readStatus({ db, admin, modules, problems, now = () => new Date() }: StatusDeps): Promise<Pick<Status, 'incidents' | 'modules'>> {
+export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules, now = () => new Date() }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
   const runs = bulkRuns(db);
   const [allRuns, allChannels, held, open, parked, positions] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db)]);
   const statuses = await Promise.all(
@@ -80,10 +106,17 @@ export async function readStatus({ db, admin, modules, problems, now = () => new
       };
     }),
   );
-  return { incidents: openOf(open, ''), modules: statuses };
+  return { incidents: openOf(open, ''), credits: await creditsStatus({ db, modules, catchUpRules, creditRules, now }), modules: statuses };
 }
 
 const openOf = (open: readonly Incident[], module: string): number => open.filter((incident) => incident.module === module).length;
+
+async function creditsStatus({ db, modules, catchUpRules, creditRules, now }: Required<Omit<StatusDeps, 'admin' | 'problems'>>): Promise<CreditsStatus> {
+  const day = await creditUse(db).ofDay(now());
+  const credits = creditsOfDay(creditRules, day);
+  const { perDay, reserve } = creditRules;
+  return { perDay, spent: day.credits, left: creditsLeft(credits), reserve: perDay === null ? null : perDay * reserve, catchUpIntervalMs: catchUpIntervalMs(credits, { intervalMs: catchUpRules.intervalMs, modules: modules.length }) };
+}
 
 const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, deleted } }: CatchUpRow): CatchUpStatus => ({ state, from: from.toISOString(), wantedAt: wantedAt.toISOString(), rows, unhinted, deleted });
 
@@ -112,6 +145,7 @@ export function runStatus(run: BulkRunRow, pages: readonly BulkPageRow[], now: D
     pagesPublished: pages.filter(({ state }) => state === 'published').length,
     rows,
     expectedRows,
+    plan: expectedRows === null ? null : bulkPlan(expectedRows),
     rowsPerSecond,
     etaSeconds: run.state !== 'running' || left === null || rowsPerSecond === 0 ? null : Math.ceil(left / rowsPerSecond),
     startedAt: run.startedAt.toISOString(),

@@ -4,7 +4,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
+import { drivenClock, type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import { createCrmClient, type CrmClient } from './client.ts';
@@ -98,6 +98,24 @@ describe('against the simulator', () => {
     expect(await crm.countRecords('Deals')).toBe(5);
   });
 
+  test('a page token is refused after a day, and a result is gone', async () => {
+    const clock = drivenClock(Date.now());
+    const old = await startSimulator({ records: { Leads: 30 }, pageSize: 20, jobDelayMs: 0, clock });
+    const bulk = clientOf(old.url);
+    try {
+      const { jobId } = await bulk.createBulkRead({ module: 'Leads', fields: ['Company'], page: 1, pageToken: null, callbackUrl: null });
+      let status = await bulk.bulkReadStatus(jobId);
+      while (status.state === 'running') status = await bulk.bulkReadStatus(jobId);
+      const pageToken = status.state === 'completed' ? (status.nextPageToken ?? '') : '';
+      await clock.advance(86_400_000);
+      expect(await failureOf(bulk.createBulkRead({ module: 'Leads', fields: [], page: 2, pageToken, callbackUrl: null }))).toEqual({ code: 'CRM_PAGE_TOKEN_EXPIRED', retryable: false });
+      expect(await failureOf(bulk.downloadBulkRead({ jobId, file: join(folder, 'gone.zip') }))).toEqual({ code: 'CRM_NOT_FOUND', retryable: false });
+    } finally {
+      await bulk.close();
+      await old.close();
+    }
+  });
+
   test('what the CRM refuses carries the CRM\'s own code', async () => {
     await expect(crm.countRecords('Nothing')).rejects.toMatchObject({ code: 'CRM_REFUSED', crmCode: 'INVALID_MODULE' });
     expect(await failureOf(crm.bulkReadStatus('1'))).toEqual({ code: 'CRM_NOT_FOUND', retryable: false });
@@ -158,6 +176,15 @@ describe('against a server that misbehaves', () => {
     answer = tokenOr((reply) => json(reply, 500, { code: 'INTERNAL_ERROR' }));
     await failureOf(crm.createBulkRead({ module: 'Leads', fields: ['Company'], page: 1, pageToken: null, callbackUrl: null }));
     expect(calls.filter((one) => one === 'call')).toHaveLength(1);
+  });
+
+  test('a job that failed says why, and any state that is not known is a job that runs', async () => {
+    crm = clientOf(url);
+    const job = (state: string, result: object) => ({ data: [{ id: '1', operation: 'read', state, result }] });
+    const failure = { error_message: { status: 'error', code: 'INTERNAL_SERVER_ERROR', message: 'Internal server error occurred.', details: {} } };
+    answer = tokenOr((reply, call) => json(reply, 200, call === 1 ? job('FAILURE', failure) : job('ON HOLD', { page: 1, count: 0 })));
+    expect(await crm.bulkReadStatus('1')).toEqual({ state: 'failed', failure: 'Internal server error occurred.' });
+    expect(await crm.bulkReadStatus('1')).toEqual({ state: 'running' });
   });
 
   test('a missing scope is not mended by a new token', async () => {

@@ -1,3 +1,5 @@
+import { loop, type Logger } from '@lockstep/telemetry';
+
 import type { CallPurpose } from './credits.ts';
 import type { CallReport } from './transport.ts';
 
@@ -11,6 +13,7 @@ export type CreditsSpent = {
 };
 
 const HOUR_MS = 3_600_000;
+const WRITE_EVERY_MS = 5_000;
 const none: CreditsSpent['credits'] = { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 };
 
 /** Counts what this process spends, until somebody writes it down. What is not written when the process is killed is lost: a few seconds. */
@@ -42,6 +45,12 @@ export class CreditMeter {
       for (const [hour, credits] of hours) this.#putBack(hour, credits);
       throw error;
     }
+  }
+
+  /** Hands over every five seconds, and once more when the signal is aborted. */
+  async keepWriting({ write, signal, log }: { write: (spent: readonly CreditsSpent[]) => Promise<void>; signal: AbortSignal; log: Logger }): Promise<void> {
+    await loop({ name: 'credits', everyMs: WRITE_EVERY_MS, signal, log, body: () => this.flush(write) });
+    await this.flush(write).catch((error: unknown) => log.warn({ err: error }, 'the last credits could not be written down'));
   }
 
   #putBack(hour: number, credits: Readonly<Record<CallPurpose, number>>): void {

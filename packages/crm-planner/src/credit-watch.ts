@@ -1,6 +1,6 @@
 import { aboveReserve, type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, type Credits, creditsLeft, isAffordable, isLow } from '@lockstep/completeness';
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { CreditUse } from '@lockstep/postgres';
+import type { CreditsOfDay, CreditUse } from '@lockstep/postgres';
 
 import type { Reporter } from './reporter.ts';
 
@@ -21,10 +21,11 @@ export type ReadPlan = BulkPlan & {
   readonly isAffordable: boolean;
 };
 
+const readCredits = async ({ credits, creditRules, now }: CreditDeps): Promise<Credits> => creditsOfDay(creditRules, await credits.ofDay(now()));
+
 /** The credits of the last 24 hours, as all processes of the installation count them. */
-export async function readCredits({ credits, creditRules, now }: CreditDeps): Promise<Credits> {
-  const { credits: spent, remaining } = await credits.ofDay(now());
-  return { ...creditRules, remaining, spentOnCatchUps: spent['catch-up'], spent: Object.values(spent).reduce((sum, one) => sum + one, 0) };
+export function creditsOfDay(rules: CreditRules, { credits, remaining }: CreditsOfDay): Credits {
+  return { ...rules, remaining, spentOnCatchUps: credits['catch-up'], spent: Object.values(credits).reduce((sum, one) => sum + one, 0) };
 }
 
 /** What reading so many rows in bulk would take, and whether there are credits for it. */

@@ -1,6 +1,6 @@
 export { ChannelKeeper } from './channel-keeper.ts';
 export type { ChannelKeeperDeps, Kept } from './channel-keeper.ts';
-export { planRead, readCredits } from './credit-watch.ts';
+export { creditsOfDay, planRead } from './credit-watch.ts';
 export type { CreditDeps, CreditRules, ReadPlan } from './credit-watch.ts';
 export { hintWantedLooks } from './hint-wanted-looks.ts';
 export type { HintWantedLooksDeps } from './hint-wanted-looks.ts';

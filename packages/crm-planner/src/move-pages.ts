@@ -74,9 +74,11 @@ export class PageMover {
       metrics.bulkJobs.inc({ module: module.apiName });
       log.info({ module: module.apiName, page: page.pageNumber, jobId: job.jobId }, 'bulk job asked for');
     } catch (error) {
-      if (!(error instanceof CrmError) || error.code !== 'CRM_PAGE_TOKEN_EXPIRED') throw error;
-      // A token lives a day. The whole run begins anew; what was read already is refused by the fold.
-      await runs.failed(page.runId, 'the page token expired');
+      if (!(error instanceof CrmError)) throw error;
+      const isExpired = error.code === 'CRM_PAGE_TOKEN_EXPIRED';
+      // A token lives a day, and belongs to one user. The whole run begins anew; what was read already is refused by the fold.
+      if (!isExpired && !(byToken && error.code === 'CRM_REFUSED')) throw error;
+      await runs.failed(page.runId, isExpired ? 'the page token expired' : `the page token was refused: ${error.message}`);
     }
   }
 

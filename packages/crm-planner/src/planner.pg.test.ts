@@ -1,5 +1,5 @@
 import { defaultCatchUpRules } from '@lockstep/completeness';
-import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
+import { createCrmClient, type CrmClientOptions, createTokenSource, CreditMeter, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
@@ -7,10 +7,13 @@ import { bulkRuns, catchUps, channels, connect, createSignals, creditUse, type D
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { planRead } from './credit-watch.ts';
 import { createPlannerMetrics } from './metrics.ts';
 import { PageMover } from './move-pages.ts';
 import { Planner } from './planner.ts';
+import { refreshWhenDue, startRefresh } from './refresh.ts';
 import { renewChannel } from './renew-channel.ts';
+import { Reporter } from './reporter.ts';
 import { startInitialRun } from './start-initial-run.ts';
 
 const secret = 'a secret of this test only';
@@ -29,8 +32,7 @@ beforeEach(async () => {
   await migrate(db, [leads]);
   signals = createSignals(db);
   simulator = await startSimulator({ records: { Leads: 50, Deals: 0, Products: 0 }, pageSize: 20, jobDelayMs: 0 });
-  const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator' });
-  crm = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0 });
+  crm = clientOf();
 });
 afterEach(async () => {
   await Promise.all([crm.close(), signals.close()]);
@@ -38,6 +40,11 @@ afterEach(async () => {
   await db.close();
   await testDatabase.drop();
 });
+
+function clientOf(options: Partial<CrmClientOptions> = {}): CrmClient {
+  const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator' });
+  return createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0, ...options });
+}
 
 const jobs = () => ({ runs: bulkRuns(db), credits: creditUse(db), creditRules: { perDay: null, reserve: 0.25 }, channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(), log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
 
@@ -81,6 +88,97 @@ describe('pages', () => {
     const mover = new PageMover({ ...given, crm: { ...crm, rules: crm.rules, createBulkRead: () => Promise.reject(new CrmError('expired', 'CRM_PAGE_TOKEN_EXPIRED')) } });
     await mover.move(leads, { isPoked: false });
     expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the page token expired' }]);
+  });
+
+  test('a page token that the CRM does not take from us fails the run; another refusal does not', async () => {
+    const given = jobs();
+    await startInitialRun(given, leads);
+    const mover = new PageMover({ ...given, crm: { ...crm, rules: crm.rules, createBulkRead: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) } });
+    await expect(mover.move(leads, { isPoked: false })).rejects.toMatchObject({ code: 'CRM_REFUSED' });
+    const [first] = await given.runs.openPages();
+    await given.runs.requested(first as NonNullable<typeof first>, { jobId: '1', createdTime: new Date() });
+    await given.runs.ready(first as NonNullable<typeof first>, { count: 20, moreRecords: true, nextPageToken: 'of another user' });
+    await new PageMover(given).move(leads, { isPoked: false });
+    expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: expect.stringMatching(/the page token was refused/) }]);
+  });
+
+  test('a job that fails is asked for anew, and why it failed is noted', async () => {
+    const given = jobs();
+    await startInitialRun(given, leads);
+    const failing = { ...crm, bulkReadStatus: () => Promise.resolve({ state: 'failed', failure: 'Internal server error occurred.' } as const) };
+    const mover = new PageMover({ ...given, crm: failing });
+    for (let round = 0; round < 2; round += 1) await mover.move(leads, { isPoked: true });
+    expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null, attempts: 1, failure: 'Internal server error occurred.' }]);
+  });
+
+  test('a job that does not end within an hour is asked for anew', async () => {
+    const given = jobs();
+    await startInitialRun(given, leads);
+    let now = Date.now();
+    const mover = new PageMover({ ...given, now: () => new Date(now), crm: { ...crm, bulkReadStatus: () => Promise.resolve({ state: 'running' } as const) } });
+    for (let round = 0; round < 2; round += 1) await mover.move(leads, { isPoked: true });
+    expect(await given.runs.openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
+    now += 61 * 60_000;
+    await mover.move(leads, { isPoked: true });
+    expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null, failure: 'the job did not end within an hour' }]);
+  });
+});
+
+describe('credits', () => {
+  const loaded = async (expectedRows: number): Promise<void> => {
+    const runs = bulkRuns(db);
+    await runs.start('Leads', 'initial', { expectedRows });
+    const [page] = await runs.openPages();
+    await runs.ready(page as NonNullable<typeof page>, { count: 0, moreRecords: false });
+    await runs.published(page as NonNullable<typeof page>, 0);
+  };
+  const given = (perDay: number | null) => ({ ...jobs(), creditRules: { perDay, reserve: 0.25 }, refreshEveryMs: 0 });
+  const reporter = () => new Reporter({ ...jobs(), incidents: incidents(db) });
+
+  test('a load takes no more of them, by our count and by the CRM\'s, than its plan says', async () => {
+    const meter = new CreditMeter();
+    await crm.close();
+    crm = clientOf({ onCall: (report) => meter.note(report) });
+    const planned = await planRead({ ...jobs(), creditRules: { perDay: 5_000, reserve: 0.25 } }, 50);
+    const deps = { ...jobs(), crm };
+    await startInitialRun(deps, leads);
+    const mover = new PageMover(deps);
+    while ((await bulkRuns(db).all())[0]?.state !== 'complete') {
+      await mover.move(leads, { isPoked: true });
+      for (const page of await bulkRuns(db).openPages()) if (page.state === 'ready') await bulkRuns(db).published(page, page.rowCount ?? 0);
+    }
+    await meter.flush((spent) => creditUse(db).add(spent));
+    const { credits } = await creditUse(db).ofDay(new Date());
+    expect(credits).toEqual({ look: 0, 'catch-up': 0, 'bulk-read': simulator.counters().credits - 1, other: 1 });
+    // The simulator's pages have 20 rows: three, where the CRM's own would be one.
+    expect(credits['bulk-read']).toBeLessThanOrEqual(planned.credits * 3);
+  });
+
+  test('a refresh that would touch the reserve waits, and people are told; it begins once it would not', async () => {
+    await loaded(250_000);
+    const told = reporter();
+    await creditUse(db).add([{ hour: new Date(), credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 3_600 }, remaining: null }]);
+    await refreshWhenDue(given(5_000), leads, told);
+    expect(await bulkRuns(db).all()).toHaveLength(1);
+    expect(await incidents(db).list()).toMatchObject([{ module: 'Leads', kind: 'refresh-waits', details: '250000 rows in 2 pages take up to 152 credits, 3.0 % of the day\'s, and that would touch the reserve' }]);
+    expect(simulator.counters().calls).toBe(0);
+    await refreshWhenDue(given(6_000), leads, told);
+    expect((await bulkRuns(db).all()).at(-1)).toMatchObject({ kind: 'refresh', state: 'running', expectedRows: 50 });
+    expect(await incidents(db).list()).toEqual([]);
+  });
+
+  test('a person may begin a refresh all the same, and is told what it takes', async () => {
+    await loaded(50);
+    expect(await startRefresh(given(90), 'Leads', { isAnyway: false })).toEqual({ status: 'refused', problem: expect.stringMatching(/up to 76 credits, 84.4 % of the day's, and that would touch the reserve/) });
+    expect(await startRefresh(given(90), 'Leads', { isAnyway: true })).toEqual({ status: 'started', plan: { rows: 50, pages: 1, credits: 76, shareOfDay: 76 / 90, isAffordable: false } });
+    expect(await startRefresh(given(null), 'Leads', { isAnyway: true })).toEqual({ status: 'refused', problem: 'Leads is being read already' });
+    expect(await startRefresh(given(null), 'Deals', { isAnyway: true })).toEqual({ status: 'refused', problem: 'Deals was never loaded' });
+  });
+
+  test('the first load waits for none', async () => {
+    await creditUse(db).add([{ hour: new Date(), credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 9_999 }, remaining: null }]);
+    await startInitialRun({ ...jobs(), creditRules: { perDay: 5_000, reserve: 0.25 } }, leads);
+    expect(await bulkRuns(db).all()).toMatchObject([{ kind: 'initial', state: 'running' }]);
   });
 });
 

@@ -40,10 +40,11 @@ program
   .command('refresh')
   .description('reads a whole module again, for what changes without a new modified time, e.g. lockstep refresh Leads')
   .argument('<module>', 'API name, e.g. Leads')
-  .action(async (module: string) => {
+  .option('--anyway', 'even if that touches the credits that are left to others', false)
+  .action(async (module: string, { anyway }: { anyway: boolean }) => {
     const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
-    await refreshModule(url, module);
-    process.stdout.write(`${module}: reading all of it again; "lockstep status" shows how far it is\n`);
+    const plan = await refreshModule(url, module, { isAnyway: anyway });
+    process.stdout.write(`${module}: reading all of it again: ${plan}; "lockstep status" shows how far it is\n`);
   });
 
 program

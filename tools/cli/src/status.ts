@@ -3,6 +3,7 @@ import { z } from 'zod';
 
 import { UsageError } from './errors.ts';
 
+const plan = z.object({ rows: z.number(), pages: z.number(), credits: z.number() });
 const run = z.object({
   kind: z.string(),
   state: z.string(),
@@ -10,6 +11,7 @@ const run = z.object({
   pagesPublished: z.number(),
   rows: z.number(),
   expectedRows: z.number().nullable(),
+  plan: plan.nullable(),
   rowsPerSecond: z.number(),
   etaSeconds: z.number().nullable(),
   failure: z.string().nullable(),
@@ -27,7 +29,8 @@ const module = z.object({
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
 const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), hidden: z.number(), unsettled: z.number() }));
-const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), modules: z.array(module) });
+const credits = z.object({ perDay: z.number().nullable(), spent: z.record(z.string(), z.number()), left: z.number().nullable(), reserve: z.number().nullable(), catchUpIntervalMs: z.number() });
+const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), credits, modules: z.array(module) });
 
 /** What the scheduler's status and freshness routes answer, as far as people want to know. */
 export type Status = z.infer<typeof schema> & { readonly freshness: z.infer<typeof freshness> };
@@ -43,30 +46,52 @@ export async function fetchStatus(schedulerUrl: string): Promise<Status> {
   }
 }
 
-/** Begins to read a whole module again. @throws {UsageError} when that cannot be now, or the scheduler does not answer. */
-export const refreshModule = (schedulerUrl: string, module: string): Promise<void> => tell(schedulerUrl, `modules/${encodeURIComponent(module)}/refresh`);
+const refreshed = z.object({ plan: plan.extend({ shareOfDay: z.number().nullable() }).nullable() });
+
+/**
+ * Begins to read a whole module again.
+ * @param isAnyway even if that touches the credits that are left to others.
+ * @returns what it takes, for people.
+ * @throws {UsageError} when that cannot be now, or the scheduler does not answer.
+ */
+export async function refreshModule(schedulerUrl: string, module: string, { isAnyway }: { isAnyway: boolean }): Promise<string> {
+  const { plan: planned } = refreshed.parse(await tell(schedulerUrl, `modules/${encodeURIComponent(module)}/refresh${isAnyway ? '?anyway=true' : ''}`));
+  if (planned === null) return 'the CRM would not count the records, so nobody knows what it takes';
+  return planText(planned) + (planned.shareOfDay === null ? '' : `, ${(planned.shareOfDay * 100).toFixed(1)} % of the day's`);
+}
 
 /** Lets held deletions pass. @throws {UsageError} when nothing is held, or the scheduler does not answer. */
-export const releaseDeletions = (schedulerUrl: string, module: string): Promise<void> => tell(schedulerUrl, `held-deletions/${encodeURIComponent(module)}/release`);
+export const releaseDeletions = async (schedulerUrl: string, module: string): Promise<void> => void (await tell(schedulerUrl, `held-deletions/${encodeURIComponent(module)}/release`));
 
-async function tell(schedulerUrl: string, path: string): Promise<void> {
+async function tell(schedulerUrl: string, path: string): Promise<unknown> {
   const { statusCode, body } = await request(`${schedulerUrl}/${path}`, { method: 'POST', headersTimeout: 10_000 }).catch((cause: unknown) => {
     throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
   });
-  const answer = z.object({ problem: z.string().optional() }).parse(await body.json());
+  const answer = z.looseObject({ problem: z.string().optional() }).parse(await body.json());
   if (statusCode !== 200) throw new UsageError(answer.problem ?? `the scheduler answered ${statusCode}`);
+  return answer;
 }
 
 const number = new Intl.NumberFormat('en-US');
 
 /** The status for people: a line a module, how fresh it is, and what is wrong below it. */
-export function statusText({ modules, hintsWaiting, incidents, freshness: fresh }: Status): string {
+export function statusText({ modules, hintsWaiting, incidents, credits: spending, freshness: fresh }: Status): string {
   const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'incidents', 'channel until'], ...modules.map(cells)];
   const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', number.format(one.hidden), number.format(one.unsettled)])];
   const problems = modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`));
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
   const open = modules.reduce((sum, one) => sum + one.incidents, incidents);
-  return [...table(progress), '', ...table(times), ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+  const plans = modules.flatMap(({ module: name, run: known }) => (known?.state === 'running' && known.plan !== null ? [`${name}, ${known.kind}: ${planText(known.plan)}`] : []));
+  return [...table(progress), '', ...table(times), '', creditsText(spending), ...plans, ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+}
+
+const planText = ({ rows, pages, credits: cost }: z.infer<typeof plan>): string => `${number.format(rows)} rows in ${number.format(pages)} ${pages === 1 ? 'page' : 'pages'}, up to ${number.format(cost)} credits`;
+
+function creditsText({ perDay, spent, left, reserve, catchUpIntervalMs }: Status['credits']): string {
+  const parts = Object.entries(spent).map(([purpose, count]) => `${purpose} ${number.format(count)}`);
+  const total = number.format(Object.values(spent).reduce((sum, one) => sum + one, 0));
+  const budget = perDay === null || left === null || reserve === null ? 'no budget is set' : `${number.format(left)} of ${number.format(perDay)} are left, ${number.format(reserve)} of them to others`;
+  return `credits of 24 hours: ${total} spent (${parts.join(', ')}); ${budget}; catch-ups every ${number.format(catchUpIntervalMs / 60_000)} min`;
 }
 
 /** Lines of equal columns. */

@@ -82,7 +82,7 @@ export async function startLockstep(options: LockstepOptions): Promise<Lockstep>
       options.onSimulator?.(simulator);
     }
 
-    const crm = simulator === undefined ? {} : crmEnvironment(simulator.url, options.apiVersion ?? 'v8');
+    const crm = simulator === undefined ? {} : { ...crmEnvironment(simulator.url, options.apiVersion ?? 'v8'), ...paceOf(options.simulator ?? []) };
     const env: NodeJS.ProcessEnv = {
       ...process.env,
       ...crm,
@@ -149,6 +149,9 @@ const crmEnvironment = (url: string, apiVersion: string): NodeJS.ProcessEnv => (
   CRM_REFRESH_TOKEN: 'simulator',
   CRM_API_VERSION: apiVersion,
 });
+
+/** Where the simulator does not limit downloads, the apps need not either. */
+const paceOf = (args: readonly string[]): NodeJS.ProcessEnv => (args[args.indexOf('--downloads-per-minute') + 1] === '0' ? { CRM_DOWNLOADS_PER_MINUTE: '0' } : {});
 
 async function brokenBy(children: Readonly<Record<string, Child | undefined>>): Promise<string> {
   const running = Object.entries(children).filter((entry): entry is [string, Child] => entry[1] !== undefined);

@@ -72,6 +72,10 @@ describe('the source article\'s story', () => {
       expect(await valueOf(lockstep, 'select company from leads where id = $1', [created.id])).toBe('Zeilen\numbruch, 東京');
       expect(await valueOf(lockstep, 'select credit_limit::int from leads where id = $1', [edited])).toBe(4711);
       expect(await valueOf(lockstep, 'select deleted_at is not null from leads where id = $1', [deleted])).toBe(true);
+      await waitUntil('our count of credits to be the CRM\'s', async () => {
+        const { credits } = await fetchJson<{ credits: number }>(`${simulator?.url}/__simulator/counters`);
+        return Number(await valueOf(lockstep, 'select sum(look + catch_up + bulk_read + other) from lockstep.credit_use', [])) === credits ? true : null;
+      });
     });
   });
 });

@@ -44,6 +44,9 @@ const silent = createLogger({ app: 'simulation', level: 'silent', isPretty: fals
 const registry = createMetrics({ app: 'simulation' });
 const metrics = { ...createReaderMetrics(registry), ...createPlannerMetrics(registry) };
 
+/** Credits are no concern here. */
+const unlimited = { creditRules: { perDay: null, reserve: 0 }, credits: { ofDay: () => Promise.resolve({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 }, remaining: null }) } };
+
 /** A CRM, a log, a database and the processes between them, in one process under virtual time. One seed has one course. */
 export class World {
   readonly options: Required<WorldOptions>;
@@ -113,7 +116,8 @@ export class World {
 
   /** Begins to read a whole module again. @returns false when it cannot be now. */
   refresh(module: ModuleDefinition): Promise<boolean> {
-    return startRefresh({ runs: this.runs, crm: this.crm.client, log: silent }, module.apiName);
+    const deps = { runs: this.runs, crm: this.crm.client, log: silent, now: () => new Date(this.time.now()), ...unlimited };
+    return startRefresh(deps, module.apiName, { isAnyway: false }).then(({ status }) => status === 'started');
   }
 
   async #receive(told: { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' }): Promise<void> {
@@ -191,6 +195,7 @@ export class World {
       looks: process.guard(this.tables.looks),
       breaker: process.guard(this.tables.breaker),
       incidents: process.guard(this.incidents),
+      ...unlimited,
     };
     const planner = new Planner(jobs);
     for (const module of modules) this.#repeat(process, this.options.paceMs, () => planner.round(module, { isPoked: this.random.next() < 0.3 }));

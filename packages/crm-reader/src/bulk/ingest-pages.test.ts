@@ -1,0 +1,82 @@
+import { BulkFileError } from '@lockstep/bulk-file';
+import { CrmError } from '@lockstep/crm-client';
+import { leads } from '@lockstep/modules';
+import type { BulkPageRow, BulkRuns } from '@lockstep/postgres';
+import { createLogger, createMetrics } from '@lockstep/telemetry';
+import { beforeEach, describe, expect, test } from 'vitest';
+
+import { createReaderMetrics } from '../metrics.ts';
+import type { BulkResult } from './bulk-results.ts';
+import { ingestReadyPages } from './ingest-pages.ts';
+
+const fields = leads.fields.map(({ field }) => field);
+const header = ['Id', ...fields, 'Modified_Time'];
+const row = (id: string): string[] => [id, ...fields.map(() => ''), '2026-05-04T10:00:00+05:30'];
+
+let outcome: string[];
+let sent: number;
+beforeEach(() => {
+  [outcome, sent] = [[], 0];
+});
+
+/** Takes a page of two rows, asked for so many times, from what the CRM gives. */
+async function take(open: () => Promise<BulkResult>, attempts = 1): Promise<string[]> {
+  const page = { id: 1, runId: 7, module: 'Leads', pageNumber: 1, state: 'ready', jobId: '4711', jobCreatedAt: new Date('2026-05-04T10:00:00Z'), rowCount: 2, attempts } as BulkPageRow;
+  const runs = {
+    openPages: async () => [page],
+    runOf: async () => ({ kind: 'initial' }),
+    progress: async () => undefined,
+    published: async (_: BulkPageRow, rows: number) => void outcome.push(`published ${rows}`),
+    wantedAgain: async () => void outcome.push('wanted again'),
+    failed: async () => void outcome.push('run failed'),
+  } as unknown as BulkRuns;
+  const producer = {
+    send: async (_: string, messages: readonly unknown[]) => void (sent += messages.length),
+  };
+  await ingestReadyPages(
+    {
+      runs,
+      results: { open },
+      producer,
+      register: { known: async () => new Map() },
+      deadLetters: { put: async () => undefined },
+      modules: [leads],
+      metrics: createReaderMetrics(createMetrics({ app: 'test' })),
+      log: createLogger({ app: 'test', level: 'silent', isPretty: false }),
+    },
+    new AbortController().signal,
+  );
+  return outcome;
+}
+
+const resultOf = (...rows: string[][]): Promise<BulkResult> =>
+  Promise.resolve({
+    observed: { lowerMs: 0, upperMs: 1 },
+    rows: async function* file() {
+      yield [header, ...rows];
+    },
+    close: async () => undefined,
+  });
+
+describe('a page', () => {
+  test('is published once all its rows are in the log', async () => {
+    expect(await take(() => resultOf(row('1'), row('2')))).toEqual(['published 2']);
+    expect(sent).toBe(2);
+  });
+
+  test('is asked for anew when its result is gone, which it is after a day; after five attempts the run fails', async () => {
+    const gone = () => Promise.reject(new CrmError('gone', 'CRM_NOT_FOUND'));
+    expect(await take(gone)).toEqual(['wanted again']);
+    expect(await take(gone, 5)).toEqual(['wanted again', 'run failed']);
+  });
+
+  test('is asked for anew when its file is damaged, or has fewer rows than the job promised', async () => {
+    await take(() => Promise.reject(new BulkFileError('cut off', 'BULK_FILE_DAMAGED')));
+    expect(await take(() => resultOf(row('1')))).toEqual(['wanted again', 'wanted again']);
+  });
+
+  test('stays as it is while the CRM cannot be reached or allows no more downloads', async () => {
+    for (const code of ['CRM_UNREACHABLE', 'CRM_RATE_LIMITED'] as const) await expect(take(() => Promise.reject(new CrmError('later', code)))).rejects.toMatchObject({ code });
+    expect(outcome).toEqual([]);
+  });
+});
