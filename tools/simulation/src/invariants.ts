@@ -27,7 +27,7 @@ export class Watch {
 
   constructor(world: World) {
     this.#world = world;
-    for (const module of world.options.modules) this.#open.set(module, new Set(world.crm.ids(module.apiName)));
+    for (const module of world.options.modules) this.#open.set(module, new Set(world.crm.records.ids(module.apiName)));
   }
 
   get checks(): number {
@@ -70,7 +70,7 @@ export class Watch {
       for (const [partition, { high }] of log.ends(topicOf(module)).entries()) {
         if (tables.next(module, partition) !== high) throw new Violation(`${module.apiName}: the projector is not at the end of the log`);
       }
-      for (const id of new Set([...crm.ids(module.apiName), ...tables.records(module.apiName).keys()])) {
+      for (const id of new Set([...crm.records.ids(module.apiName), ...tables.records(module.apiName).keys()])) {
         const problem = this.#difference(module, id, { isExact: true, isFinal: true });
         if (problem !== null) throw new Violation(`after quiet, two catch-ups and a refresh, ${module.apiName} ${id} ${problem}`);
       }
@@ -79,14 +79,14 @@ export class Watch {
 
   /** When a record last changed, by the CRM's own stamp. */
   #changedMs({ apiName }: ModuleDefinition, id: string): number | undefined {
-    const truth = this.#world.crm.truth(apiName, id);
-    return truth?.modifiedMs ?? this.#world.crm.deletion(apiName, id);
+    const truth = this.#world.crm.records.truth(apiName, id);
+    return truth?.modifiedMs ?? this.#world.crm.records.deletion(apiName, id);
   }
 
   /** How a row differs from the record, or null. */
   #difference(module: ModuleDefinition, id: string, { isExact, isFinal = false }: { isExact: boolean; isFinal?: boolean }): string | null {
     const { crm, tables, options } = this.#world;
-    const truth = crm.truth(module.apiName, id);
+    const truth = crm.records.truth(module.apiName, id);
     const record = tables.record(module.apiName, id);
     const live = record?.live;
     const isShown = record !== undefined && isAlive({ ...(live && { live }), ...(record.deletedMs === undefined ? {} : { deletedMs: record.deletedMs }) }, options.epsilonMs);

@@ -44,7 +44,7 @@ export class Life {
   }
 
   #someId(module: ModuleDefinition): string | undefined {
-    const ids = this.#world.crm.ids(module.apiName);
+    const ids = this.#world.crm.records.ids(module.apiName);
     return ids[this.#random.below(ids.length)];
   }
 
@@ -58,7 +58,7 @@ export class Life {
     const [first] = ids;
     if (!isMass && first !== undefined && this.#random.below(4) === 0) {
       this.#world.time.after(this.#random.below(900), () => {
-        if (this.#world.crm.truth(module.apiName, first) === undefined) return;
+        if (this.#world.crm.records.truth(module.apiName, first) === undefined) return;
         this.#world.crm.edit(module.apiName, [first], this.#values(module));
         this.#watch.changed(module, first);
       });

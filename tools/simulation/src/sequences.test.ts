@@ -134,12 +134,12 @@ describe('a sequence that must end right', () => {
     const story = await Story.loaded('10:00:00');
     const [kept = '', ...hidden] = story.ids;
     const incidents = async () => (await story.world.incidents.list()).map(({ kind, details }) => `${kind}: ${details.slice(0, 9)}`);
-    story.world.crm.setHidden('Leads', hidden, true);
+    story.world.crm.records.setHidden('Leads', hidden, true);
     void story.world.refresh(simulatedLeads);
     await story.until('10:20:00');
     expect(await incidents()).toEqual(['records-hidden: 5 records']);
     expect(story.ids.map((id) => story.row(id)?.isDeleted)).toEqual([kept, ...hidden].map(() => false));
-    story.world.crm.setHidden('Leads', hidden, false);
+    story.world.crm.records.setHidden('Leads', hidden, false);
     void story.world.refresh(simulatedLeads);
     await story.until('10:40:00');
     expect(await incidents()).toEqual([]);

@@ -34,7 +34,7 @@ export class Story {
   }
 
   get ids(): string[] {
-    return this.world.crm.ids('Leads');
+    return this.world.crm.records.ids('Leads');
   }
 
   /** Lets time pass up to a moment. */

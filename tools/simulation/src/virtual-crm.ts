@@ -1,8 +1,10 @@
-import { type Changed, type CrmClient, CrmError, type DeletedRecord, type FoundRecord, type ListedChannel, type Observed, versionRules } from '@lockstep/crm-client';
-import { keyOf, type LiveRecord, Organisation, type Random } from '@lockstep/crm-simulator';
+import { type BulkReadJob, type Changed, type CrmClient, CrmError, type FoundRecord, type ListedChannel, type Observed, versionRules } from '@lockstep/crm-client';
+import type { LiveRecord, Random } from '@lockstep/crm-simulator';
 import type { BulkResults } from '@lockstep/crm-reader';
 import type { ModuleDefinition } from '@lockstep/modules';
 
+import { VirtualJobs } from './virtual-jobs.ts';
+import { type EditManner, VirtualRecords } from './virtual-records.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /*
@@ -35,13 +37,11 @@ export type CrmFaults = {
 
 export const noFaults: CrmFaults = { error: 0, stale: 0, staleMs: 0, lagMs: 0, lateMs: 0, slow: 0, jobFailure: 0, shortExpiry: 0, drop: 0, double: 0, delayed: 0 };
 
+type Fields = Readonly<Record<string, unknown>>;
+
 /** What a channel tells its receiver. */
 export type Told = { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' };
 
-/** A version of a record, or its absence, from the moment that reads show it. */
-type Moment = { readonly fromMs: number; readonly record: LiveRecord | undefined };
-type Deletion = { readonly id: string; readonly deletedMs: number; readonly atMs: number; restoredMs: number };
-type Job = { readonly module: string; readonly sinceMs: number; readonly after: string; readonly createdMs: number; doneMs: number; result: { rows: string[][]; more: boolean } | undefined; isGone: boolean; willFail: boolean };
 
 export type VirtualCrmOptions = {
   readonly time: VirtualTime;
@@ -60,15 +60,12 @@ const PAGE = 20;
 const HOUR_MS = 3_600_000;
 
 export class VirtualCrm {
-  readonly organisation: Organisation;
+  readonly records: VirtualRecords;
+  readonly #jobs: VirtualJobs;
   readonly #time: VirtualTime;
   readonly #random: Random;
   readonly #modules: ReadonlyMap<string, ModuleDefinition>;
-  readonly #history = new Map<string, Moment[]>();
-  readonly #deletions = new Map<string, Deletion[]>();
-  readonly #jobs = new Map<string, Job>();
   readonly #channels = new Map<string, { readonly module: string; readonly notifyUrl: string; readonly token: string; readonly expiresMs: number }>();
-  readonly #pageSize: number;
   readonly #apiSkewMs: number;
   #faults: CrmFaults = noFaults;
   /** Receives what channels tell, at the moment they tell it. */
@@ -78,12 +75,11 @@ export class VirtualCrm {
   constructor({ time, random, seed, modules, records, pageSize, skewMs }: VirtualCrmOptions) {
     this.#time = time;
     this.#random = random;
-    this.#pageSize = pageSize;
     this.#modules = new Map(modules.map((module) => [module.apiName, module]));
     const stampSkewMs = Math.round((random.next() * 2 - 1) * skewMs);
     this.#apiSkewMs = Math.round((random.next() * 2 - 1) * skewMs);
-    const stamp = { nowMs: () => time.now() + stampSkewMs, sleep: (ms: number) => time.sleep(ms) };
-    this.organisation = new Organisation(stamp, seed, Object.fromEntries(modules.map(({ apiName }) => [apiName, records])));
+    this.records = new VirtualRecords({ time, seed, modules, records, stampSkewMs });
+    this.#jobs = new VirtualJobs({ time, random, records: this.records, modules: this.#modules, pageSize });
   }
 
   get faults(): CrmFaults {
@@ -94,53 +90,25 @@ export class VirtualCrm {
     this.#faults = faults;
   }
 
-  /** Ids of live records of a module, in order. */
-  ids(module: string): string[] {
-    return [...this.organisation.store(module).byKey({ from: -Infinity, to: Infinity }, false)].map(({ id }) => id);
+  edit(module: string, ids: readonly string[], fields: Fields, { isTold = true, isLate = false, ...manner }: Omit<EditManner, 'lateMs'> & { isTold?: boolean; isLate?: boolean } = {}): void {
+    this.records.edit(module, ids, fields, { ...manner, lateMs: isLate ? this.#faults.lateMs : 0 });
+    if (isTold && manner.keepsTime !== true) this.#tell({ module, ids, operation: 'update' });
   }
 
-  /** What the CRM holds of a record now. */
-  truth(module: string, id: string): LiveRecord | undefined {
-    return this.#now(module, id);
-  }
-
-  /** The latest deletion of a record that was not taken back. */
-  deletion(module: string, id: string): number | undefined {
-    return this.#deletionsOf(module).findLast((deletion) => deletion.id === id && deletion.restoredMs === Number.POSITIVE_INFINITY)?.deletedMs;
-  }
-
-  edit(module: string, ids: readonly string[], fields: Readonly<Record<string, unknown>>, { isTold = true, isLate = false, keepsTime = false, modifiedMs }: { isTold?: boolean; isLate?: boolean; keepsTime?: boolean; modifiedMs?: number } = {}): void {
-    const before = ids.map((id) => this.organisation.record(module, id));
-    for (const record of this.organisation.edit(module, ids, fields, { isSilent: true, keepsTime, ...(modifiedMs === undefined ? {} : { modifiedMs }) })) this.#note(module, record.id, record, isLate, before.find(({ id }) => id === record.id));
-    if (isTold && !keepsTime) this.#tell({ module, ids, operation: 'update' });
-  }
-
-  create(module: string, fields: Readonly<Record<string, unknown>>, isTold = true): string {
-    const record = this.organisation.create(module, fields, true);
-    this.#note(module, record.id, record, false, undefined);
-    if (isTold) this.#tell({ module, ids: [record.id], operation: 'insert' });
-    return record.id;
+  create(module: string, fields: Fields, isTold = true): string {
+    const id = this.records.create(module, fields);
+    if (isTold) this.#tell({ module, ids: [id], operation: 'insert' });
+    return id;
   }
 
   delete(module: string, id: string, isTold = true): void {
-    const before = this.organisation.record(module, id);
-    const { deletedMs } = this.organisation.delete(module, id);
-    this.#note(module, id, undefined, false, before);
-    this.#deletionsOf(module).push({ id, deletedMs, atMs: this.#time.now(), restoredMs: Number.POSITIVE_INFINITY });
+    this.records.delete(module, id);
     if (isTold) this.#tell({ module, ids: [id], operation: 'delete' });
   }
 
   restore(module: string, id: string, isTold: boolean): void {
-    const record = this.organisation.restore(module, id, true);
-    this.#note(module, id, record, false, undefined);
-    const deletion = this.#deletionsOf(module).findLast((one) => one.id === id);
-    if (deletion !== undefined) deletion.restoredMs = this.#time.now();
+    this.records.restore(module, id);
     if (isTold) this.#tell({ module, ids: [id], operation: 'update' });
-  }
-
-  /** Takes records from the token's user's sight, as a narrower sharing rule does, or gives them back; nobody is told. */
-  setHidden(module: string, ids: readonly string[], isHidden: boolean): void {
-    for (const id of ids) this.organisation.store(module).setHidden(this.organisation.record(module, id), isHidden);
   }
 
   /** Ends a channel without a word, as the CRM may. */
@@ -166,19 +134,19 @@ export class VirtualCrm {
       }).then(({ value }) => value),
     listChannels: () => this.#call(() => this.#listed()).then(({ value }) => value),
     disableNotifications: (ids) => this.#call(() => this.#disable(ids)).then(() => undefined),
-    createBulkRead: ({ module, pageToken, since }) => this.#call(() => this.#createJob(module, pageToken, since ?? null)).then(({ value }) => value),
-    bulkReadStatus: (jobId) => this.#call(() => this.#jobStatus(jobId)).then(({ value }) => value),
+    createBulkRead: ({ module, pageToken, since = null }) => this.#call(() => this.#createJob(module, pageToken, since)).then(({ value }) => value),
+    bulkReadStatus: (jobId) => this.#call(() => this.#jobs.status(jobId)).then(({ value }) => value),
     downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
     lookAt: async ({ module, ids }) => {
-      const { value, observed } = await this.#call((atMs) => ids.flatMap((id) => this.#found(module, this.#at(module, id, atMs))));
+      const { value, observed } = await this.#call((atMs) => ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))));
       return { records: value, observed };
     },
     changedSince: async ({ module, since, after }) => {
       const { value, observed } = await this.#call((atMs) => this.#window(module, since.getTime(), after, atMs));
       return { ...value, observed };
     },
-    deletedSince: (module, since) => this.#call((atMs) => this.#listedDeletions(module, since.getTime(), atMs)).then(({ value }) => value),
-    countRecords: (module) => this.#call(() => this.organisation.store(module).visibleCount).then(({ value }) => value),
+    deletedSince: (module, since) => this.#call((atMs) => this.records.listedDeletions(module, since.getTime(), atMs)).then(({ value }) => value),
+    countRecords: (module) => this.#call(() => this.records.visibleCount(module)).then(({ value }) => value),
     updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
     close: () => Promise.resolve(),
   };
@@ -186,11 +154,7 @@ export class VirtualCrm {
   /** Results of bulk jobs, as the reader takes them in. */
   readonly results: BulkResults = {
     open: async (jobId) => {
-      const { value, observed } = await this.#call(() => {
-        const job = this.#jobs.get(jobId);
-        if (job?.result === undefined || job.isGone) throw new CrmError('the result is gone', 'CRM_NOT_FOUND');
-        return job.result.rows;
-      });
+      const { value, observed } = await this.#call(() => this.#jobs.rows(jobId));
       return {
         observed,
         close: async () => undefined,
@@ -220,34 +184,6 @@ export class VirtualCrm {
     throw new CrmError('a simulated failure', code);
   }
 
-  #note(module: string, id: string, record: LiveRecord | undefined, isLate: boolean, before: LiveRecord | undefined): void {
-    const moments = this.#history.get(`${module}/${id}`) ?? [{ fromMs: Number.NEGATIVE_INFINITY, record: before }];
-    moments.push({ fromMs: this.#time.now() + (isLate ? this.#faults.lateMs : 0), record });
-    this.#history.set(`${module}/${id}`, moments);
-  }
-
-  /** The record as it stood at a moment. */
-  #at(module: string, id: string, atMs: number): LiveRecord | undefined {
-    const moments = this.#history.get(`${module}/${id}`);
-    // What was made later is never hidden by what shows late.
-    const record = moments === undefined ? this.#now(module, id) : moments.findLast(({ fromMs }) => fromMs <= atMs)?.record;
-    return record === undefined || this.organisation.store(module).isHidden(record.key) ? undefined : record;
-  }
-
-  #now(module: string, id: string): LiveRecord | undefined {
-    return this.organisation.store(module).get(keyOf(id) ?? -1);
-  }
-
-  *#everAt(module: string, atMs: number): Generator<LiveRecord> {
-    const store = this.organisation.store(module);
-    const ids = new Set(this.ids(module));
-    for (const key of this.#history.keys()) if (key.startsWith(`${module}/`)) ids.add(key.slice(module.length + 1));
-    for (const id of ids) {
-      const record = this.#at(store.module.apiName, id, atMs);
-      if (record !== undefined) yield record;
-    }
-  }
-
   #found(module: string, record: LiveRecord | undefined): FoundRecord[] {
     if (record === undefined) return [];
     const fields = this.#modules.get(module)?.fields ?? [];
@@ -257,21 +193,8 @@ export class VirtualCrm {
   #window(module: string, sinceMs: number, after: { readonly modifiedTime: string; readonly id: string } | null, atMs: number): Pick<Changed, 'records' | 'hasMore'> {
     const afterMs = after === null ? sinceMs : Date.parse(after.modifiedTime);
     const fits = ({ modifiedMs, id }: LiveRecord): boolean => modifiedMs >= afterMs && (after === null || modifiedMs > afterMs || id > after.id);
-    const found = [...this.#everAt(module, atMs)].filter(fits).toSorted((a, b) => a.modifiedMs - b.modifiedMs || (a.id < b.id ? -1 : 1));
+    const found = [...this.records.allAt(module, atMs)].filter(fits).toSorted((a, b) => a.modifiedMs - b.modifiedMs || (a.id < b.id ? -1 : 1));
     return { records: found.slice(0, PAGE).flatMap((record) => this.#found(module, record)), hasMore: found.length > PAGE };
-  }
-
-  #deletionsOf(module: string): Deletion[] {
-    const known = this.#deletions.get(module) ?? [];
-    this.#deletions.set(module, known);
-    return known;
-  }
-
-  #listedDeletions(module: string, sinceMs: number, atMs: number): DeletedRecord[] {
-    const since = Math.floor(sinceMs / 1000) * 1000;
-    return this.#deletionsOf(module)
-      .filter((deletion) => deletion.deletedMs >= since && deletion.atMs <= atMs && deletion.restoredMs > atMs)
-      .map(({ id, deletedMs }) => ({ id, deletedTime: new Date(deletedMs).toISOString() }));
   }
 
   #disable(ids: readonly string[]): void {
@@ -283,47 +206,9 @@ export class VirtualCrm {
     return [...this.#channels].flatMap(([channelId, { expiresMs, ...channel }]) => (expiresMs > now ? [{ channelId, ...channel, events: null, expiresAt: new Date(expiresMs) }] : []));
   }
 
-  #createJob(module: string, pageToken: string | null, since: Date | null): { jobId: string; createdTime: Date } {
-    const before = pageToken === null || pageToken === '' ? undefined : this.#jobs.get(pageToken.split('/')[0] ?? '');
-    if (pageToken !== null && pageToken !== '' && before === undefined) throw new CrmError('the token has expired', 'CRM_PAGE_TOKEN_EXPIRED');
-    const jobId = String(this.#jobs.size + 1);
-    const createdMs = Math.floor((this.#time.now() + this.#apiSkewMs) / 1000) * 1000;
-    const job: Job = { module, sinceMs: before?.sinceMs ?? since?.getTime() ?? Number.NEGATIVE_INFINITY, after: pageToken?.split('/')[1] ?? '', createdMs, doneMs: this.#time.now() + 1_000 + this.#random.below(60_000), result: undefined, isGone: false, willFail: this.#random.next() < this.#faults.jobFailure };
-    this.#jobs.set(jobId, job);
-    this.#time.after(job.doneMs - this.#time.now(), () => this.#finish(jobId, job));
-    return { jobId, createdTime: new Date(createdMs) };
-  }
-
-  /** A result is no snapshot: each row is read at a moment of its own while the job runs, and may be stale as any read. */
-  #finish(jobId: string, job: Job): void {
-    const startMs = job.createdMs - this.#apiSkewMs;
-    const ids = [...new Set([...this.ids(job.module), ...this.#deletionsOf(job.module).map(({ id }) => id)])].filter((id) => id > job.after).toSorted();
-    const fields = this.#modules.get(job.module)?.fields ?? [];
-    const rows: string[][] = [['Id', ...fields.map(({ field }) => field), 'Modified_Time']];
-    let more = false;
-    for (const id of ids) {
-      const record = this.#at(job.module, id, startMs + this.#random.below(Math.max(1, this.#time.now() - startMs)));
-      if (record === undefined || record.modifiedMs < job.sinceMs) continue;
-      if (rows.length > this.#pageSize) {
-        more = true;
-        break;
-      }
-      rows.push([id, ...fields.map(({ field }) => textOf(record.value(field))), new Date(record.modifiedMs).toISOString()]);
-    }
-    job.result = { rows, more };
-    // A result lives one day.
-    this.#time.after(24 * HOUR_MS, () => {
-      job.isGone = true;
-    });
-  }
-
-  #jobStatus(jobId: string): Awaited<ReturnType<CrmClient['bulkReadStatus']>> {
-    const job = this.#jobs.get(jobId);
-    if (job === undefined) throw new CrmError('no such job', 'CRM_NOT_FOUND');
-    if (job.result === undefined) return { state: 'running' };
-    if (job.willFail) return { state: 'failed', failure: 'a simulated failure' };
-    const { rows, more } = job.result;
-    return { state: 'completed', count: rows.length - 1, moreRecords: more, ...(more ? { nextPageToken: `${jobId}/${rows.at(-1)?.[0]}` } : {}) };
+  #createJob(module: string, pageToken: string | null, since: Date | null): BulkReadJob {
+    const jobId = this.#jobs.create({ module, pageToken, since, willFail: this.#random.next() < this.#faults.jobFailure });
+    return { jobId, createdTime: new Date(Math.floor((this.#time.now() + this.#apiSkewMs) / 1000) * 1000) };
   }
 
   #tell(told: Told): void {
@@ -343,6 +228,3 @@ export class VirtualCrm {
     if (this.#random.next() < double) send();
   }
 }
-
-/** A cell of a CSV. The simulated fields are texts, numbers and booleans. */
-const textOf = (value: unknown): string => (value === null || value === undefined ? '' : `${value as string | number | boolean}`);
