@@ -14,8 +14,8 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: special } },
       { extends: true, test: { name: 'pg', include: ['src/**/*.pg.test.ts'], globalSetup: '@lockstep/local-stack/vitest-postgres', ...stack } },
       { extends: true, test: { name: 'kafka', include: ['src/**/*.kafka.test.ts'], globalSetup: '@lockstep/local-stack/vitest-stack', ...stack } },
-      // Each of these starts a stack of its own: topic names are fixed, so two of them cannot share a broker.
-      { extends: true, test: { name: 'e2e', include: ['src/**/*.e2e.test.ts'], fileParallelism: false, testTimeout: 180_000, hookTimeout: 60_000 } },
+      // A stack that nothing else uses, and one test at a time on it: topic names are fixed.
+      { extends: true, test: { name: 'e2e', include: ['src/**/*.e2e.test.ts'], globalSetup: '@lockstep/local-stack/vitest-own-stack', fileParallelism: false, testTimeout: 180_000, hookTimeout: 60_000 } },
     ],
   },
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { request } from 'undici';
 
 import { type Child, startChild, whileRunning } from './child.ts';
-import { checkoutDir } from './paths.ts';
+import { checkoutDir, compileCache } from './paths.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** The apps, in the order they are started. */
@@ -22,10 +22,9 @@ export type AppProcess = Child & {
 /*
  * As production runs them (see docker-compose.yml): limits on V8's two generations, so that the garbage of a hot loop is
  * collected instead of piled up. They cost a tenth of the speed on a page of 200,000 rows and bring ingress and projector from
- * about 350 MB each to 235 and 175. And compiled code is kept on disk, which spares the TypeScript parser.
+ * about 350 MB each to 235 and 175.
  */
 const nodeFlags = ['--max-semi-space-size=16', '--max-old-space-size=1024'];
-const compileCache = join(checkoutDir, 'node_modules/.cache/lockstep');
 
 /** Starts an app as its own process, as production does, and returns once `/readyz` says yes. */
 export async function startApp(name: AppName, { env, port, logDir, readyTimeoutMs = 60_000 }: { env: NodeJS.ProcessEnv; port: number; logDir: string; readyTimeoutMs?: number }): Promise<AppProcess> {

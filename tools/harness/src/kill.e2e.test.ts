@@ -8,11 +8,11 @@ import { waitUntil } from './wait-until.ts';
 
 // Which rows are published at the kill is left to chance; that it is in the middle of the load is not.
 const kills = appNames.map((name) => [name, Math.round(10 + Math.random() * 70) / 100] as const);
-const ROWS = 30_000;
+const ROWS = 16_000;
 
 describe('kill -9 during the first load', () => {
   test.each(kills)('%s, killed after %f of the rows and started again, ends with equality', async (name, share) => {
-    await withLockstep({ simulator: ['--leads', String(ROWS), '--deals', '500', '--products', '500', '--page-size', '4000', '--downloads-per-minute', '0'] }, async (lockstep) => {
+    await withLockstep({ simulator: ['--leads', String(ROWS), '--deals', '500', '--products', '500', '--page-size', '2000', '--downloads-per-minute', '0'] }, async (lockstep) => {
       await waitUntil(
         'the middle of the load',
         async () => {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 
 import { startChild, type Child, whileRunning } from './child.ts';
 import { fetchJson } from './http.ts';
-import { checkoutDir } from './paths.ts';
+import { checkoutDir, compileCache } from './paths.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** The CRM simulator in a process of its own, so that its work is not the apps'. */
@@ -13,7 +13,7 @@ export async function startSimulatorProcess(args: readonly string[], { port, log
   const url = `http://127.0.0.1:${port}`;
   const child = startChild(process.execPath, [join(checkoutDir, 'tools/crm-simulator/src/main.ts'), '--port', String(port), ...args], {
     cwd: checkoutDir,
-    env,
+    env: { ...env, NODE_COMPILE_CACHE: compileCache },
     logFile: join(logDir, 'simulator.log'),
   });
   await whileRunning(child, 'simulator', waitUntil('the simulator to answer', () => fetchJson(`${url}/__simulator/counters`), { timeoutMs: 30_000 }));

@@ -8,6 +8,7 @@
  * - `STACK_START_FAILED`: a service ended while it started, or was not ready in time; the message holds the end of its log.
  * - `STACK_DOWNLOAD_FAILED`: Maven could not fetch the broker's jars; try again, or take another way.
  * - `STACK_NOT_RUNNING`: a test asked for a service that its set-up did not start; see vitest-postgres and vitest-stack.
+ * - `STACK_NOT_EMPTY`: topics or consumer groups could not be deleted; end what uses them.
  */
 export type LocalStackErrorCode =
   | 'STACK_KAFKA_UNAVAILABLE'
@@ -17,7 +18,8 @@ export type LocalStackErrorCode =
   | 'STACK_PORT_TAKEN'
   | 'STACK_START_FAILED'
   | 'STACK_DOWNLOAD_FAILED'
-  | 'STACK_NOT_RUNNING';
+  | 'STACK_NOT_RUNNING'
+  | 'STACK_NOT_EMPTY';
 
 /** Every error the local stack throws on purpose. `retryable` says that the same call may succeed without anybody's doing. */
 export class LocalStackError extends Error {

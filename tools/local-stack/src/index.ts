@@ -4,6 +4,7 @@ export { createTestDatabase } from './test-database.ts';
 export type { TestDatabase } from './test-database.ts';
 export { createTestTopic, testKafkaBrokers } from './test-topic.ts';
 export type { TestTopic, TestTopicOptions } from './test-topic.ts';
+export { emptyKafka } from './empty-kafka.ts';
 export { applyLegacySchema } from './legacy-schema.ts';
 export { uniqueName } from './unique-name.ts';
 export { freePort } from './free-port.ts';

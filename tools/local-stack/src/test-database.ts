@@ -11,31 +11,27 @@ export type TestDatabase = {
 };
 
 /**
- * Creates a fresh database on the test server, empty or with the example legacy schema.
+ * Creates a fresh database, empty or with the example legacy schema.
+ * @param serverUrl the server to create it on; the running test server by default.
  * @throws {LocalStackError} `STACK_NOT_RUNNING` outside a test with a Postgres set-up.
  */
-export async function createTestDatabase({ legacySchema = false }: { legacySchema?: boolean } = {}): Promise<TestDatabase> {
+export async function createTestDatabase({ legacySchema = false, serverUrl = testServerUrl() }: { legacySchema?: boolean; serverUrl?: string } = {}): Promise<TestDatabase> {
   const name = uniqueName('test');
-  await onServer(`create database ${name}`);
-  const url = urlOfDatabase(name);
-  if (legacySchema) await applyLegacySchema(url);
-  return { url, drop: () => onServer(`drop database if exists ${name} with (force)`) };
+  await onServer(serverUrl, `create database ${name}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  if (legacySchema) await applyLegacySchema(url.href);
+  return { url: url.href, drop: () => onServer(serverUrl, `drop database if exists ${name} with (force)`) };
 }
 
-function serverUrl(): string {
+function testServerUrl(): string {
   const url = process.env['DATABASE_URL'];
-  if (!url) throw new LocalStackError('DATABASE_URL is not set: this test needs the suffix .pg.test.ts, .kafka.test.ts or .e2e.test.ts', { code: 'STACK_NOT_RUNNING' });
+  if (!url) throw new LocalStackError('DATABASE_URL is not set: this test needs the suffix .pg.test.ts or .kafka.test.ts', { code: 'STACK_NOT_RUNNING' });
   return url;
 }
 
-function urlOfDatabase(name: string): string {
-  const url = new URL(serverUrl());
-  url.pathname = `/${name}`;
-  return url.href;
-}
-
-async function onServer(statement: string): Promise<void> {
-  const client = new pg.Client({ connectionString: serverUrl(), connectionTimeoutMillis: 10_000 });
+async function onServer(serverUrl: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: serverUrl, connectionTimeoutMillis: 10_000 });
   await client.connect();
   try {
     await client.query(statement);

@@ -4,32 +4,42 @@ import { checkoutDir, isAbandoned } from './data-dir.ts';
 import { endLeftOver } from './left-overs.ts';
 import { clusterElsewhere } from './postgres-reach.ts';
 import { startStack } from './stack.ts';
+import type { Stack, StackOptions } from './stack.ts';
 
 /** One folder below it for each test run; in the checkout, so that a later run finds what a killed one left behind. */
 const testRunsDir = join(checkoutDir, '.lockstep', 'test-runs');
 
 /**
  * Provides the services a test run needs and names them in `process.env`, which the test processes inherit: those the
- * environment has already, else throw-away ones in a temporary folder.
+ * environment has already, else throw-away ones.
  * @returns what stops them again, and takes the names back.
  */
 export async function provideTestStack(needs: ('kafka' | 'postgres')[]): Promise<() => Promise<void>> {
-  await mkdir(testRunsDir, { recursive: true });
-  await removeAbandonedRuns();
-  const dataDir = await mkdtemp(join(testRunsDir, 'run-'));
-  await chmod(dataDir, 0o755); // root runs Postgres as another user, who has to get in
-  const stack = await startStack({ needs, dataDir, durable: false }).catch(async (error: unknown) => {
-    await removeData(dataDir);
-    throw error;
-  });
+  const stack = await startThrowAwayStack({ needs });
   const before = { ...process.env };
   if (needs.includes('kafka')) process.env['KAFKA_BROKERS'] = stack.kafkaBrokers.join(',');
   if (needs.includes('postgres')) process.env['DATABASE_URL'] = stack.databaseUrl;
   return async () => {
     for (const name of ['KAFKA_BROKERS', 'DATABASE_URL']) restore(name, before[name]);
     await stack.stop();
+  };
+}
+
+/** Starts a stack in a temporary folder, which its end removes. */
+export async function startThrowAwayStack(options: Pick<StackOptions, 'needs' | 'env'>): Promise<Stack> {
+  await mkdir(testRunsDir, { recursive: true });
+  await removeAbandonedRuns();
+  const dataDir = await mkdtemp(join(testRunsDir, 'run-'));
+  await chmod(dataDir, 0o755); // root runs Postgres as another user, who has to get in
+  const stack = await startStack({ ...options, dataDir, durable: false }).catch(async (error: unknown) => {
+    await removeData(dataDir);
+    throw error;
+  });
+  const stop = async (): Promise<void> => {
+    await stack.stop();
     await removeData(dataDir);
   };
+  return { ...stack, stop };
 }
 
 /** Ends the services of test runs that were killed, and removes their folders. */

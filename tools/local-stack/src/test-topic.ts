@@ -14,7 +14,7 @@ export type TestTopicOptions = { prefix?: string; partitions?: number; configs?:
  */
 export function testKafkaBrokers(): string[] {
   const brokers = process.env['KAFKA_BROKERS'];
-  if (!brokers) throw new LocalStackError('KAFKA_BROKERS is not set: this test needs the suffix .kafka.test.ts or .e2e.test.ts', { code: 'STACK_NOT_RUNNING' });
+  if (!brokers) throw new LocalStackError('KAFKA_BROKERS is not set: this test needs the suffix .kafka.test.ts', { code: 'STACK_NOT_RUNNING' });
   return brokers.split(',').map((broker) => broker.trim());
 }
 
