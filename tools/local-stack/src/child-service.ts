@@ -53,7 +53,7 @@ export class ChildService {
   }
 
   static async start(options: ChildServiceOptions): Promise<ChildService> {
-    const log = openSync(options.logFile, 'w');
+    const log = openSync(options.logFile, 'a');
     try {
       const child = spawn(options.command, options.args, { ...options.user, env: options.env, cwd: '/', detached: true, stdio: ['ignore', log, log] });
       const service = new ChildService(options, child);
@@ -85,6 +85,12 @@ export class ChildService {
     const problem = this.#endedWith === undefined ? `was not ready within ${withinMs / 1000} s (${String(cause)})` : `ended while it started (${this.#endedWith})`;
     await this.stop();
     throw new LocalStackError(`${this.#options.name} ${problem}. The end of ${this.#options.logFile}:\n${await this.#endOfLog()}`, { code: 'STACK_START_FAILED', cause });
+  }
+
+  /** Ends the child as a crash does: at once, with nothing written or closed. Repeating it does nothing. */
+  async kill(): Promise<void> {
+    if (this.#endedWith === undefined) this.#child.kill('SIGKILL');
+    await this.#ended;
   }
 
   /** Stops the child and waits for its end: politely, after 15 seconds by force. Repeating it does nothing. */

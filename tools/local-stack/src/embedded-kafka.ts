@@ -10,7 +10,8 @@ import { assertServesGroups } from './kafka-admin.ts';
 import { kafkaRuntime } from './kafka-jars.ts';
 import type { KafkaRuntime } from './kafka-jars.ts';
 import { endLeftOver } from './left-overs.ts';
-import type { ServiceOptions } from './service.ts';
+import { restartable } from './restartable.ts';
+import type { Crashable, ServiceOptions } from './service.ts';
 
 /**
  * Apache Kafka as one JVM that is broker and controller (KRaft).
@@ -27,7 +28,7 @@ const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.s
 const shortLived = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC'];
 
 /** Starts the broker and returns once it serves consumer groups. */
-export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: ServiceOptions): Promise<{ brokers: string[]; stop(): Promise<void> }> {
+export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: ServiceOptions): Promise<Crashable & { brokers: string[]; stop(): Promise<void> }> {
   const runtime = await kafkaRuntime(env, log);
   const recordFile = join(dataDir, 'kafka.process.json');
   await endLeftOver(recordFile, 'SIGTERM', (pid) => log(`ending the Kafka broker that an earlier run left behind (process ${pid})`));
@@ -35,18 +36,23 @@ export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: S
   await ensureFormatted(dataDir, runtime);
   const brokerPort = await portFor('Kafka', port);
   const config = await writeConfig(dataDir, join(dataDir, 'kafka'), { brokerPort, controllerPort: await freePort() });
-  const service = await ChildService.start({
-    name: 'Kafka',
-    command: runtime.java,
-    args: ['-Xmx512m', ...logging, '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
-    env,
-    logFile: join(dataDir, 'kafka.log'),
-    recordFile,
-    stopSignal: 'SIGTERM',
-  });
   const brokers = [`127.0.0.1:${brokerPort}`];
-  await service.untilReady(() => assertServesGroups(brokers), readyWithinMs);
-  return { brokers, stop: () => service.stop() };
+  const logFile = join(dataDir, 'kafka.log');
+  await rm(logFile, { force: true });
+  const service = await restartable(async () => {
+    const child = await ChildService.start({
+      name: 'Kafka',
+      command: runtime.java,
+      args: ['-Xmx512m', ...logging, '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
+      env,
+      logFile,
+      recordFile,
+      stopSignal: 'SIGTERM',
+    });
+    await child.untilReady(() => assertServesGroups(brokers), readyWithinMs);
+    return child;
+  });
+  return { ...service, brokers };
 }
 
 async function ensureFormatted(dataDir: string, runtime: KafkaRuntime): Promise<void> {

@@ -13,7 +13,8 @@ import type { PostgresBinaries } from './postgres-binaries.ts';
 import { withinReach } from './postgres-reach.ts';
 import { postgresUser } from './postgres-user.ts';
 import type { PostgresUser } from './postgres-user.ts';
-import type { ServiceOptions } from './service.ts';
+import { restartable } from './restartable.ts';
+import type { Crashable, ServiceOptions } from './service.ts';
 
 /**
  * PostgreSQL as a child process.
@@ -30,7 +31,7 @@ const credentials = { user: 'lockstep', password: 'lockstep', database: 'legacy'
 const notDurable = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off'];
 
 /** Starts the server and returns once it answers and its database `legacy` exists. */
-export async function startEmbeddedPostgres({ dataDir, port, isFresh, isDurable, env, log }: ServiceOptions): Promise<{ url: string; stop(): Promise<void> }> {
+export async function startEmbeddedPostgres({ dataDir, port, isFresh, isDurable, env, log }: ServiceOptions): Promise<Crashable & { url: string; stop(): Promise<void> }> {
   const user = await postgresUser();
   const { binaries, cluster } = await withinReach(user, { binaries: await postgresBinaries(), cluster: join(dataDir, 'postgres') }, log);
   const recordFile = join(dataDir, 'postgres.process.json');
@@ -39,18 +40,23 @@ export async function startEmbeddedPostgres({ dataDir, port, isFresh, isDurable,
   await ensureInitialised(cluster, { binaries, user, isDurable, env });
   const serverPort = await portFor('Postgres', port);
   const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200', ...(isDurable ? [] : notDurable)];
-  const service = await ChildService.start({
-    name: 'Postgres',
-    command: binaries.postgres,
-    args: ['-D', cluster, '-p', String(serverPort), ...settings.flatMap((setting) => ['-c', setting])],
-    env,
-    ...(user === undefined ? {} : { user }),
-    logFile: join(dataDir, 'postgres.log'),
-    recordFile,
-    stopSignal: 'SIGINT', // "fast": ends the sessions, writes a checkpoint (PostgreSQL manual, "Shutting Down the Server")
+  const logFile = join(dataDir, 'postgres.log');
+  await rm(logFile, { force: true });
+  const service = await restartable(async () => {
+    const child = await ChildService.start({
+      name: 'Postgres',
+      command: binaries.postgres,
+      args: ['-D', cluster, '-p', String(serverPort), ...settings.flatMap((setting) => ['-c', setting])],
+      env,
+      ...(user === undefined ? {} : { user }),
+      logFile,
+      recordFile,
+      stopSignal: 'SIGINT', // "fast": ends the sessions, writes a checkpoint (PostgreSQL manual, "Shutting Down the Server")
+    });
+    await child.untilReady(() => ensureDatabase(serverPort), readyWithinMs);
+    return child;
   });
-  await service.untilReady(() => ensureDatabase(serverPort), readyWithinMs);
-  return { url: urlOf(serverPort, credentials.database), stop: () => service.stop() };
+  return { ...service, url: urlOf(serverPort, credentials.database) };
 }
 
 const urlOf = (port: number, database: string): string => `postgres://${credentials.user}:${credentials.password}@127.0.0.1:${port}/${database}`;

@@ -64,6 +64,18 @@ describe.skipIf(!canEmbedKafka)('the embedded stack', () => {
     expect(await query(third, `select to_regclass('kept') as kept`)).toEqual([{ kept: null }]);
   });
 
+  test('goes on with its data, on the same ports, after a crash of either service', async () => {
+    const stack = await start({ durable: true });
+    await createTopic(stack, 'kept');
+    await query(stack, 'create table kept as select 1 as one');
+    for (const service of [stack.crashable.kafka, stack.crashable.postgres]) {
+      await service?.kill();
+      await service?.restart();
+    }
+    expect(await topicsOf(stack)).toEqual(['kept']);
+    expect(await query(stack, 'select one from kept')).toEqual([{ one: 1 }]);
+  });
+
   test('ends the services of a parent that was killed, by their pids, and goes on with their data', async () => {
     const parent = spawn(process.execPath, [join(import.meta.dirname, 'testing', 'parent.ts'), folder.dataDir], { env: embeddedEnv, stdio: ['ignore', 'pipe', 'inherit'] });
     await once(parent.stdout, 'data');

@@ -1,5 +1,6 @@
 export { startStack } from './stack.ts';
 export type { ServiceProvider, Stack, StackOptions } from './stack.ts';
+export type { Crashable } from './service.ts';
 export { createTestDatabase } from './test-database.ts';
 export type { TestDatabase } from './test-database.ts';
 export { createTestTopic, testKafkaBrokers } from './test-topic.ts';

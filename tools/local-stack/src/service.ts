@@ -10,3 +10,11 @@ export type ServiceOptions = {
   readonly env: NodeJS.ProcessEnv;
   readonly log: (line: string) => void;
 };
+
+/** A service that may be crashed, to see what its users make of it. */
+export type Crashable = {
+  /** Ends it by SIGKILL. */
+  kill(): Promise<void>;
+  /** Starts it again after that, on the same port and data; returns once it does its work. */
+  restart(): Promise<void>;
+};

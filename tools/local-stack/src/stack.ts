@@ -3,7 +3,7 @@ import { dockerAnswers } from './docker-engine.ts';
 import { startDockerKafka, startDockerPostgres } from './docker-services.ts';
 import { startEmbeddedKafka } from './embedded-kafka.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
-import type { ServiceOptions } from './service.ts';
+import type { Crashable, ServiceOptions } from './service.ts';
 
 /** Where a service came from. */
 export type ServiceProvider = 'environment' | 'docker' | 'embedded';
@@ -14,6 +14,8 @@ export type Stack = {
   kafkaBrokers: string[];
   databaseUrl: string;
   provider: { kafka: ServiceProvider; postgres: ServiceProvider };
+  /** What may be crashed and started again: the embedded services. */
+  crashable: { kafka?: Crashable; postgres?: Crashable };
   /** Stops what this call started, Kafka and Postgres together; leaves what came from the environment alone. May be repeated. */
   stop(): Promise<void>;
 };
@@ -37,7 +39,7 @@ export type StackOptions = {
   needs?: ('kafka' | 'postgres')[];
 };
 
-type Started<T> = T & { provider: ServiceProvider; stop(): Promise<void> };
+type Started<T> = T & { provider: ServiceProvider; crashable?: Crashable; stop(): Promise<void> };
 type Kafka = { brokers: string[] };
 type Postgres = { url: string };
 
@@ -75,10 +77,10 @@ async function startMissing(options: StackOptions, env: NodeJS.ProcessEnv, given
   }
 }
 
-type Start<T> = (options: ServiceOptions) => Promise<T & { stop(): Promise<void> }>;
+type Start<T, More = unknown> = (options: ServiceOptions) => Promise<T & More & { stop(): Promise<void> }>;
 
 /** Docker where an engine answers, else embedded; also embedded when the engine cannot run the image (no network, no image). */
-async function firstOf<T>(hasDocker: boolean, docker: Start<T>, embedded: Start<T>, options: ServiceOptions): Promise<Started<T>> {
+async function firstOf<T>(hasDocker: boolean, docker: Start<T>, embedded: Start<T, Crashable>, options: ServiceOptions): Promise<Started<T>> {
   if (hasDocker) {
     try {
       return { ...(await docker(options)), provider: 'docker' };
@@ -86,7 +88,8 @@ async function firstOf<T>(hasDocker: boolean, docker: Start<T>, embedded: Start<
       options.log(`Docker answers but could not run the service (${String(error)}); taking the embedded one`);
     }
   }
-  return { ...(await embedded(options)), provider: 'embedded' };
+  const service = await embedded(options);
+  return { ...service, provider: 'embedded', crashable: service };
 }
 
 /** Starts both at once; when one fails, stops the other and fails with the first one's error. */
@@ -106,5 +109,6 @@ function stackOf(kafka: Started<Kafka>, postgres: Started<Postgres>, release: ()
     await Promise.all([kafka.stop(), postgres.stop()]);
     await release();
   };
-  return { kafkaBrokers: kafka.brokers, databaseUrl: postgres.url, provider: { kafka: kafka.provider, postgres: postgres.provider }, stop };
+  const crashable = { ...(kafka.crashable && { kafka: kafka.crashable }), ...(postgres.crashable && { postgres: postgres.crashable }) };
+  return { kafkaBrokers: kafka.brokers, databaseUrl: postgres.url, provider: { kafka: kafka.provider, postgres: postgres.provider }, crashable, stop };
 }
