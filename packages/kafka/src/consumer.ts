@@ -74,9 +74,10 @@ const BEAT_MS = 1_000;
 export async function createConsumer({ kafka, log }: KafkaClient, options: ConsumerOptions): Promise<Consumer> {
   const consumer = kafka.consumer({
     groupId: options.groupId,
-    sessionTimeout: 10_000,
+    // The shortest that brokers allow: for so long the partitions of a member that was killed have nobody.
+    sessionTimeout: 6_000,
     rebalanceTimeout: 30_000,
-    heartbeatInterval: 3_000,
+    heartbeatInterval: 2_000,
     minBytes: options.minBytes ?? 1,
     maxWaitTimeInMs: options.maxWaitMs ?? 1_000,
     maxBytesPerPartition: options.maxBytesPerPartition ?? 512 * 1024,

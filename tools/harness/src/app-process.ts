@@ -11,10 +11,15 @@ import { waitUntil } from './wait-until.ts';
 export const appNames = ['projector', 'ingress', 'scheduler'] as const;
 export type AppName = (typeof appNames)[number];
 
+/** One of several processes of an app: `ingress` is the first, `ingress-2` the second. */
+export type InstanceName = AppName | `${AppName}-${number}`;
+
 /** One running app. */
 export type AppProcess = Child & {
-  readonly name: AppName;
+  readonly name: InstanceName;
   readonly url: string;
+  /** Settles once `/readyz` says yes. @throws {HarnessError} `APP_ENDED`, `TIMED_OUT` */
+  ready(timeoutMs?: number): Promise<void>;
   /** Peak resident set since its start, megabytes (`VmHWM`; Linux only, else 0). */
   peakRssMb(): number;
 };
@@ -26,17 +31,25 @@ export type AppProcess = Child & {
  */
 const nodeFlags = ['--max-semi-space-size=16', '--max-old-space-size=1024'];
 
-/** Starts an app as its own process, as production does, and returns once `/readyz` says yes. */
-export async function startApp(name: AppName, { env, port, logDir, readyTimeoutMs = 60_000 }: { env: NodeJS.ProcessEnv; port: number; logDir: string; readyTimeoutMs?: number }): Promise<AppProcess> {
+/** Starts an app as its own process, as production does. */
+export function startApp(name: InstanceName, { env, port, logDir }: { env: NodeJS.ProcessEnv; port: number; logDir: string }): AppProcess {
   const url = `http://127.0.0.1:${port}`;
-  const child = startChild(process.execPath, [...nodeFlags, join(checkoutDir, 'apps', name, 'src/main.ts')], {
-    cwd: join(checkoutDir, 'apps', name),
-    env: { ...env, NODE_COMPILE_CACHE: compileCache, [`${name.toUpperCase()}_PORT`]: String(port) },
+  const app = appOf(name);
+  const child = startChild(process.execPath, [...nodeFlags, join(checkoutDir, 'apps', app, 'src/main.ts')], {
+    cwd: join(checkoutDir, 'apps', app),
+    env: { ...env, NODE_COMPILE_CACHE: compileCache, [`${app.toUpperCase()}_PORT`]: String(port) },
     logFile: join(logDir, `${name}.log`),
   });
-  await whileRunning(child, name, waitUntil(`${name} to be ready`, () => isReady(url), { timeoutMs: readyTimeoutMs }));
-  return { ...child, name, url, peakRssMb: () => peakRssMb(child.pid) };
+  const ready = async (timeoutMs = 60_000): Promise<void> => void (await whileRunning(child, name, waitUntil(`${name} to be ready`, () => isReady(url), { timeoutMs })));
+  return { ...child, name, url, ready, peakRssMb: () => peakRssMb(child.pid) };
 }
+
+/** The app an instance is of. */
+export const appOf = (name: InstanceName): AppName => name.replace(/-\d+$/, '') as AppName;
+
+/** The names of so many instances of each app; one where nothing is said. */
+export const instancesOf = (counts: Partial<Record<AppName, number>>): InstanceName[] =>
+  appNames.flatMap((app) => Array.from({ length: counts[app] ?? 1 }, (_, at): InstanceName => (at === 0 ? app : `${app}-${at + 1}`)));
 
 async function isReady(url: string): Promise<true | null> {
   const { statusCode, body } = await request(`${url}/readyz`, { headersTimeout: 2_000, bodyTimeout: 2_000 });

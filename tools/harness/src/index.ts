@@ -1,5 +1,6 @@
-export { appNames, startApp } from './app-process.ts';
-export type { AppName, AppProcess } from './app-process.ts';
+export { appNames, appOf } from './app-process.ts';
+export type { AppName, AppProcess, InstanceName } from './app-process.ts';
+export { supervise } from './supervise.ts';
 export { startLockstep } from './lockstep.ts';
 export type { Lockstep, LockstepOptions } from './lockstep.ts';
 export { HarnessError } from './errors.ts';

@@ -4,17 +4,21 @@ import { dirname, join } from 'node:path';
 
 import { applyLegacySchema, freePort, startStack, type Stack } from '@lockstep/local-stack';
 
-import { type AppName, appNames, type AppProcess, startApp } from './app-process.ts';
+import { type AppName, appNames, appOf, type AppProcess, type InstanceName, instancesOf, startApp } from './app-process.ts';
+import { startBalancer } from './balancer.ts';
 import type { Child } from './child.ts';
 import { checkoutDir } from './paths.ts';
 import { endLeftOver, knownProcess } from './left-over.ts';
 import { type SimulatorProcess, startSimulatorProcess } from './simulator-process.ts';
 import { startUnderNx } from './under-nx.ts';
 
+/** A stack somebody else runs; what is known of it. */
+type GivenStack = Pick<Stack, 'kafkaBrokers' | 'databaseUrl'> & Partial<Pick<Stack, 'provider' | 'crashable'>>;
+
 /** What to run, and with what. */
 export type LockstepOptions = {
   /** A stack that runs already; else one is started, and stopped at the end. */
-  readonly stack?: Pick<Stack, 'kafkaBrokers' | 'databaseUrl'>;
+  readonly stack?: GivenStack;
   /** Where data, logs and downloads go. */
   readonly dataDir?: string;
   /** A stack of its own, even where `KAFKA_BROKERS` or `DATABASE_URL` name one: for what must not mix with anything else. */
@@ -29,6 +33,8 @@ export type LockstepOptions = {
   readonly simulator: readonly string[] | null;
   /** True: the apps run under `nx run-many -t serve`, and restart when their code changes. */
   readonly underNx?: boolean;
+  /** How many processes of each app run; one by default. In front of several receivers stands a balancer. */
+  readonly instances?: Partial<Record<AppName, number>>;
   /** More environment for the apps. */
   readonly env?: NodeJS.ProcessEnv;
   readonly log?: (line: string) => void;
@@ -46,11 +52,14 @@ export type Lockstep = {
   readonly databaseUrl: string;
   readonly provider: Stack['provider'] | undefined;
   readonly simulator: SimulatorProcess | undefined;
+  /** Of the first instance of each app. */
   readonly urls: Readonly<Record<AppName, string>>;
-  /** The apps by name; empty under Nx, which runs them as its own children. */
-  readonly apps: Partial<Record<AppName, AppProcess>>;
-  /** Starts an app again, on its former port, after it ended. */
-  restart(name: AppName): Promise<AppProcess>;
+  /** The running apps by instance; empty under Nx, which runs them as its own children. */
+  readonly apps: Readonly<Record<string, AppProcess>>;
+  /** What of the stack may be crashed and started again. */
+  readonly crashable: Stack['crashable'];
+  /** Starts an app again, on its former port, after it ended; returns once it is ready. */
+  restart(name: InstanceName, env?: NodeJS.ProcessEnv): Promise<AppProcess>;
   /** Ends apps, simulator and stack, in this order; may be repeated. */
   stop(): Promise<void>;
   /** Settles when something ends that should not. */
@@ -69,13 +78,15 @@ export async function startLockstep(options: LockstepOptions): Promise<Lockstep>
     const runFile = join(dataDir, 'run.json');
     await rm(logDir, { recursive: true, force: true });
     if ((await endLeftOver(runFile)) > 0) options.log?.('what an earlier run had left behind was ended');
-    const { stack, provider } = options.stack === undefined ? await startOwnStack(join(dataDir, 'stack'), options, closers) : { stack: options.stack, provider: undefined };
+    const stack: GivenStack = options.stack ?? (await startOwnStack(join(dataDir, 'stack'), options, closers));
+    const { kafkaBrokers, databaseUrl, provider, crashable = {} } = stack;
     // A database that was given has its legacy schema already: it is the one to be kept in step.
-    if (provider?.postgres !== 'environment') await applyLegacySchema(stack.databaseUrl);
+    if (provider?.postgres !== 'environment') await applyLegacySchema(databaseUrl);
 
     options.signal?.throwIfAborted();
-    const ports = { ingress: options.ingressPort ?? (await freePort()), projector: await freePort(), scheduler: await freePort() };
-    const urls = { ingress: urlOf(ports.ingress), projector: urlOf(ports.projector), scheduler: urlOf(ports.scheduler) };
+    const ports = new Map<InstanceName, number>();
+    for (const name of instancesOf(options.instances ?? {})) ports.set(name, name === 'ingress' && options.ingressPort !== undefined ? options.ingressPort : await freePort());
+    const urls = Object.fromEntries(appNames.map((name) => [name, urlOf(ports.get(name) ?? 0)])) as Record<AppName, string>;
     const simulator = options.simulator === null ? undefined : await startSimulatorProcess(options.simulator, { port: await freePort(), logDir, env: process.env });
     if (simulator !== undefined) {
       closers.push(() => simulator.stop());
@@ -86,35 +97,35 @@ export async function startLockstep(options: LockstepOptions): Promise<Lockstep>
     const env: NodeJS.ProcessEnv = {
       ...process.env,
       ...crm,
-      KAFKA_BROKERS: stack.kafkaBrokers.join(','),
-      DATABASE_URL: stack.databaseUrl,
+      KAFKA_BROKERS: kafkaBrokers.join(','),
+      DATABASE_URL: databaseUrl,
       LOCKSTEP_SECRET: process.env['LOCKSTEP_SECRET'] ?? randomBytes(24).toString('base64url'),
-      LOCKSTEP_PUBLIC_URL: process.env['LOCKSTEP_PUBLIC_URL'] ?? urls.ingress,
+      LOCKSTEP_PUBLIC_URL: process.env['LOCKSTEP_PUBLIC_URL'] ?? (await receiversUrl(ports, closers)),
       LOCKSTEP_MODULES: (options.modules ?? ['Leads', 'Deals', 'Products']).join(','),
-      LOCKSTEP_DATA_DIR: join(dataDir, 'data'),
       // Brokers that were given are checked as in production.
       ...(provider?.kafka === 'environment' ? {} : { LOCKSTEP_LOCAL_STACK: '1' }),
       ...options.env,
     };
-    const apps: Partial<Record<AppName, AppProcess>> = {};
-    const start = async (name: AppName): Promise<AppProcess> => {
-      const app = await startApp(name, { env, port: ports[name], logDir });
+    const apps: Record<string, AppProcess> = {};
+    const start = async (name: InstanceName, more: NodeJS.ProcessEnv = {}): Promise<AppProcess> => {
+      // Each instance has a folder of its own, as it would have a machine.
+      const app = startApp(name, { env: { ...env, LOCKSTEP_DATA_DIR: join(dataDir, 'data', name), ...options.env, ...more }, port: ports.get(name) ?? 0, logDir });
       apps[name] = app;
+      await app.ready();
       return app;
     };
     let nx: Child | undefined;
     if (options.underNx === true) {
-      nx = await startUnderNx({ env, ports, urls, logDir, signal: options.signal });
+      nx = await startUnderNx({ env: { ...env, LOCKSTEP_DATA_DIR: join(dataDir, 'data') }, urls, logDir, signal: options.signal });
       const running = nx;
       closers.push(() => running.stop());
     } else {
       closers.push(async () => void (await Promise.all(Object.values(apps).map((app) => app.stop()))));
-      await Promise.all(appNames.map(start));
+      await Promise.all([...ports.keys()].map((name) => start(name)));
     }
     const processes = [simulator, nx, ...Object.values(apps)].flatMap((child) => (child === undefined ? [] : (knownProcess(child.pid) ?? [])));
-    await writeRunFile(runFile, { ...urls, simulator: simulator?.url, databaseUrl: stack.databaseUrl, kafkaBrokers: stack.kafkaBrokers, crm, processes }, closers);
-    const { kafkaBrokers, databaseUrl } = stack;
-    return { kafkaBrokers, databaseUrl, provider, simulator, urls, apps, restart: start, stop, broken: brokenBy({ nx, simulator }) };
+    await writeRunFile(runFile, { ...urls, simulator: simulator?.url, databaseUrl, kafkaBrokers, crm, processes }, closers);
+    return { kafkaBrokers, databaseUrl, provider, simulator, urls, apps, crashable, restart: start, stop, broken: brokenBy({ nx, simulator }) };
   } catch (error) {
     await stop();
     throw error;
@@ -125,11 +136,20 @@ async function startOwnStack(
   dataDir: string,
   { fresh = false, isolated = false, durable = true, log = () => undefined }: LockstepOptions,
   closers: (() => Promise<void>)[],
-): Promise<{ stack: Stack; provider: Stack['provider'] }> {
+): Promise<Stack> {
   const { KAFKA_BROKERS: _brokers, DATABASE_URL: _url, ...elsewhere } = process.env;
   const stack = await startStack({ dataDir, fresh, durable, log, env: isolated ? elsewhere : process.env });
   closers.push(() => stack.stop());
-  return { stack, provider: stack.provider };
+  return stack;
+}
+
+/** Where the CRM is to send its notifications: the ingress, or what stands before several. */
+async function receiversUrl(ports: ReadonlyMap<InstanceName, number>, closers: (() => Promise<void>)[]): Promise<string> {
+  const receivers = [...ports].filter(([name]) => appOf(name) === 'ingress').map(([, port]) => port);
+  if (receivers.length === 1) return urlOf(receivers[0] as number);
+  const balancer = await startBalancer(receivers);
+  closers.push(() => balancer.close());
+  return balancer.url;
 }
 
 /** Tells the command line what runs, for as long as it runs. It holds the database's password, so only its owner may read it. */

@@ -8,8 +8,8 @@ import { checkoutDir } from './paths.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** Starts the three apps as `nx run-many -t serve` does, and returns once each is ready. @throws {HarnessError} with what an app said. */
-export async function startUnderNx({ env, ports, urls, logDir, signal }: { env: NodeJS.ProcessEnv; ports: Record<AppName, number>; urls: Record<AppName, string>; logDir: string; signal: AbortSignal | undefined }): Promise<Child> {
-  const portEnv = Object.fromEntries(appNames.map((name) => [`${name.toUpperCase()}_PORT`, String(ports[name])]));
+export async function startUnderNx({ env, urls, logDir, signal }: { env: NodeJS.ProcessEnv; urls: Record<AppName, string>; logDir: string; signal: AbortSignal | undefined }): Promise<Child> {
+  const portEnv = Object.fromEntries(appNames.map((name) => [`${name.toUpperCase()}_PORT`, new URL(urls[name]).port]));
   // Nx itself is started, not npm: a signal to npm would leave Nx and the apps behind.
   const nx = startChild(join(checkoutDir, 'node_modules/.bin/nx'), ['run-many', '-t', 'serve', '--output-style=stream'], {
     cwd: checkoutDir,
