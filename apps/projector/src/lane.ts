@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Database, isTransient } from '@lockstep/postgres';
 import { type Applied, loadPositions, type LogMessage, type ModuleProjection, projectBatch, ProjectionError } from '@lockstep/projection';
-import type { Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger } from '@lockstep/telemetry';
 import type { PoolClient } from 'pg';
 
 /** A partition that this process projects: where it stands, and whether it may go on. */
@@ -144,6 +144,7 @@ export class Lane {
     const { topic, topicId, projection } = first;
     const started = performance.now();
     const applied = await projectBatch(await this.#connection(), projection, { topic, topicId, messages, positions });
+    crashPoint('batch-committed');
     for (const assigned of partitions) assigned.next = positions.get(assigned.partition)?.to ?? assigned.next;
     this.#deps.onApplied(projection, applied, (performance.now() - started) / 1000, [...partitions]);
   }

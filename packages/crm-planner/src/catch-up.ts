@@ -2,7 +2,7 @@ import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, WATERMARK_MARGIN_MS,
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { BulkRunRow, BulkRuns, CatchUpRow, CatchUps, Channels, Claim, Signals, Watermarks } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger } from '@lockstep/telemetry';
 
 /*
  * A catch-up's way, one row of `lockstep.catch_up`:
@@ -90,7 +90,9 @@ async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open:
 async function claim(deps: CatchUpDeps, module: ModuleDefinition, { id, from }: CatchUpRow, { watermarkMs, isClaimed }: Base, startedAt: Date | null): Promise<void> {
   const reading = { fromMs: from.getTime(), startedMs: startedAt?.getTime() ?? Number.NEGATIVE_INFINITY, isWithDeletions: true };
   const movedMs = advanced(watermarkMs, reading);
+  crashPoint('catch-up-read');
   if (movedMs !== null && (movedMs > watermarkMs || !isClaimed)) await note(deps, module, 'changes', new Date(movedMs));
+  crashPoint('watermark-noted');
   await deps.catchUps.complete(id);
 }
 

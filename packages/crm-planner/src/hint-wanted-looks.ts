@@ -2,6 +2,7 @@ import type { Producer } from '@lockstep/kafka';
 import { topics } from '@lockstep/modules';
 import { encodeHint, ownHint } from '@lockstep/notifications';
 import type { WantedLooks } from '@lockstep/postgres';
+import { crashPoint } from '@lockstep/telemetry';
 
 export type HintWantedLooksDeps = { readonly looks: WantedLooks; readonly producer: Pick<Producer, 'send'>; readonly now: () => Date };
 
@@ -16,6 +17,7 @@ export async function hintWantedLooks({ looks, producer, now }: HintWantedLooksD
   const due = await looks.due(AT_ONCE);
   if (due.length === 0) return false;
   await producer.send(topics.notifications, due.map(({ module, id }) => ({ key: id, value: encodeHint(ownHint(module, id, now().getTime())) })));
+  crashPoint('looks-hinted');
   await looks.done(due);
   return due.length === AT_ONCE;
 }

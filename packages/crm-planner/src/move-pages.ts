@@ -2,7 +2,7 @@ import { type CrmClient, CrmError } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { pathSecret } from '@lockstep/notifications';
 import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger } from '@lockstep/telemetry';
 
 import type { PlannerMetrics } from './metrics.ts';
 
@@ -70,6 +70,7 @@ export class PageMover {
         since: (await runs.runOf(page)).fromTime ?? null,
         callbackUrl: `${publicUrl}/bulk-callbacks/${pathSecret(secret)}`,
       });
+      crashPoint('job-created');
       await runs.requested(page, job);
       metrics.bulkJobs.inc({ module: module.apiName });
       log.info({ module: module.apiName, page: page.pageNumber, jobId: job.jobId }, 'bulk job asked for');

@@ -1,3 +1,5 @@
+export { crashPoint, crashPoints } from './crash-point.ts';
+export type { CrashPoint } from './crash-point.ts';
 export { createLogger } from './logger.ts';
 export type { Logger } from './logger.ts';
 export { Counter, createMetrics, Gauge, Histogram, Registry } from './metrics.ts';

@@ -122,8 +122,8 @@ describe('a process', () => {
       ${start}
     } });`;
 
-  async function run(code: string, onOutput: (output: string, kill: (signal: NodeJS.Signals) => void) => void = () => undefined): Promise<{ code: number | null; output: string }> {
-    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', code], { stdio: ['ignore', 'pipe', 'ignore'] });
+  async function run(code: string, onOutput: (output: string, kill: (signal: NodeJS.Signals) => void) => void = () => undefined, env: NodeJS.ProcessEnv = {}): Promise<{ code: number | null; output: string }> {
+    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', code], { stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, ...env } });
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text;
@@ -148,6 +148,20 @@ describe('a process', () => {
     ['an error nobody caught', "setTimeout(() => { throw new Error('a defect'); }, 1);"],
   ])('%s closes everything and ends with 1', async (_, start) => {
     expect(await run(program(start))).toEqual({ code: 1, output: 'second closed\nfirst closed\n' });
+  });
+
+  test.each([
+    [{}, ['1', '2', '3', 'end'], 0],
+    [{ LOCKSTEP_CRASH_AT: 'page-published:2' }, ['1', '2'], null],
+    [{ LOCKSTEP_CRASH_AT: 'look-published' }, ['1', '2', '3', 'end'], 0],
+    [{ LOCKSTEP_CRASH_AT: 'page-publishd' }, [], 1],
+  ])('with %o ends at the crash point that is armed, and nowhere else', async (env, said, code) => {
+    const passing = `
+      import { writeSync } from 'node:fs';
+      import { crashPoint } from ${JSON.stringify(new URL('crash-point.ts', import.meta.url).href)};
+      for (const n of [1, 2, 3]) { writeSync(1, n + ' '); crashPoint('page-published'); }
+      writeSync(1, 'end ');`;
+    expect(await run(passing, undefined, env)).toEqual({ code, output: said.map((word) => `${word} `).join('') });
   });
 
   test('never logs a secret', async () => {

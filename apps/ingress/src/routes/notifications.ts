@@ -1,7 +1,7 @@
 import { KafkaError } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { hintsOf, isChannelToken, isPathSecret, type Notification, NotificationError, parseNotification } from '@lockstep/notifications';
-import type { Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger } from '@lockstep/telemetry';
 import type { FastifyInstance } from 'fastify';
 
 import { OverloadedError } from '../errors.ts';
@@ -56,6 +56,7 @@ async function store(notification: Notification, { modules, publisher, metrics, 
   if (!modules.some(({ apiName }) => apiName === notification.module)) return { status: 200, body: { status: 'ignored' } };
   const hints = hintsOf(notification, now());
   await publisher.publish(hints);
+  crashPoint('hint-stored');
   metrics.hints.inc({ module: notification.module, operation: notification.operation }, hints.length);
   return { status: 200, body: { status: 'stored' } };
 }

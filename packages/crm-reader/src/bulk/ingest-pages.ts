@@ -3,7 +3,7 @@ import { CrmError } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns, RegisterReader } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
@@ -45,6 +45,7 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   try {
     const { rows, bad } = await publish(deps, page, signal);
     if (rows + bad < (page.rowCount ?? 0)) throw new BulkFileError(`the file has ${rows + bad} rows, the job promised ${page.rowCount}`, 'BULK_ROWS_MISSING');
+    crashPoint('page-published');
     await runs.published(page, rows);
     const seconds = (performance.now() - started) / 1000;
     log.info({ module: page.module, page: page.pageNumber, rows, bad, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');

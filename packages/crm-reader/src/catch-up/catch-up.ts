@@ -1,6 +1,6 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpRow, CatchUps, DeletionBreaker, RegisterReader } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger } from '@lockstep/telemetry';
 
 import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
 import { readWindow, type ReadWindowDeps } from './read-window.ts';
@@ -43,6 +43,7 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
     await wantDoubtful(deps, module, catchUp.deletedFrom);
     await wantUnlisted(deps, module, catchUp.deletedFrom, deletions.listed);
     const result = { ...window, deleted: deletions.published };
+    crashPoint('window-published');
     if (isWhole) await catchUps.read(catchUp.id, new Date(startedMs), result);
     else await catchUps.tooLarge(catchUp.id, new Date(startedMs), result);
     log.info({ module: module.apiName, from: catchUp.from, ...result, isWhole }, 'caught up');

@@ -3,7 +3,7 @@ import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { isOwnHint } from '@lockstep/notifications';
 import type { RegisterReader } from '@lockstep/postgres';
-import { type Logger, realTime, type Time } from '@lockstep/telemetry';
+import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
@@ -89,6 +89,7 @@ export class Looker {
     try {
       const { records, observed } = await crm.lookAt({ module: module.apiName, fields: module.fields.map(({ field }) => field), ids: [...taken.keys()], signal });
       const news = await this.#publish(records, observed);
+      crashPoint('look-published');
       await this.#lookAgainAt(taken, new Set(records.map(({ id }) => id)), news);
       metrics.looks.inc({ module: module.apiName });
       metrics.looked.inc({ module: module.apiName, found: 'yes' }, records.length);
