@@ -2,6 +2,12 @@ import type { PoolClient } from 'pg';
 
 import type { Database } from './database.ts';
 
+/*
+ * A process that dies closes its connection, and the role is free at once. A host that vanishes closes nothing: then the server
+ * finds out, within eleven seconds instead of Linux's two hours.
+ */
+const noticeDeadHolder = 'set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3';
+
 /** A role that one process holds at a time. It ends by itself when the process or its connection does. */
 export type Lease = {
   /** Aborted when the lease is lost or released; hand it to everything done under the lease. */
@@ -19,7 +25,10 @@ export async function lease({ pool }: Database, role: string): Promise<Lease | n
   const key = ['lockstep', role];
   try {
     const { rows } = await client.query<{ held: boolean }>('select pg_try_advisory_lock(hashtext($1), hashtext($2)) as held', key);
-    if (rows[0]?.held === true) return held(client, key);
+    if (rows[0]?.held === true) {
+      await client.query(noticeDeadHolder);
+      return held(client, key);
+    }
   } catch (error) {
     client.release(true);
     throw error;
