@@ -13,6 +13,7 @@ const schema = z.object({
   LOCKSTEP_PUBLIC_URL: z.url().max(150).describe('where the CRM reaches the ingress, e.g. https://lockstep.example.com'),
   LOCKSTEP_MODULES: z.string().default('Leads,Deals,Products').describe('modules to keep in step, by API name'),
   SCHEDULER_CATCH_UP_INTERVAL_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.intervalMs).describe('from one catch-up of a module to the next'),
+  SCHEDULER_WATERMARK_MARGIN_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.marginMs).describe('how late a change may become visible in the CRM and still be told of in time'),
   SCHEDULER_REFRESH_EVERY_HOURS: z.coerce.number().min(0.01).default(168).describe('from one reading of a whole module to the next'),
   LOG_LEVEL: z.string().optional(),
 });
@@ -45,7 +46,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     secret: values.LOCKSTEP_SECRET,
     publicUrl: values.LOCKSTEP_PUBLIC_URL.replace(/\/+$/, ''),
     modules,
-    catchUpRules: { ...defaultCatchUpRules, intervalMs: values.SCHEDULER_CATCH_UP_INTERVAL_MS },
+    catchUpRules: { ...defaultCatchUpRules, intervalMs: values.SCHEDULER_CATCH_UP_INTERVAL_MS, marginMs: values.SCHEDULER_WATERMARK_MARGIN_MS },
     refreshEveryMs: values.SCHEDULER_REFRESH_EVERY_HOURS * 3_600_000,
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),

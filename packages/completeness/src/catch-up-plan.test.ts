@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { dueCatchUp } from './catch-up-plan.ts';
 
 const at = (text: string): number => Date.parse(`2026-05-04T${text}Z`);
-const rules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000, restoreScanEveryMs: 86_400_000 };
+const rules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000, restoreScanEveryMs: 86_400_000, marginMs: 120_000 };
 const history = (lastStarted: string, lastSecondPass: string) => ({ lastStartedMs: at(lastStarted), lastSecondPassMs: at(lastSecondPass), lastRestoreScanMs: at('00:00:00') });
 
 describe('a catch-up', () => {

@@ -1,4 +1,4 @@
-import { wholeSecond } from './watermark.ts';
+import { WATERMARK_MARGIN_MS, wholeSecond } from './watermark.ts';
 
 /** What a catch-up is to read. Both bounds are inclusive, whole seconds, epoch milliseconds of the CRM. */
 export type CatchUpPlan = {
@@ -19,10 +19,12 @@ export type CatchUpRules = {
   readonly secondPassEveryMs: number;
   readonly secondPassOverMs: number;
   readonly restoreScanEveryMs: number;
+  /** How far before its own start a reading may claim anything. */
+  readonly marginMs: number;
 };
 
 /** Every two minutes; each hour over the last 90 minutes; each day all deletions that the CRM still lists. */
-export const defaultCatchUpRules: CatchUpRules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000, restoreScanEveryMs: 86_400_000 };
+export const defaultCatchUpRules: CatchUpRules = { intervalMs: 120_000, secondPassEveryMs: 3_600_000, secondPassOverMs: 5_400_000, restoreScanEveryMs: 86_400_000, marginMs: WATERMARK_MARGIN_MS };
 
 /** The CRM can restore a record for 60 days after its deletion. */
 const RESTORABLE_MS = 60 * 86_400_000;

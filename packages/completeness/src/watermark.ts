@@ -19,10 +19,10 @@ export type Reading = {
  * log". A reading that began above W leaves a hole below itself, so it claims nothing.
  * @param watermarkMs whole seconds, as the CRM compares them; null before the first claim.
  */
-export function advanced(watermarkMs: number | null, { fromMs, startedMs, isWithDeletions }: Reading): number | null {
+export function advanced(watermarkMs: number | null, { fromMs, startedMs, isWithDeletions }: Reading, marginMs = WATERMARK_MARGIN_MS): number | null {
   const isConnected = fromMs === Number.NEGATIVE_INFINITY || (watermarkMs !== null && fromMs <= watermarkMs);
   if (!isConnected || !isWithDeletions) return watermarkMs;
-  return Math.max(watermarkMs ?? Number.NEGATIVE_INFINITY, wholeSecond(startedMs - WATERMARK_MARGIN_MS));
+  return Math.max(watermarkMs ?? Number.NEGATIVE_INFINITY, wholeSecond(startedMs - marginMs));
 }
 
 /** The CRM compares whole seconds, so a bound is cut down to one. */

@@ -1,4 +1,4 @@
-import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, WATERMARK_MARGIN_MS, wholeSecond } from '@lockstep/completeness';
+import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, wholeSecond } from '@lockstep/completeness';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { BulkRunRow, BulkRuns, CatchUpRow, CatchUps, Channels, Claim, Signals, Watermarks } from '@lockstep/postgres';
@@ -39,12 +39,12 @@ export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition): Prom
 type Base = { readonly watermarkMs: number; readonly isClaimed: boolean };
 
 /** Where the next reading has to begin: the watermark, or, before there is one, where the first load began. */
-async function watermarkOf({ watermarks }: CatchUpDeps, { apiName }: ModuleDefinition, runs: readonly BulkRunRow[]): Promise<Base | null> {
+async function watermarkOf({ watermarks, catchUpRules }: CatchUpDeps, { apiName }: ModuleDefinition, runs: readonly BulkRunRow[]): Promise<Base | null> {
   const claimed = await watermarks.current(apiName, 'changes');
   if (claimed !== null) return { watermarkMs: claimed.getTime(), isClaimed: true };
   const initial = runs.find(({ kind, state }) => kind === 'initial' && state === 'complete');
   const firstJobMs = initial?.firstJobCreatedAt?.getTime();
-  return firstJobMs === undefined ? null : { watermarkMs: wholeSecond(firstJobMs - WATERMARK_MARGIN_MS), isClaimed: false };
+  return firstJobMs === undefined ? null : { watermarkMs: wholeSecond(firstJobMs - catchUpRules.marginMs), isClaimed: false };
 }
 
 async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base): Promise<void> {
@@ -55,7 +55,7 @@ async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpD
   if (due === null) return;
   // Before the first claim nothing is said about deletions: then they are read from the first moment anything could be seen.
   const openedMs = (await channels.all()).find(({ module }) => module === apiName)?.openedAt.getTime() ?? due.deletedFromMs;
-  const deletedFromMs = isClaimed ? due.deletedFromMs : Math.min(due.deletedFromMs, openedMs - WATERMARK_MARGIN_MS);
+  const deletedFromMs = isClaimed ? due.deletedFromMs : Math.min(due.deletedFromMs, openedMs - catchUpRules.marginMs);
   await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass, isRestoreScan: due.isRestoreScan });
   await signals.send('ready');
 }
@@ -89,7 +89,7 @@ async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open:
 
 async function claim(deps: CatchUpDeps, module: ModuleDefinition, { id, from }: CatchUpRow, { watermarkMs, isClaimed }: Base, startedAt: Date | null): Promise<void> {
   const reading = { fromMs: from.getTime(), startedMs: startedAt?.getTime() ?? Number.NEGATIVE_INFINITY, isWithDeletions: true };
-  const movedMs = advanced(watermarkMs, reading);
+  const movedMs = advanced(watermarkMs, reading, deps.catchUpRules.marginMs);
   crashPoint('catch-up-read');
   if (movedMs !== null && (movedMs > watermarkMs || !isClaimed)) await note(deps, module, 'changes', new Date(movedMs));
   crashPoint('watermark-noted');

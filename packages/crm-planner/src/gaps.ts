@@ -1,4 +1,4 @@
-import { type CatchUpRules, isLate, WATERMARK_MARGIN_MS } from '@lockstep/completeness';
+import { type CatchUpRules, isLate } from '@lockstep/completeness';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkRuns, DeletionBreaker, Watermarks } from '@lockstep/postgres';
 
@@ -43,7 +43,7 @@ export class Gaps {
   /** When the latest catch-up that was completed began; before the first one, when the first load ended. */
   async #readUpToMs(module: string): Promise<number | null> {
     const claimed = await this.#deps.watermarks.current(module, 'changes');
-    if (claimed !== null) return claimed.getTime() + WATERMARK_MARGIN_MS;
+    if (claimed !== null) return claimed.getTime() + this.#deps.catchUpRules.marginMs;
     const initial = (await this.#deps.runs.all()).find((run) => run.module === module && run.kind === 'initial' && run.state === 'complete');
     return initial?.finishedAt?.getTime() ?? null;
   }
