@@ -13,9 +13,11 @@ export type Faults = {
   readonly reorder: number;
   /** How long a reordered or doubled one is held back at most, milliseconds. */
   readonly holdBackMs: number;
+  /** Told with ids of records that did not change, as related records are, and with one that nobody has. */
+  readonly noise: number;
 };
 
-export const noFaults: Faults = { drop: 0, double: 0, reorder: 0, holdBackMs: 500 };
+export const noFaults: Faults = { drop: 0, double: 0, reorder: 0, holdBackMs: 500, noise: 0 };
 
 /** One HTTP call to make. The body is written when it is sent, because it carries the time of sending. */
 export type Delivery = { readonly url: string; readonly body: (sentAtMs: number) => string; readonly onSent?: (sentAtMs: number) => void };
@@ -45,7 +47,7 @@ export class Deliveries {
   #sending = 0;
   #faults: Faults = noFaults;
   #idle: (() => void)[] = [];
-  readonly counts = { sent: 0, accepted: 0, refused: 0, failed: 0, dropped: 0, doubled: 0, reordered: 0, overflowed: 0 };
+  readonly counts = { sent: 0, accepted: 0, refused: 0, failed: 0, dropped: 0, doubled: 0, reordered: 0, noisy: 0, overflowed: 0 };
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -59,6 +61,13 @@ export class Deliveries {
 
   setFaults(faults: Partial<Faults>): void {
     this.#faults = { ...this.#faults, ...faults };
+  }
+
+  /** Whether the next notification names strangers. */
+  isNoisy(): boolean {
+    const isNoisy = this.#faults.noise > 0 && this.#random.next() < this.#faults.noise;
+    if (isNoisy) this.counts.noisy++;
+    return isNoisy;
   }
 
   /** Sends a notification, as well or as badly as the faults let it. Returns at once. */

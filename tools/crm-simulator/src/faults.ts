@@ -17,11 +17,13 @@ export type ApiFaults = {
   readonly staleMs: number;
   /** A result file that is downloaded ends in its middle. */
   readonly truncatedResult: number;
+  /** How far the clocks of the hosts that answer are off, either way, milliseconds. */
+  readonly skewMs: number;
   /** Channels are granted one hour, whatever was asked for. */
   readonly shortExpiry: boolean;
 };
 
-export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, shortExpiry: false };
+export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, skewMs: 0, shortExpiry: false };
 
 /** What happens to one call. */
 export type Mishap = 'serverError' | 'htmlError' | 'tooMany' | 'cut' | null;
@@ -60,6 +62,12 @@ export class FaultyApi {
     if (this.#random.next() >= this.#faults.slow) return 0;
     this.counts.slow++;
     return this.#random.next() * this.#faults.slowMs;
+  }
+
+  /** What the `Date` of a reply is off by: one of three hosts answers. */
+  skewMs(): number {
+    const { skewMs } = this.#faults;
+    return skewMs === 0 ? 0 : (this.#random.below(3) - 1) * skewMs;
   }
 
   truncates(): boolean {

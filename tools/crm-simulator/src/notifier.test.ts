@@ -55,6 +55,24 @@ describe('a notification', () => {
     expect((await told())[1]?.['affected_values']).toEqual([{ record_id: lead(0), values: { Lead_Score: 8 } }]);
   });
 
+  test('with noise names records that did not change, and one that never was', async () => {
+    await subscribe();
+    crm.crm.setFaults({ noise: 1 });
+    crm.crm.editRecord('Leads', lead(0), { Company: 'Engines' });
+    crm.crm.setFaults({ noise: 0 });
+    const ids = (await told())[0]?.['ids'] as string[];
+    expect(ids[0]).toBe(lead(0));
+    expect(ids.slice(1).map((id) => crm.crm.firstIds('Leads', 300).includes(id))).toEqual([true, true, false]);
+  });
+
+  test('of a silent edit does not come, though the log of changes has it', async () => {
+    await subscribe();
+    crm.crm.massEdit('Leads', [lead(0)], { Company: 'Quiet' }, { isSilent: true });
+    expect(await told()).toEqual([]);
+    const log = (await crm.get('/__simulator/traffic/edits')).body as unknown as { id: string; sentAtMs: number | null }[];
+    expect(log.at(-1)).toMatchObject({ id: lead(0), sentAtMs: null });
+  });
+
   test('of a deletion has Record_Status__s 0, a number, and token null where none was set', async () => {
     await subscribe({ token: undefined, return_affected_field_values: true });
     const id = lead(0);

@@ -1,5 +1,6 @@
 import { type Channel, type Channels, isTouched, type Operation } from './api/channels.ts';
 import { currentUser } from './catalogue/pools.ts';
+import type { ModuleSpec } from './catalogue/catalogue.ts';
 import type { ChangeLog } from './change-log.ts';
 import type { Deliveries } from './deliveries.ts';
 import { jsonValue } from './render/json.ts';
@@ -15,20 +16,24 @@ type Deps = {
   readonly deliveries: Deliveries;
   readonly log: ChangeLog;
   readonly instant: (ms: number) => string;
+  /** Ids of records that have nothing to do with a change and are told with it. */
+  readonly strangers: (module: ModuleSpec) => readonly string[];
   /** Host of the `resource_uri`. */
   readonly baseUrl: () => string;
 };
 
-/** Tells every channel that listens about a change. */
+/** Notes a change, and tells every channel that listens, unless it is a silent one. */
 export function notifyChannels(deps: Deps, change: Change): void {
   for (let at = 0; at < change.ids.length; at += BATCH) {
     const ids = change.ids.slice(at, at + BATCH);
     const entries = deps.log.add(change, ids);
+    if (change.isSilent) continue;
+    const told = [...ids, ...deps.strangers(change.module)];
     for (const channel of deps.channels.list()) {
       if (!isWanted(channel, change)) continue;
       deps.deliveries.notify({
         url: channel.notifyUrl,
-        body: (sentAtMs) => JSON.stringify(callbackBody(deps, channel, change, ids, sentAtMs)),
+        body: (sentAtMs) => JSON.stringify(callbackBody(deps, channel, change, told, sentAtMs)),
         onSent: (sentAtMs) => {
           for (const entry of entries) entry.sentAtMs ??= sentAtMs;
         },

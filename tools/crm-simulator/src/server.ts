@@ -50,7 +50,8 @@ export function buildServer(core: SimulatorCore, baseUrl: () => string): Fastify
 /** Forms of refusal, and the `Date` of the simulator's clock on every reply. */
 function answers(app: FastifyInstance, core: SimulatorCore): void {
   app.addHook('onSend', async (request, reply, payload) => {
-    reply.header('date', new Date(core.clock.nowMs()).toUTCString());
+    const skewMs = request.url.startsWith('/crm/') ? core.faults.skewMs() : 0;
+    reply.header('date', new Date(core.clock.nowMs() + skewMs).toUTCString());
     if (request.url.startsWith('/crm/') && core.calls.isHalfUsed) reply.header('x-api-credits-remaining', String(core.calls.remaining));
     return payload;
   });

@@ -1,6 +1,7 @@
 import { BulkJobs } from './api/bulk-jobs.ts';
 import { Channels } from './api/channels.ts';
 import { Tokens } from './api/oauth.ts';
+import type { ModuleSpec } from './catalogue/catalogue.ts';
 import { ChangeLog } from './change-log.ts';
 import type { Clock } from './clock.ts';
 import { Counters } from './counters.ts';
@@ -11,7 +12,8 @@ import { instantFormat, utcText } from './instants.ts';
 import { notifyChannels } from './notifier.ts';
 import type { SimulatorOptions } from './options.ts';
 import { slicer } from './query/slices.ts';
-import { idOf } from './record-ids.ts';
+import { type Random, seededRandom } from './random.ts';
+import { idOf, keyBase } from './record-ids.ts';
 import { type TruthRecord, truthOf } from './render/truth.ts';
 import type { LiveRecord } from './store/live-record.ts';
 import type { Deleted } from './store/module-store.ts';
@@ -37,12 +39,14 @@ export class SimulatorCore {
   readonly calls: Counters;
   readonly faults: FaultyApi;
   readonly instant: (ms: number) => string;
+  readonly #random: Random;
 
   constructor(options: SimulatorOptions, baseUrl: () => string) {
     const { clock, seed } = options;
     this.options = options;
     this.clock = clock;
     this.instant = instantFormat(options.utcOffset);
+    this.#random = seededRandom(seed ^ 0x57a4);
     this.faults = new FaultyApi(seed);
     this.organisation = new Organisation(clock, seed, options.records, () => this.faults.faults.staleMs);
     this.channels = new Channels(clock);
@@ -61,7 +65,8 @@ export class SimulatorCore {
     });
     this.traffic = new Traffic(this.organisation);
     const { channels, deliveries, log, instant } = this;
-    this.organisation.onChange((change) => notifyChannels({ channels, deliveries, log, instant, baseUrl }, change));
+    const strangers = (module: ModuleSpec): readonly string[] => (deliveries.isNoisy() ? this.#strangers(module) : []);
+    this.organisation.onChange((change) => notifyChannels({ channels, deliveries, log, instant, strangers, baseUrl }, change));
   }
 
   editRecord(module: string, id: string, fields: JsonFields): LiveRecord {
@@ -138,10 +143,17 @@ export class SimulatorCore {
   }
 
   setFaults(faults: Partial<Faults & ApiFaults>): Faults & ApiFaults {
-    const { drop, double, reorder, holdBackMs, ...api } = faults;
-    this.deliveries.setFaults(defined({ drop, double, reorder, holdBackMs }));
+    const { drop, double, reorder, holdBackMs, noise, ...api } = faults;
+    this.deliveries.setFaults(defined({ drop, double, reorder, holdBackMs, noise }));
     this.faults.set(api);
     return { ...this.deliveries.faults, ...this.faults.faults };
+  }
+
+  /** Two of a module's records, and an id that no record has. */
+  #strangers({ apiName }: ModuleSpec): string[] {
+    const store = this.organisation.store(apiName);
+    const some = [0, 1].flatMap(() => store.at(this.#random.below(store.total))?.id ?? []);
+    return [...some, idOf(this.#random.below(keyBase.modules))];
   }
 
   async close(): Promise<void> {

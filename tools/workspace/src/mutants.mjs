@@ -23,7 +23,7 @@ export const mutants = [
   },
   {
     name: 'a watermark without its margin',
-    changes: [{ file: 'packages/completeness/src/watermark.ts', from: 'wholeSecond(startedMs - WATERMARK_MARGIN_MS)', to: 'wholeSecond(startedMs)' }],
+    changes: [{ file: 'packages/completeness/src/watermark.ts', from: 'wholeSecond(startedMs - marginMs)', to: 'wholeSecond(startedMs)' }],
     project: 'tools/simulation',
     tests: ['src/sequences.test.ts', 'src/seeds.test.ts'],
   },

@@ -18,6 +18,8 @@ export type Change = {
   readonly values: ReadonlyMap<string, Value>;
   /** Epoch ms, whole seconds: `Modified_Time`, or the time of the deletion. */
   readonly changedMs: number;
+  /** Whether no channel is told. */
+  readonly isSilent: boolean;
 };
 
 /**
@@ -80,7 +82,7 @@ export class Organisation {
     if (!keepsTime && store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
     for (const record of records) this.#keepStale(store, record.key, record);
     const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : (modifiedMs ?? changedMs)));
-    if (!isSilent && !keepsTime) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs });
+    if (!keepsTime) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs: modifiedMs ?? changedMs, isSilent });
     return edited;
   }
 
@@ -92,7 +94,7 @@ export class Organisation {
     const all = new Map<string, Value>([['Owner', currentUser], ...values, ['Created_By', currentUser], ['Modified_By', currentUser]]);
     const record = store.create(all, changedMs, generated);
     this.#keepStale(store, record.key, undefined);
-    this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, changedMs });
+    this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, changedMs, isSilent: false });
     return record;
   }
 
@@ -102,7 +104,7 @@ export class Organisation {
     const record = this.record(moduleName, id);
     this.#keepStale(store, record.key, record);
     const deleted = store.delete(record, wholeSecond(this.#clock.nowMs()), type, currentUser);
-    this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), changedMs: deleted.deletedMs });
+    this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), changedMs: deleted.deletedMs, isSilent: false });
     return deleted;
   }
 
@@ -114,7 +116,7 @@ export class Organisation {
     const store = this.store(moduleName);
     const record = store.restore(keyOf(id) ?? -1);
     if (record === undefined) throw new AdminError(404, 'UNKNOWN_RECORD', `${moduleName} ${id} is not in the recycle bin`);
-    if (!isSilent) this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), changedMs: wholeSecond(this.#clock.nowMs()) });
+    this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), changedMs: record.modifiedMs, isSilent });
     return record;
   }
 
