@@ -16,6 +16,7 @@ export type Selection = { readonly where: Condition; readonly order: readonly Or
  * slices.
  */
 export async function select(store: ModuleStore, selection: Selection, nowMs: number): Promise<{ records: LiveRecord[]; hasMore: boolean }> {
+  const isByKeys = keysOf(selection.where) !== undefined;
   const { source, isOrdered } = plan(store, selection, nowMs);
   const end = selection.offset + selection.limit;
   const pause = slicer();
@@ -27,7 +28,8 @@ export async function select(store: ModuleStore, selection: Selection, nowMs: nu
     found.push(record);
     if (isOrdered && found.length > end) break;
   }
-  if (!isOrdered) found = sorted(found, selection.order);
+  const late = isByKeys ? [] : laggingOf(store, selection.where, found, nowMs);
+  if (!isOrdered || late.length > 0) found = sorted([...found, ...late], selection.order);
   return { records: found.slice(selection.offset, end), hasMore: found.length > end };
 }
 
@@ -46,6 +48,14 @@ function plan(store: ModuleStore, { where, order, offset, limit }: Selection, no
   const rowsById = byId ? ((offset + limit) * store.total) / rows : store.total;
   if (rows < rowsById) return { source: store.byModified(modified, false), isOrdered: false };
   return { source: store.byKey(spanOf(where, 'id'), first?.descending ?? false), isOrdered: byId };
+}
+
+/** What a lagging index still has at its old place, and the search along the present ones has not found. */
+function laggingOf(store: ModuleStore, where: Condition, found: readonly LiveRecord[], nowMs: number): LiveRecord[] {
+  const lagging = [...store.lagging(nowMs)].filter((record) => matches(where, record));
+  if (lagging.length === 0) return [];
+  const keys = new Set(found.map(({ key }) => key));
+  return lagging.filter(({ key }) => !keys.has(key));
 }
 
 function* existing(store: ModuleStore, keys: readonly number[], nowMs: number): Generator<LiveRecord> {

@@ -124,6 +124,14 @@ export class ModuleStore {
     return this.get(key);
   }
 
+  /** What reads still show of records that have changed or gone meanwhile: found where it was, not where the record is now. */
+  *lagging(nowMs: number): Generator<LiveRecord> {
+    for (const [key, { record, untilMs }] of this.#stale) {
+      if (nowMs >= untilMs) this.#stale.delete(key);
+      else if (record !== undefined && !this.#hidden.has(key) && this.get(key)?.modifiedMs !== record.modifiedMs) yield record;
+    }
+  }
+
   /** Live records that were edited or created since the start. */
   *edited(): Generator<LiveRecord> {
     for (const key of this.#overlays.keys()) {
