@@ -85,7 +85,10 @@ async function writeConfig(dataDir: string, logDir: string, ports: { brokerPort:
   return file;
 }
 
-/** One node, replication 1; one offsets partition, so that one answer about a group says that all groups are served. */
+/**
+ * One node, replication 1; one offsets partition, so that one answer about a group says that all groups are served. After a crash the
+ * broker has to wait until the controller has forgotten its former self, nine seconds by default.
+ */
 const serverProperties = (logDir: string, { brokerPort, controllerPort }: { brokerPort: number; controllerPort: number }): string => `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:${controllerPort}
@@ -105,4 +108,6 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
 `;
