@@ -13,6 +13,8 @@ export type { Comparison, Mismatch } from './compare.ts';
 export { fetchJson, metricSum } from './http.ts';
 export { waitUntilCaughtUp } from './caught-up.ts';
 export { compareAll } from './compare-all.ts';
+export { FreshnessWatch } from './freshness-watch.ts';
+export type { FalseClaim, Watched } from './freshness-watch.ts';
 export { LatencyProbe } from './latency-probe.ts';
 export type { Latencies } from './latency-probe.ts';
 export { statusOf, waitUntilLoaded, waitUntilQuiet } from './quiet.ts';

@@ -11,7 +11,8 @@ export type StatusView = {
     readonly behind: number;
     readonly parked: number;
     readonly problem: string | null;
-    readonly run: { readonly rows: number; readonly expectedRows: number | null; readonly rowsPerSecond: number; readonly etaSeconds: number | null; readonly pages: number; readonly pagesPublished: number } | null;
+    readonly heldDeletions: { readonly deletions: number } | null;
+    readonly run: { readonly kind: string; readonly state: string; readonly startedAt: string; readonly rows: number; readonly expectedRows: number | null; readonly rowsPerSecond: number; readonly etaSeconds: number | null; readonly pages: number; readonly pagesPublished: number } | null;
   }[];
 };
 

@@ -20,6 +20,7 @@ export async function supervise({ apps, restart }: Pick<Lockstep, 'apps' | 'rest
       if (end === 'aborted' || signal.aborted) return;
       onEnded(name, end);
       await sleep(RESTART_AFTER_MS);
+      if (signal.aborted) return;
       restart(name).catch(() => undefined); // An end while it starts is an end like any other.
     }
   };
