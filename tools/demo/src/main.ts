@@ -1,11 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { checkoutDir, startLockstep } from '@lockstep/harness';
+import { checkoutDir, type Lockstep, startLockstep } from '@lockstep/harness';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { liveLine } from './live-line.ts';
 import { runDemo } from './run-demo.ts';
+import { runStorm, stormEnvironment } from './storm/run-storm.ts';
+import { stormNotice, stormText } from './storm/text.ts';
 import { resultText, statusLine } from './text.ts';
 
 /*
@@ -30,9 +32,14 @@ const program = new Command('npm run demo --')
   .option('--live-seconds <seconds>', 'how long the traffic goes on after the first load', whole, 10)
   .option('--page-size <rows>', 'rows of a bulk read page', whole, 200_000)
   .option('--seed <number>', 'decides every record and every change', whole, 1)
+  .addOption(new Option('--faults <kind>', 'storm: faults of the CRM and kill -9 of apps, broker and database, at random').choices(['none', 'storm']).default('none'))
+  .option('--storm-seconds <seconds>', 'how long a storm lasts', whole, 40)
   .addOption(new Option('--api-version <version>', 'version of the CRM\'s API').choices(['v6', 'v7', 'v8']).default('v8'))
   .option('--json', 'print the result as JSON on standard output', false)
   .option('--keep', 'keep data and logs', false);
+
+/** A storm begins in the first load, so that is made long by small pages; and few deletions, for the breaker counts them. */
+const stormDefaults = { leads: 5_000, deals: 500, products: 500, deletesPerSecond: 1, pageSize: 500 };
 
 type Given = {
   leads: number;
@@ -44,13 +51,20 @@ type Given = {
   liveSeconds: number;
   pageSize: number;
   seed: number;
+  faults: 'none' | 'storm';
+  stormSeconds: number;
   apiVersion: 'v6' | 'v7' | 'v8';
   json: boolean;
   keep: boolean;
 };
 
-const given = program.parse().opts<Given>();
+program.parse();
+const isStorm = program.opts<Given>().faults === 'storm';
+if (isStorm) for (const [name, value] of Object.entries(stormDefaults)) if (program.getOptionValueSource(name) === 'default') program.setOptionValueWithSource(name, value, 'default');
+const given = program.opts<Given>();
 const dataDir = await mkdtemp(join(checkoutDir, '.lockstep-demo-'));
+// Root runs Postgres as another user, who has to get in.
+await chmod(dataDir, 0o755);
 const out = given.json ? process.stderr : process.stdout;
 const line = liveLine(out);
 // A terminal that was closed takes no more words; everything is ended in order all the same.
@@ -59,15 +73,18 @@ const stopping = new AbortController();
 // Ctrl-C may come twice: from the terminal, and handed on by whoever started this.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
 
-let lockstep: Awaited<ReturnType<typeof startLockstep>> | undefined;
+let lockstep: Lockstep | undefined;
+let storming: Promise<boolean> | undefined;
 try {
-  out.write(`Lockstep demo: ${given.leads} Leads, ${given.deals} Deals, ${given.products} Products; ${given.editsPerSecond} edits/s; API ${given.apiVersion}\n`);
+  out.write(`Lockstep demo: ${given.leads} Leads, ${given.deals} Deals, ${given.products} Products; ${given.editsPerSecond} edits/s; API ${given.apiVersion}${isStorm ? `; a storm of ${given.stormSeconds} s, seed ${given.seed}` : ''}\n`);
+  if (isStorm) out.write(`${stormNotice}\n`);
   let startedMs = performance.now();
   lockstep = await startLockstep({
     dataDir,
     isolated: true,
     apiVersion: given.apiVersion,
     simulator: simulatorArguments(given),
+    env: isStorm ? stormEnvironment : {},
     log: (text) => out.write(`${text}\n`),
     onSimulator: () => {
       startedMs = performance.now();
@@ -77,22 +94,50 @@ try {
     stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason as Error));
   });
   const broken = lockstep.broken.then((what) => Promise.reject(new Error(what)));
-  const result = await Promise.race([runDemo(lockstep, { ...given, onStatus: (status) => line.show(statusLine(status)) }, startedMs), aborted, broken]);
-  line.done();
-  process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : resultText(result));
-  process.exitCode = result.mismatches === 0 && result.notificationToRow.missing === 0 ? 0 : 1;
+  storming = isStorm ? storm(lockstep) : undefined;
+  const isRight = await Promise.race([storming ?? demo(lockstep, startedMs), aborted, broken]);
+  process.exitCode = isRight ? 0 : 1;
 } catch (error) {
   line.done();
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
 } finally {
+  // A storm starts again what it has killed: what came up while everything is ended would be left behind.
+  const isInterrupted = stopping.signal.aborted;
+  stopping.abort();
+  await storming?.catch(() => undefined);
   await lockstep?.stop();
+  if (process.exitCode !== 0 && isStorm && !isInterrupted) process.stderr.write(`To repeat it: ${repeated(given)}\n`);
   if (!given.keep) await rm(dataDir, { recursive: true, force: true });
   else out.write(`data and logs: ${dataDir}\n`);
 }
 process.exit();
 
+/** @returns whether everything is as in the CRM. */
+async function demo(running: Lockstep, startedMs: number): Promise<boolean> {
+  const result = await runDemo(running, { ...given, onStatus: (status) => line.show(statusLine(status)) }, startedMs);
+  line.done();
+  process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : resultText(result));
+  return result.mismatches === 0 && result.notificationToRow.missing === 0;
+}
+
+/** @returns whether everything is as in the CRM, and freshness never said what was not so. */
+async function storm(running: Lockstep): Promise<boolean> {
+  const began = performance.now();
+  const say = (text: string): void => void out.write(`  ${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s  ${text}\n`);
+  const result = await runStorm(running, { ...given, seconds: given.stormSeconds, say, signal: stopping.signal });
+  process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : stormText(result));
+  return result.mismatches === 0 && result.freshness.falseClaims.length === 0;
+}
+
+function repeated({ leads, deals, products, editsPerSecond, createsPerSecond, deletesPerSecond, pageSize, seed, stormSeconds, apiVersion }: Given): string {
+  const values = { seed, leads, deals, products, 'edits-per-second': editsPerSecond, 'creates-per-second': createsPerSecond, 'deletes-per-second': deletesPerSecond, 'page-size': pageSize, 'storm-seconds': stormSeconds, 'api-version': apiVersion };
+  return `npm run demo -- --faults storm ${Object.entries(values).map(([name, value]) => `--${name} ${value}`).join(' ')} --keep`;
+}
+
 function simulatorArguments({ leads, deals, products, pageSize, seed, editsPerSecond, createsPerSecond, deletesPerSecond }: Given): string[] {
-  const values = { leads, deals, products, 'page-size': pageSize, seed, 'edits-per-second': editsPerSecond, 'creates-per-second': createsPerSecond, 'deletes-per-second': deletesPerSecond };
+  // A storm has its own traffic, and many pages.
+  const traffic = isStorm ? { 'job-delay-ms': 1000, 'downloads-per-minute': 0 } : { 'edits-per-second': editsPerSecond, 'creates-per-second': createsPerSecond, 'deletes-per-second': deletesPerSecond };
+  const values = { leads, deals, products, 'page-size': pageSize, seed, ...traffic };
   return Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }
