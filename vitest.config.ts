@@ -11,7 +11,7 @@ export default defineConfig({
   test: {
     reporters: ['default', ['json', { outputFile: 'test-results.json' }]],
     projects: [
-      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: special } },
+      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: special, testTimeout: 30_000 } },
       { extends: true, test: { name: 'pg', include: ['src/**/*.pg.test.ts'], globalSetup: '@lockstep/local-stack/vitest-postgres', ...stack } },
       { extends: true, test: { name: 'kafka', include: ['src/**/*.kafka.test.ts'], globalSetup: '@lockstep/local-stack/vitest-stack', ...stack } },
       // A stack that nothing else uses, and one test at a time on it: topic names are fixed.

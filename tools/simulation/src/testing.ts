@@ -26,7 +26,7 @@ export class Story {
 
   /** @param startsAt when the story begins; the first load was well before. */
   static async loaded(startsAt: string, options: Partial<WorldOptions> = {}): Promise<Story> {
-    const world = new World({ seed: 1, modules: [simulatedLeads], records: 6, paceMs: 1_000, ...options, startMs: time(startsAt) - 30 * 60_000 });
+    const world = new World({ seed: 1, modules: [simulatedLeads], records: 6, paceMs: 2_000, ...options, startMs: time(startsAt) - 20 * 60_000 });
     const story = new Story(world);
     world.startAll();
     await story.until(startsAt);
