@@ -13,6 +13,15 @@ import { startStack } from '@lockstep/local-stack';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
 const counts = { passed: 0, failed: 0 };
+/** The Nx that runs now, and whether somebody has broken off. */
+const run = { nx: undefined, isBrokenOff: false };
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    run.isBrokenOff = true;
+    run.nx?.kill('SIGTERM');
+  });
+}
 
 for (const project of projects()) rmSync(join(project, 'test-results.json'), { force: true });
 
@@ -22,12 +31,13 @@ try {
   for (const target of ['lint', 'typecheck']) countTasks(target, await nx([target, '--parallel=2'], environment));
   const { code } = await nx(['test', '--parallel=1', '--skip-nx-cache'], environment);
   const failed = projects().map(countTests).includes(true);
-  // A run that broke off before its first test has no results to count.
+  // A run that ended before its first test has no results to count.
   if (code !== 0 && !failed) counts.failed += 1;
 } finally {
   await stack.stop();
   rmSync(dataDir, { recursive: true, force: true });
 }
+if (run.isBrokenOff) process.exit(130);
 process.stdout.write(`${counts.passed} passed, ${counts.failed} failed\n`);
 process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
 
@@ -37,13 +47,16 @@ function projects() {
 
 /** Runs Nx and shows what it prints. */
 async function nx(args, env) {
+  if (run.isBrokenOff) return { code: 130, output: '' };
   const child = spawn(join(root, 'node_modules/.bin/nx'), ['run-many', '-t', ...args, '--output-style=stream'], { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  run.nx = child;
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;
     process.stdout.write(chunk);
   });
   const code = await new Promise((resolve) => child.once('close', resolve));
+  run.nx = undefined;
   return { code, output };
 }
 
