@@ -32,6 +32,8 @@ export type Problems = Map<string, string>;
 
 const CONTEND_EVERY_MS = 1_000;
 const ROUND_EVERY_MS = 500;
+/** While nothing is under way; a round asks the database a dozen questions a module. */
+const IDLE_ROUND_EVERY_MS = 2_000;
 const HINT_EVERY_MS = 1_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
@@ -49,7 +51,9 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
+    const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));
     let isPoked = false;
+    let isUnderWay = true;
     const poke = async (): Promise<void> => {
       await signals.next('poll');
       isPoked = true;
@@ -57,14 +61,15 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
-      everyMs: ROUND_EVERY_MS,
+      everyMs: () => (isUnderWay ? ROUND_EVERY_MS : idleMs),
       signal,
       log,
       wake: poke,
       body: async () => {
         const poked = isPoked;
         isPoked = false;
-        for (const module of deps.modules) await attempt(deps, module, () => planner.round(module, { isPoked: poked }));
+        isUnderWay = false;
+        for (const module of deps.modules) if (await attempt(deps, module, () => planner.round(module, { isPoked: poked }))) isUnderWay = true;
       },
     });
     await hinting;
@@ -74,15 +79,17 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   }
 }
 
-/** One module's trouble does not stop the others. */
-async function attempt({ problems, log, metrics }: LeaderDeps, { apiName }: ModuleDefinition, work: () => Promise<void>): Promise<void> {
+/** One module's trouble does not stop the others. @returns whether something of it is under way. */
+async function attempt({ problems, log, metrics }: LeaderDeps, { apiName }: ModuleDefinition, work: () => Promise<boolean>): Promise<boolean> {
   try {
-    await work();
+    const isUnderWay = await work();
     problems.delete(apiName);
+    return isUnderWay;
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error);
     metrics.failures.inc({ module: apiName });
     if (problems.get(apiName) !== problem) log.error({ err: error, module: apiName }, 'a module cannot go on; it will be tried again');
     problems.set(apiName, problem);
+    return true;
   }
 }

@@ -5,7 +5,7 @@ import { CrmError } from './errors.ts';
 import { parseExact, parseReply } from './json.ts';
 import type { Transport } from './transport.ts';
 
-/** A record as a look found it. Values are JSON, numbers as their source text. */
+/** A record as a look found it. Values are JSON; numbers are numbers, or texts where one would lose digits. */
 export type FoundRecord = { readonly id: string; readonly modifiedTime: string; readonly values: Readonly<Record<string, unknown>> };
 
 /** What a look found, and the CRM times between which it looked. A record that is not among them is not visible: no more. */

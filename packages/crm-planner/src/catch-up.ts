@@ -25,15 +25,19 @@ export type CatchUpDeps = {
   readonly log: Logger;
 };
 
-/** Plans a module's next catch-up when it is due, moves the one under way on, and claims what has been read. */
-export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition): Promise<void> {
+/**
+ * Plans a module's next catch-up when it is due, moves the one under way on, and claims what has been read.
+ * @returns whether one is under way.
+ */
+export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition): Promise<boolean> {
   const runs = (await deps.runs.all()).filter((run) => run.module === module.apiName);
   await claimFullReadings(deps, module, runs);
   const base = await watermarkOf(deps, module, runs);
-  if (base === null) return;
+  if (base === null) return false;
   const open = (await deps.catchUps.open()).find((one) => one.module === module.apiName);
-  if (open === undefined) await plan(deps, module, base);
-  else await moveOn(deps, module, open, base, runs);
+  if (open === undefined) return await plan(deps, module, base);
+  await moveOn(deps, module, open, base, runs);
+  return true;
 }
 
 type Base = { readonly watermarkMs: number; readonly isClaimed: boolean };
@@ -47,17 +51,18 @@ async function watermarkOf({ watermarks, catchUpRules }: CatchUpDeps, { apiName 
   return firstJobMs === undefined ? null : { watermarkMs: wholeSecond(firstJobMs - catchUpRules.marginMs), isClaimed: false };
 }
 
-async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base): Promise<void> {
+async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base): Promise<boolean> {
   const { any, secondPass, restoreScan } = await catchUps.latest(apiName);
   const startedMs = (catchUp: CatchUpRow | undefined): number | null => catchUp?.wantedAt.getTime() ?? null;
   const history = { lastStartedMs: startedMs(any), lastSecondPassMs: startedMs(secondPass), lastRestoreScanMs: startedMs(restoreScan) };
   const due = dueCatchUp(now().getTime(), watermarkMs, history, catchUpRules);
-  if (due === null) return;
+  if (due === null) return false;
   // Before the first claim nothing is said about deletions: then they are read from the first moment anything could be seen.
   const openedMs = (await channels.all()).find(({ module }) => module === apiName)?.openedAt.getTime() ?? due.deletedFromMs;
   const deletedFromMs = isClaimed ? due.deletedFromMs : Math.min(due.deletedFromMs, openedMs - catchUpRules.marginMs);
   await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass, isRestoreScan: due.isRestoreScan });
   await signals.send('ready');
+  return true;
 }
 
 async function moveOn(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, runs: readonly BulkRunRow[]): Promise<void> {

@@ -47,14 +47,19 @@ export class PageMover {
     this.#deps = deps;
   }
 
-  /** @param isPoked whether the CRM said that some job has ended: then every job is asked about. */
-  async move(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<void> {
+  /**
+   * @param isPoked whether the CRM said that some job has ended: then every job is asked about.
+   * @returns whether the module has pages under way.
+   */
+  async move(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<boolean> {
     const open = await this.#deps.runs.openPages();
     const jobs = open.filter(({ state }) => state === 'requested').length;
-    for (const page of open.filter((one) => one.module === module.apiName)) {
+    const ofModule = open.filter((one) => one.module === module.apiName);
+    for (const page of ofModule) {
       if (page.state === 'wanted' && jobs < MAX_JOBS) await this.#request(module, page);
       if (page.state === 'requested' && (isPoked || this.#isDue(page))) await this.#ask(page);
     }
+    return ofModule.length > 0;
   }
 
   async #request(module: ModuleDefinition, page: BulkPageRow): Promise<void> {

@@ -55,7 +55,7 @@ describe('a round', () => {
     return new Planner({ ...jobs(), ...stores, crm, admin, catchUpRules: defaultCatchUpRules, refreshEveryMs: 604_800_000 });
   };
   const refusing = (): CrmClient => ({ ...crm, enableNotifications: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) });
-  const round = (crm: CrmClient): Promise<void> => planner(crm).round(leads, { isPoked: false });
+  const round = (crm: CrmClient): Promise<boolean> => planner(crm).round(leads, { isPoked: false });
 
   test('begins no load before there was a channel', async () => {
     await expect(round(refusing())).rejects.toMatchObject({ code: 'CRM_REFUSED' });

@@ -37,22 +37,27 @@ export class Planner {
     this.#gaps = new Gaps(deps, reporter);
   }
 
-  /** @param isPoked whether the CRM said that some bulk job has ended. */
-  async round(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<void> {
+  /**
+   * @param isPoked whether the CRM said that some bulk job has ended.
+   * @returns whether something of the module is under way, so that the next round should come soon.
+   */
+  async round(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<boolean> {
     // First, for what fails below must not hide itself.
     await this.#credits.update(module);
     await this.#gaps.report(module);
     const { isOpened, failure } = await this.#channels.keep(module);
-    if (isOpened) await this.#read(module, isPoked);
+    const isUnderWay = isOpened && (await this.#read(module, isPoked));
     // Only now: a channel that cannot be renewed is no reason to catch up later.
     if (failure !== null) throw failure;
+    return isUnderWay;
   }
 
-  async #read(module: ModuleDefinition, isPoked: boolean): Promise<void> {
+  async #read(module: ModuleDefinition, isPoked: boolean): Promise<boolean> {
     await startInitialRun(this.#deps, module);
-    await this.#mover.move(module, { isPoked });
-    await catchUp(this.#deps, module);
+    const hasPages = await this.#mover.move(module, { isPoked });
+    const isCatchingUp = await catchUp(this.#deps, module);
     await refreshWhenDue(this.#deps, module, this.#reporter);
     await this.#auditor.audit(module);
+    return hasPages || isCatchingUp;
   }
 }

@@ -46,8 +46,13 @@ export async function createProducer({ kafka }: KafkaClient): Promise<Producer> 
   };
 }
 
+// A handful of hints is not worth compressing, neither here nor for whoever reads them.
+const COMPRESS_FROM_BYTES = 4_096;
+
 const sendAll = async (producer: KafkaJsProducer, topic: string, messages: readonly ProducedMessage[]): Promise<void> => {
-  await producer.send({ topic, messages: messages as ProducedMessage[], acks: -1, compression: kafkajs.CompressionTypes.ZSTD });
+  const { ZSTD, None } = kafkajs.CompressionTypes;
+  const bytes = messages.reduce((sum, { value }) => sum + value.length, 0);
+  await producer.send({ topic, messages: messages as ProducedMessage[], acks: -1, compression: bytes < COMPRESS_FROM_BYTES ? None : ZSTD });
 };
 
 /** Waits no longer than this, and gives any failure its code. */

@@ -3,8 +3,8 @@ import { realTime, type Time } from './time.ts';
 
 export type LoopOptions = {
   readonly name: string;
-  /** Pause between the end of one body and the start of the next. */
-  readonly everyMs: number;
+  /** Pause between the end of one body and the start of the next; a function is asked after each. */
+  readonly everyMs: number | (() => number);
   readonly signal: AbortSignal;
   /** Returns true to be called again at once. */
   readonly body: (signal: AbortSignal) => Promise<boolean | void>;
@@ -30,7 +30,8 @@ export async function loop({ name, everyMs, signal, body, log, maxBackOffMs = 30
       log.warn({ err: error, loop: name, failures }, 'a round failed and will be tried again');
     }
     if (goOn === true) continue;
-    const pauseMs = failures === 0 ? everyMs : Math.min(Math.max(everyMs, 100) * 2 ** failures, maxBackOffMs) * (0.5 + time.jitter() / 2);
+    const usualMs = typeof everyMs === 'number' ? everyMs : everyMs();
+    const pauseMs = failures === 0 ? usualMs : Math.min(Math.max(usualMs, 100) * 2 ** failures, maxBackOffMs) * (0.5 + time.jitter() / 2);
     await pause(pauseMs, signal, time, wake);
   }
 }
