@@ -161,8 +161,9 @@ export class Lane {
   async #connection(): Promise<PoolClient> {
     if (this.#client === undefined) {
       const client = await this.#deps.db.pool.connect();
+      // A connection that breaks goes back to the pool all the same: else the pool has one fewer for ever.
       client.on('error', () => {
-        this.#client = undefined;
+        if (this.#client === client) this.#dropClient();
       });
       await client.query(`set client_min_messages = warning`);
       this.#client = client;
@@ -171,7 +172,8 @@ export class Lane {
   }
 
   #dropClient(): void {
-    this.#client?.release(true);
+    const client = this.#client;
     this.#client = undefined;
+    client?.release(true);
   }
 }
