@@ -49,7 +49,7 @@ export class PageMover {
 
   /**
    * @param isPoked whether the CRM said that some job has ended: then every job is asked about.
-   * @returns whether the module has pages under way.
+   * @returns whether some page waits for the CRM or for us; what is ready is the reader's.
    */
   async move(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<boolean> {
     const open = await this.#deps.runs.openPages();
@@ -59,7 +59,7 @@ export class PageMover {
       if (page.state === 'wanted' && jobs < MAX_JOBS) await this.#request(module, page);
       if (page.state === 'requested' && (isPoked || this.#isDue(page))) await this.#ask(page);
     }
-    return ofModule.length > 0;
+    return ofModule.some(({ state }) => state !== 'ready');
   }
 
   async #request(module: ModuleDefinition, page: BulkPageRow): Promise<void> {

@@ -46,9 +46,10 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
     signal.throwIfAborted();
     const body = read === undefined ? batch.slice(1) : batch;
     read ??= rowReader(module, batch[0] ?? [], span);
-    const sightings = body.map(read);
-    const known = register === undefined ? undefined : await register.known(module.apiName, idsOf(sightings));
-    for (const sighting of sightings) {
+    // What is asked about is read as a batch; else row by row, so that none lives longer than its message takes.
+    const sightings = register === undefined ? undefined : body.map(read);
+    const known = register === undefined || sightings === undefined ? undefined : await register.known(module.apiName, idsOf(sightings));
+    for (const sighting of sightings ?? body.values().map(read)) {
       if ('problem' in sighting) {
         unreadable += 1;
         reject(sighting.id, { row: published + unreadable + 1 }, sighting.problem);
