@@ -49,7 +49,8 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
     // What is asked about is read as a batch; else row by row, so that none lives longer than its message takes.
     const sightings = register === undefined ? undefined : body.map(read);
     const known = register === undefined || sightings === undefined ? undefined : await register.known(module.apiName, idsOf(sightings));
-    for (const sighting of sightings ?? body.values().map(read)) {
+    for (const [at, row] of body.entries()) {
+      const sighting = sightings?.[at] ?? read(row);
       if ('problem' in sighting) {
         unreadable += 1;
         reject(sighting.id, { row: published + unreadable + 1 }, sighting.problem);
