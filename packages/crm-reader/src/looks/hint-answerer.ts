@@ -1,31 +1,17 @@
-import type { CrmClient } from '@lockstep/crm-client';
-import type { ConsumedBatch, ConsumedMessage, Position, Producer } from '@lockstep/kafka';
+import type { ConsumedBatch, ConsumedMessage, Position } from '@lockstep/kafka';
 import { type ModuleDefinition, topics } from '@lockstep/modules';
 import { decodeHint, type Hint, NotificationError } from '@lockstep/notifications';
-import type { DeletionBreaker, Referrers, RegisterReader, WantedLooks } from '@lockstep/postgres';
-import { type Logger, realTime, type Time } from '@lockstep/telemetry';
+import { realTime } from '@lockstep/telemetry';
 
-import type { DeadLetters } from '../dead-letters.ts';
-import type { ReaderMetrics } from '../metrics.ts';
 import { Acknowledged } from './acknowledged.ts';
-import { Deletions } from './deletions.ts';
-import { Looker } from './looker.ts';
+import { Deletions, type DeletionsDeps } from './deletions.ts';
+import { Looker, type LookerDeps } from './looker.ts';
 
-export type HintAnswererDeps = {
+/** What looks and readings of the deleted list need, for all modules at once. */
+export type HintAnswererDeps = Omit<LookerDeps & DeletionsDeps, 'module' | 'intervalMs'> & {
   readonly modules: readonly ModuleDefinition[];
-  readonly crm: Pick<CrmClient, 'lookAt' | 'deletedSince' | 'rules'>;
-  readonly producer: Pick<Producer, 'send'>;
-  readonly register: Pick<RegisterReader, 'known' | 'hidden'>;
-  readonly breaker: Pick<DeletionBreaker, 'admits'>;
-  readonly referrers: Referrers;
-  readonly looks: Pick<WantedLooks, 'want'>;
-  readonly deadLetters: DeadLetters;
-  readonly metrics: ReaderMetrics;
-  readonly log: Logger;
   /** Shortest time between two looks at a module that are not full. */
   readonly lookIntervalMs: number;
-  readonly signal: AbortSignal;
-  readonly time?: Time;
 };
 
 const MAX_WAITING = 5_000;
