@@ -54,7 +54,7 @@ const moment = (ms: number): Promise<void> => new Promise((resolve) => void setT
 async function publishUntilComplete(): Promise<void> {
   const runs = bulkRuns(db);
   for (;;) {
-    for (const page of await runs.openPages()) if (page.state === 'ready') await runs.published(page, page.rowCount ?? 0);
+    for (const page of await runs.openPages()) if (page.state === 'ready') await runs.published(page, { rows: page.rowCount ?? 0, ids: null });
     if ((await runs.all()).some(({ state }) => state === 'complete')) return;
     await Promise.race([signals.next('ready'), moment(100)]);
   }

@@ -9,8 +9,8 @@ import type { Problems } from './leader.ts';
 /** Where a module stands. Times are ISO 8601 in UTC. */
 export type ModuleStatus = {
   readonly module: string;
-  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `failed`. */
-  readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'failed';
+  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `failed`. */
+  readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'deletions held' | 'failed';
   readonly channel: { readonly grantedUntil: string; readonly renewAt: string } | null;
   /** The bulk run under way, else the latest. */
   readonly run: RunStatus | null;
@@ -94,7 +94,7 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
       const behind = Math.max(0, (await endOf(admin, topicOf(module))) - (positions.get(topicOf(module)) ?? 0));
       return {
         module: apiName,
-        state: stateOf(ofModule, behind),
+        state: stateOf(ofModule, { behind, isHeld: holding !== undefined }),
         channel: channel === undefined ? null : { grantedUntil: channel.grantedUntil.toISOString(), renewAt: channel.renewAt.toISOString() },
         run: run === undefined ? null : runStatus(run, await runs.pagesOf(run.id), now()),
         catchUp: latest === undefined ? null : catchUpStatus(latest),
@@ -123,9 +123,12 @@ const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, delete
 /** Hints that the reader has not answered; null while Kafka does not tell. */
 export const readHintsWaiting = (admin: Admin): Promise<number | null> => admin.groupLag('lockstep-reader', topics.notifications).catch(() => null);
 
-function stateOf(runs: readonly BulkRunRow[], behind: number): ModuleStatus['state'] {
+function stateOf(runs: readonly BulkRunRow[], { behind, isHeld }: { behind: number; isHeld: boolean }): ModuleStatus['state'] {
   const initial = runs.filter(({ kind }) => kind === 'initial');
-  if (initial.some(({ state }) => state === 'complete')) return behind === 0 ? 'in step' : 'projecting';
+  if (initial.some(({ state }) => state === 'complete')) {
+    if (behind > 0) return 'projecting';
+    return isHeld ? 'deletions held' : 'in step';
+  }
   const latest = initial.at(-1);
   if (latest === undefined) return 'starting';
   return latest.state === 'failed' ? 'failed' : 'syncing';

@@ -74,6 +74,16 @@ describe('against the simulator', () => {
     await bulk.close();
   });
 
+  test('records between two ids are found in their order, neither end among them, up to any end, and only what changed', async () => {
+    const [low = '', second = '', third = '', high = ''] = simulator.firstIds('Leads', 4);
+    const { Modified_Time: modifiedTime } = simulator.editRecord('Leads', third, { Company: 'Ada' });
+    const between = async (beforeId: string | null, since: Date | null) => (await crm.recordsBetween({ module: 'Leads', fields: ['Company'], afterId: low, beforeId, since })).records;
+    expect((await between(high, null)).map(({ id }) => id)).toEqual([second, third]);
+    expect(await between(high, new Date(modifiedTime))).toEqual([expect.objectContaining({ id: third, values: { Company: 'Ada' } })]);
+    expect((await between(null, null)).length).toBeGreaterThan(20);
+    expect(await between(second, null)).toEqual([]);
+  });
+
   test('a look finds what is there, with its values, and leaves out what is not', async () => {
     const [id = ''] = simulator.firstIds('Leads', 1);
     simulator.editRecord('Leads', id, { Annual_Revenue: 50_000.1, Company: 'Ada' });

@@ -4,7 +4,7 @@ import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, typ
 import type { CrmConfig } from './config.ts';
 import type { Observed } from './crm-clock.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
-import { type Changed, changedSince, countRecords, type DeletedRecord, deletedSince, type Look, lookAt, type PageEnd, updateRecord } from './records.ts';
+import { changedSince, countRecords, type DeletedRecord, deletedSince, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
 import { type VersionRules, versionRules } from './versions.ts';
@@ -19,7 +19,8 @@ export type CrmClient = {
   bulkReadStatus(jobId: string): Promise<BulkReadStatus>;
   downloadBulkRead(options: { jobId: string; file: string; signal?: AbortSignal }): Promise<Observed>;
   lookAt(options: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look>;
-  changedSince(options: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<Changed>;
+  changedSince(options: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<RecordPage>;
+  recordsBetween(range: IdRange): Promise<RecordPage>;
   deletedSince(module: string, since: Date): Promise<DeletedRecord[]>;
   countRecords(module: string): Promise<number>;
   updateRecord(module: string, id: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
@@ -53,6 +54,7 @@ export function createCrmClient({ config, tokens, onCall = () => undefined, retr
     downloadBulkRead: (options) => downloadBulkRead(transport, bulk, options),
     lookAt: (options) => lookAt(transport, base, options),
     changedSince: (options) => changedSince(transport, base, options),
+    recordsBetween: (range) => recordsBetween(transport, base, range),
     deletedSince: (module, since) => deletedSince(transport, base, module, since),
     countRecords: (module) => countRecords(transport, base, module),
     updateRecord: (module, id, fields) => updateRecord(transport, base, module, id, fields),

@@ -14,7 +14,7 @@ export { CrmError } from './errors.ts';
 export type { CrmErrorCode } from './errors.ts';
 export { channelEvents } from './notifications.ts';
 export type { GrantedChannel, ListedChannel, WantedChannel } from './notifications.ts';
-export type { Changed, DeletedRecord, FoundRecord, Look, PageEnd } from './records.ts';
+export type { DeletedRecord, FoundRecord, IdRange, Look, PageEnd, RecordPage } from './records.ts';
 export { createTokenSource, memoryTokenStore } from './tokens.ts';
 export type { AccessToken, AccessTokenStore, TokenSource, TokenTurn } from './tokens.ts';
 export type { CallReport } from './transport.ts';

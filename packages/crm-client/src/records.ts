@@ -11,11 +11,14 @@ export type FoundRecord = { readonly id: string; readonly modifiedTime: string; 
 /** What a look found, and the CRM times between which it looked. A record that is not among them is not visible: no more. */
 export type Look = { readonly records: readonly FoundRecord[]; readonly observed: Observed };
 
-/** A page of what changed, in the order of (`Modified_Time`, id). */
-export type Changed = Look & { readonly hasMore: boolean };
+/** A page of records, in the order of the query. */
+export type RecordPage = Look & { readonly hasMore: boolean };
 
 /** Where a page ended: the last record of it, as the CRM wrote it. */
 export type PageEnd = { readonly modifiedTime: string; readonly id: string };
+
+/** Records between two ids, neither of them included. */
+export type IdRange = { readonly module: string; readonly fields: readonly string[]; readonly afterId: string; readonly beforeId: string | null; readonly since: Date | null; readonly signal?: AbortSignal };
 
 /** One entry of the list of deleted records. */
 export type DeletedRecord = { readonly id: string; readonly deletedTime: string };
@@ -54,13 +57,33 @@ const ROWS_A_QUERY = 2_000;
  * @param after the end of the page before this one; null for the first.
  * @see CRM API reference, "Query API (COQL)"
  */
-export async function changedSince(transport: Transport, base: string, { module, fields, since, after, signal }: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<Changed> {
+export async function changedSince(transport: Transport, base: string, { module, fields, since, after, signal }: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<RecordPage> {
   const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
   const from = secondsOf(since);
   const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
   const maxRows = after === null ? ROWS_OF_FIRST_QUERY : ROWS_A_QUERY;
   const query = `select ${columns.join(', ')} from ${module} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
-  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'catch-up', maxRows, ...(signal === undefined ? {} : { signal }) });
+  return await readPage(transport, base, query, { purpose: 'catch-up', maxRows, signal });
+}
+
+/**
+ * The records with an id between two others, in pages, by keyset.
+ * @param afterId exclusive, as is `beforeId`; null for no end.
+ * @param since only what changed since then, inclusive; null for all.
+ * @see CRM API reference, "Query API (COQL)"
+ */
+export async function recordsBetween(transport: Transport, base: string, { module, fields, afterId, beforeId, since, signal }: IdRange): Promise<RecordPage> {
+  const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
+  const bounds = [`id > ${afterId}`, ...(beforeId === null ? [] : [`id < ${beforeId}`]), ...(since === null ? [] : [`Modified_Time >= '${secondsOf(since)}'`])];
+  const query = `select ${columns.join(', ')} from ${module} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_FIRST_QUERY}`;
+  return await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_FIRST_QUERY, signal });
+}
+
+/** COQL wants two conditions in one pair of parentheses; a third joins the pair. */
+const allOf = (conditions: readonly string[]): string => conditions.reduce((all, one) => `(${all} and ${one})`);
+
+async function readPage(transport: Transport, base: string, query: string, { purpose, maxRows, signal }: { purpose: 'catch-up' | 'bulk-read'; maxRows: number; signal: AbortSignal | undefined }): Promise<RecordPage> {
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose, maxRows, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed, hasMore: false };
   const { data, info } = parseExact(`POST ${base}/coql`, page, text);
   return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })), hasMore: info.more_records };

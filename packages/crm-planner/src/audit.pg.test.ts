@@ -58,7 +58,7 @@ async function readEverything(rows: number): Promise<void> {
   const [page] = (await runs.openPages()) as [NonNullable<Awaited<ReturnType<typeof runs.openPages>>[0]>];
   await runs.requested(page, { jobId: '1', createdTime: at('11:00:00') });
   await runs.ready(page, { count: rows, moreRecords: false });
-  await runs.published(page, rows);
+  await runs.published(page, { rows, ids: null });
   await watermarks(db).note({ module: 'Leads', kind: 'everything', at: at('11:00:00'), topicId: 't', endOffsets: [logEnd] });
 }
 

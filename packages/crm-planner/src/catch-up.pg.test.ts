@@ -50,7 +50,7 @@ async function afterFirstLoad(): Promise<void> {
   const [page] = await runs.openPages();
   await runs.requested(page as NonNullable<typeof page>, { jobId: '1', createdTime: at('09:00:00') });
   await runs.ready(page as NonNullable<typeof page>, { count: 0, moreRecords: false });
-  await runs.published(page as NonNullable<typeof page>, 0);
+  await runs.published(page as NonNullable<typeof page>, { rows: 0, ids: null });
   expect((await runs.all()).find(({ id }) => id === run?.id)?.state).toBe('complete');
 }
 
@@ -117,7 +117,7 @@ describe('the next catch-ups', () => {
     const [page] = await runs.openPages();
     await runs.requested(page as NonNullable<typeof page>, { jobId: '2', createdTime: at('12:05:00') });
     await runs.ready(page as NonNullable<typeof page>, { count: 0, moreRecords: false });
-    await runs.published(page as NonNullable<typeof page>, 0);
+    await runs.published(page as NonNullable<typeof page>, { rows: 0, ids: null });
     await round();
     expect(await watermark()).toEqual(at('11:58:00'));
     expect(await watermarks(db).current('Leads', 'everything')).toEqual(at('09:00:00'));

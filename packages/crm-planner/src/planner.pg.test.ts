@@ -130,7 +130,7 @@ describe('credits', () => {
     await runs.start('Leads', 'initial', { expectedRows });
     const [page] = await runs.openPages();
     await runs.ready(page as NonNullable<typeof page>, { count: 0, moreRecords: false });
-    await runs.published(page as NonNullable<typeof page>, 0);
+    await runs.published(page as NonNullable<typeof page>, { rows: 0, ids: null });
   };
   const given = (perDay: number | null) => ({ ...jobs(), creditRules: { perDay, reserve: 0.25 }, refreshEveryMs: 0 });
   const reporter = () => new Reporter({ ...jobs(), incidents: incidents(db) });
@@ -145,7 +145,7 @@ describe('credits', () => {
     const mover = new PageMover(deps);
     while ((await bulkRuns(db).all())[0]?.state !== 'complete') {
       await mover.move(leads, { isPoked: true });
-      for (const page of await bulkRuns(db).openPages()) if (page.state === 'ready') await bulkRuns(db).published(page, page.rowCount ?? 0);
+      for (const page of await bulkRuns(db).openPages()) if (page.state === 'ready') await bulkRuns(db).published(page, { rows: page.rowCount ?? 0, ids: null });
     }
     await meter.flush((spent) => creditUse(db).add(spent));
     const { credits } = await creditUse(db).ofDay(new Date());

@@ -21,9 +21,12 @@ export type BulkRuns = {
   wantedAgain(page: BulkPageRow, failure: string): Promise<void>;
   progress(page: BulkPageRow, rowsPublished: number): Promise<void>;
   /** Every row of the page is acknowledged by Kafka; the last page's completes the run. */
-  published(page: BulkPageRow, rows: number): Promise<void>;
+  published(page: BulkPageRow, rows: PublishedRows): Promise<void>;
   failed(runId: number, failure: string): Promise<void>;
 };
+
+/** What was published of a page: how many rows, and the least and the greatest id among them. */
+export type PublishedRows = { readonly rows: number; readonly ids: { readonly first: string; readonly last: string } | null };
 
 /** The job table in `lockstep.bulk_run` and `lockstep.bulk_page`. */
 export function bulkRuns({ orm, pool }: Database): BulkRuns {
@@ -66,17 +69,17 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
         tx.create(BulkPage, { ...wantedPage, ...next, updatedAt: now() });
       });
     },
-    wantedAgain: (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, failure }),
+    wantedAgain: (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure }),
     progress: (page, rowsPublished) => update(page, { rowsPublished }),
-    published: async (page, rows) => {
+    published: async (page, { rows, ids }) => {
       await pool.query(
         `with done as (
-           update lockstep.bulk_page set state = 'published', rows_published = $2, updated_at = now() where id = $1 returning run_id)
+           update lockstep.bulk_page set state = 'published', rows_published = $2, first_id = $3, last_id = $4, updated_at = now() where id = $1 returning run_id)
          update lockstep.bulk_run r set state = 'complete', finished_at = now() from done
          where r.id = done.run_id and r.state = 'running'
            and exists (select from lockstep.bulk_page p where p.run_id = r.id and p.more_records is false)
            and not exists (select from lockstep.bulk_page p where p.run_id = r.id and p.state <> 'published' and p.id <> $1)`,
-        [page.id, rows],
+        [page.id, rows, ids?.first ?? null, ids?.last ?? null],
       );
     },
     failed: async (runId, failure) => {
@@ -92,6 +95,8 @@ const wantedPage = {
   rowCount: null,
   moreRecords: null,
   rowsPublished: 0,
+  firstId: null,
+  lastId: null,
   attempts: 0,
   failure: null,
 } as const;

@@ -50,6 +50,9 @@ export const BulkPage = defineEntity({
     rowCount: p.integer().nullable(),
     moreRecords: p.boolean().nullable(),
     rowsPublished: p.integer(),
+    /** The least and the greatest id among the rows that were published; null while there are none. */
+    firstId: p.string().nullable(),
+    lastId: p.string().nullable(),
     attempts: p.integer(),
     failure: p.text().nullable(),
     updatedAt: p.datetime(),

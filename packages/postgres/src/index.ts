@@ -8,7 +8,7 @@ export { lease } from './lease.ts';
 export type { Lease } from './lease.ts';
 export { copyInto } from './copy.ts';
 export { bulkRuns } from './bulk-runs.ts';
-export type { BulkRuns } from './bulk-runs.ts';
+export type { BulkRuns, PublishedRows } from './bulk-runs.ts';
 export { BulkPage, BulkRun, Channel } from './entities.ts';
 export type { BulkPageRow, BulkRunRow, ChannelRow, PageState, RunKind, RunState } from './entities.ts';
 export { channels } from './channels.ts';

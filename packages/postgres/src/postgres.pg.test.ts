@@ -153,11 +153,11 @@ describe('bulkRuns', () => {
     await runs().ready(await open(), { count: 3, moreRecords: true, nextPageToken: 'next' });
     const [first, second] = await runs().openPages();
     expect(second).toMatchObject({ pageNumber: 2, pageToken: 'next', state: 'wanted' });
-    await runs().published(first as BulkPageRow, 3);
+    await runs().published(first as BulkPageRow, { rows: 3, ids: null });
     expect((await runs().all())[0]).toMatchObject({ state: 'running', firstJobCreatedAt: new Date('2026-03-02T10:00:00Z') });
     await runs().requested(second as BulkPageRow, { jobId: '2', createdTime: new Date() });
     await runs().ready(await open(), { count: 2, moreRecords: false });
-    await runs().published(await open(), 2);
+    await runs().published(await open(), { rows: 2, ids: null });
     expect((await runs().all())[0]).toMatchObject({ id: run?.id, state: 'complete', finishedAt: expect.any(Date) });
     expect(await runs().openPages()).toEqual([]);
   });
@@ -167,9 +167,9 @@ describe('bulkRuns', () => {
     await runs().ready(await open(), { count: 3, moreRecords: true });
     const [first, second] = (await runs().openPages()) as [BulkPageRow, BulkPageRow];
     await runs().ready(second, { count: 2, moreRecords: false });
-    await runs().published(second, 2);
+    await runs().published(second, { rows: 2, ids: null });
     expect((await runs().all())[0]).toMatchObject({ state: 'running' });
-    await runs().published(first, 3);
+    await runs().published(first, { rows: 3, ids: null });
     expect((await runs().all())[0]).toMatchObject({ state: 'complete' });
   });
 

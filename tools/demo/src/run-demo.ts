@@ -22,6 +22,8 @@ export type DemoResult = {
   readonly outdatedCsvRowsRefused: number;
   readonly notificationToRow: Latencies;
   readonly parked: number;
+  /** More than are believed without a person's word: their rows are among the mismatches. */
+  readonly heldDeletions: number;
   readonly mismatches: number;
   readonly examples: readonly unknown[];
   /** By app, megabytes. */
@@ -58,6 +60,7 @@ export async function runDemo(lockstep: Lockstep, options: DemoOptions, startedM
     outdatedCsvRowsRefused: await metricSum(`${lockstep.urls.projector}/metrics`, 'lockstep_projector_outdated_bulk_rows_total'),
     notificationToRow,
     parked: quiet.modules.reduce((sum, { parked }) => sum + parked, 0),
+    heldDeletions: quiet.modules.reduce((sum, { heldDeletions }) => sum + (heldDeletions?.deletions ?? 0), 0),
     mismatches: comparison.mismatches,
     examples: comparison.examples,
     peakRssMb: Object.fromEntries(appNames.map((name) => [name, lockstep.apps[name]?.peakRssMb() ?? 0])),

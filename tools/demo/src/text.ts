@@ -29,6 +29,7 @@ export function resultText(result: DemoResult): string {
     `  notification to row      p50 ${latency.p50Ms} ms, p99 ${latency.p99Ms} ms, over ${formatted(latency.count)} edits (${latency.missing} never seen)`,
     `  parked                   ${formatted(result.parked)}`,
     `  peak memory              ${rss}`,
+    ...(result.heldDeletions === 0 ? [] : [`  deletions held           ${formatted(result.heldDeletions)}: more than 100, and than one in a hundred, wait for "npx lockstep release"`]),
     `  mismatches               ${formatted(result.mismatches)}`,
     ...result.examples.slice(0, 5).map((example) => `    ${JSON.stringify(example)}`),
     '',

@@ -19,6 +19,9 @@ export type StatusView = {
 /** What the scheduler says. */
 export const statusOf = ({ urls }: Pick<Lockstep, 'urls'>): Promise<StatusView> => fetchJson<StatusView>(`${urls.scheduler}/status`);
 
+/** Deletions that are held stay so until a person says go. */
+const isLoaded = (state: string): boolean => state === 'in step' || state === 'projecting' || state === 'deletions held';
+
 /** Waits until every module's first load is in its table. @throws {HarnessError} `TIMED_OUT` */
 export const waitUntilLoaded = (lockstep: Pick<Lockstep, 'urls'>, { timeoutMs = 120_000, onStatus = () => undefined }: { timeoutMs?: number; onStatus?: (status: StatusView) => void } = {}): Promise<StatusView> =>
   waitUntil(
@@ -26,7 +29,7 @@ export const waitUntilLoaded = (lockstep: Pick<Lockstep, 'urls'>, { timeoutMs = 
     async () => {
       const status = await statusOf(lockstep);
       onStatus(status);
-      return status.modules.every(({ state }) => state === 'in step' || state === 'projecting') ? status : null;
+      return status.modules.every(({ state }) => isLoaded(state)) ? status : null;
     },
     { timeoutMs, everyMs: 200 },
   );
@@ -43,7 +46,7 @@ export async function waitUntilQuiet(lockstep: Pick<Lockstep, 'urls' | 'simulato
       const outstanding = lockstep.simulator === undefined ? 0 : (await fetchJson<{ notifications: { outstanding: number } }>(`${lockstep.simulator.url}/__simulator/counters`)).notifications.outstanding;
       if (outstanding > 0) return null;
       const status = await statusOf(lockstep);
-      const isQuiet = status.hintsWaiting === 0 && status.modules.every(({ state, behind }) => state === 'in step' && behind === 0);
+      const isQuiet = status.hintsWaiting === 0 && status.modules.every(({ state, behind }) => isLoaded(state) && behind === 0);
       return isQuiet ? status : null;
     },
     { timeoutMs, everyMs: 200 },

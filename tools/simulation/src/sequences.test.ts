@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { simulatedLeads } from './modules.ts';
 import { Story, time } from './testing.ts';
+import { World } from './world.ts';
 
 // Without catch-ups what happens is the hints' and looks' own doing.
 const withoutCatchUps = { catchUpIntervalMs: 100 * 3_600_000 };
@@ -14,6 +15,25 @@ describe('a sequence that must end right', () => {
     story.edit(id, { Company: 'New' });
     await story.until('10:00:20');
     expect(story.company(id)).toBe('New');
+  });
+
+  test('records deleted between two pages by number: what moved over the edge, and out of both pages, is read', async () => {
+    const world = new World({ seed: 1, modules: [simulatedLeads], records: 40, pageSize: 10, version: 'v6', paceMs: 2_000, ...withoutCatchUps });
+    world.startAll();
+    const run = async () => (await world.runs.all())[0];
+    const isRead = async (number: number): Promise<boolean> => {
+      const pages = await world.runs.pagesOf((await run())?.id ?? 0);
+      return pages.some(({ pageNumber, state }) => pageNumber === number && (state === 'ready' || state === 'published'));
+    };
+    for (const number of [1, 2, 3]) {
+      while (!(await isRead(number))) await world.time.advance(100);
+      for (const id of world.crm.records.ids('Leads').slice(0, 2)) world.crm.delete('Leads', id);
+    }
+    while ((await run())?.state === 'running') await world.time.advance(1_000);
+    await world.time.advance(10_000);
+    const left = world.crm.records.ids('Leads');
+    expect(left).toHaveLength(34);
+    expect(left.filter((id) => world.tables.record('Leads', id)?.live === undefined)).toEqual([]);
   });
 
   test('a delete later in the same second as a look wins: deleted_time has whole seconds', async () => {

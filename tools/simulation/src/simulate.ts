@@ -18,7 +18,7 @@ const MINUTE_MS = 60_000;
 export async function simulate(seed: number): Promise<Simulated> {
   const random = seededRandom(seed ^ 0x51ed);
   const modules = random.below(3) === 0 ? [simulatedLeads, simulatedDeals] : [simulatedLeads];
-  const world = new World({ seed, modules, records: 10 + random.below(70), pageSize: 10 + random.below(40), skewMs: random.below(12_000), restoreScanEveryMs: 20 * MINUTE_MS });
+  const world = new World({ seed, modules, records: 10 + random.below(70), pageSize: 10 + random.below(40), version: seededRandom(seed ^ 0x6f8).below(2) === 0 ? 'v6' : 'v8', skewMs: random.below(12_000), restoreScanEveryMs: 20 * MINUTE_MS });
   const watch = new Watch(world);
   const life = new Life(world, watch);
   const roughness: Roughness = { faults: random.below(5) > 0, deaths: random.below(3) > 0, outages: random.below(3) === 0 };

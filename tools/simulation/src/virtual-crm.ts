@@ -1,4 +1,4 @@
-import { type BulkReadJob, type Changed, type CrmClient, CrmError, type FoundRecord, type ListedChannel, type Observed, versionRules } from '@lockstep/crm-client';
+import { type ApiVersion, type BulkReadJob, type BulkReadRequest, type CrmClient, CrmError, type FoundRecord, type IdRange, type ListedChannel, type Observed, type RecordPage, versionRules } from '@lockstep/crm-client';
 import type { LiveRecord, Random } from '@lockstep/crm-simulator';
 import type { BulkResults } from '@lockstep/crm-reader';
 import type { ModuleDefinition } from '@lockstep/modules';
@@ -54,6 +54,8 @@ export type VirtualCrmOptions = {
   readonly pageSize: number;
   /** How far the clocks of the CRM's hosts are from its true time, at most; each is steady. */
   readonly skewMs: number;
+  /** How pages after the first are asked for. */
+  readonly version: ApiVersion;
 };
 
 const PAGE = 20;
@@ -72,7 +74,7 @@ export class VirtualCrm {
   onTold: (told: Told) => void = () => undefined;
   readonly counts = { calls: 0, failed: 0, told: 0, dropped: 0 };
 
-  constructor({ time, random, seed, modules, records, pageSize, skewMs }: VirtualCrmOptions) {
+  constructor({ time, random, seed, modules, records, pageSize, skewMs, version }: VirtualCrmOptions) {
     this.#time = time;
     this.#random = random;
     this.#modules = new Map(modules.map((module) => [module.apiName, module]));
@@ -80,6 +82,7 @@ export class VirtualCrm {
     this.#apiSkewMs = Math.round((random.next() * 2 - 1) * skewMs);
     this.records = new VirtualRecords({ time, seed, modules, records, stampSkewMs });
     this.#jobs = new VirtualJobs({ time, random, records: this.records, modules: this.#modules, pageSize });
+    this.client = this.#clientOf(version);
   }
 
   get faults(): CrmFaults {
@@ -122,34 +125,7 @@ export class VirtualCrm {
   }
 
   /** The CRM as Lockstep's client shows it. */
-  readonly client: CrmClient = {
-    rules: versionRules.v8,
-    enableNotifications: ({ channelId, module, notifyUrl, token, expiresAt }) =>
-      this.#call(() => {
-        const longestMs = this.#time.now() + 7 * 24 * HOUR_MS;
-        const isShort = expiresAt.getTime() > longestMs || this.#random.next() < this.#faults.shortExpiry;
-        const expiresMs = isShort ? this.#time.now() + HOUR_MS : expiresAt.getTime();
-        this.#channels.set(channelId, { module, notifyUrl, token, expiresMs });
-        return { channelId, module, notifyUrl, expiresAt: new Date(expiresMs) };
-      }).then(({ value }) => value),
-    listChannels: () => this.#call(() => this.#listed()).then(({ value }) => value),
-    disableNotifications: (ids) => this.#call(() => this.#disable(ids)).then(() => undefined),
-    createBulkRead: ({ module, pageToken, since = null }) => this.#call(() => this.#createJob(module, pageToken, since)).then(({ value }) => value),
-    bulkReadStatus: (jobId) => this.#call(() => this.#jobs.status(jobId)).then(({ value }) => value),
-    downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
-    lookAt: async ({ module, ids }) => {
-      const { value, observed } = await this.#call((atMs) => ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))));
-      return { records: value, observed };
-    },
-    changedSince: async ({ module, since, after }) => {
-      const { value, observed } = await this.#call((atMs) => this.#window(module, since.getTime(), after, atMs));
-      return { ...value, observed };
-    },
-    deletedSince: (module, since) => this.#call((atMs) => this.records.listedDeletions(module, since.getTime(), atMs)).then(({ value }) => value),
-    countRecords: (module) => this.#call(() => this.records.visibleCount(module)).then(({ value }) => value),
-    updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
-    close: () => Promise.resolve(),
-  };
+  readonly client: CrmClient;
 
   /** Results of bulk jobs, as the reader takes them in. */
   readonly results: BulkResults = {
@@ -164,6 +140,41 @@ export class VirtualCrm {
       };
     },
   };
+
+  #clientOf(version: ApiVersion): CrmClient {
+    return {
+      rules: versionRules[version],
+      enableNotifications: ({ channelId, module, notifyUrl, token, expiresAt }) =>
+        this.#call(() => {
+          const longestMs = this.#time.now() + 7 * 24 * HOUR_MS;
+          const isShort = expiresAt.getTime() > longestMs || this.#random.next() < this.#faults.shortExpiry;
+          const expiresMs = isShort ? this.#time.now() + HOUR_MS : expiresAt.getTime();
+          this.#channels.set(channelId, { module, notifyUrl, token, expiresMs });
+          return { channelId, module, notifyUrl, expiresAt: new Date(expiresMs) };
+        }).then(({ value }) => value),
+      listChannels: () => this.#call(() => this.#listed()).then(({ value }) => value),
+      disableNotifications: (ids) => this.#call(() => this.#disable(ids)).then(() => undefined),
+      createBulkRead: (request) => this.#call(() => this.#createJob(request)).then(({ value }) => value),
+      bulkReadStatus: (jobId) => this.#call(() => this.#jobs.status(jobId)).then(({ value }) => value),
+      downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
+      lookAt: async ({ module, ids }) => {
+        const { value, observed } = await this.#call((atMs) => ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))));
+        return { records: value, observed };
+      },
+      changedSince: async ({ module, since, after }) => {
+        const { value, observed } = await this.#call((atMs) => this.#window(module, since.getTime(), after, atMs));
+        return { ...value, observed };
+      },
+      recordsBetween: async (range) => {
+        const { value, observed } = await this.#call((atMs) => this.#range(range, atMs));
+        return { ...value, observed };
+      },
+      deletedSince: (module, since) => this.#call((atMs) => this.records.listedDeletions(module, since.getTime(), atMs)).then(({ value }) => value),
+      countRecords: (module) => this.#call(() => this.records.visibleCount(module)).then(({ value }) => value),
+      updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
+      close: () => Promise.resolve(),
+    };
+  }
 
   /** One call: it takes its time before and after the CRM's work, and may fail on either side of it. */
   async #call<T>(work: (asOfMs: number) => T): Promise<{ value: T; observed: Observed }> {
@@ -190,10 +201,16 @@ export class VirtualCrm {
     return [{ id: record.id, modifiedTime: new Date(record.modifiedMs).toISOString(), values: Object.fromEntries(fields.map(({ field }) => [field, record.value(field)])) }];
   }
 
-  #window(module: string, sinceMs: number, after: { readonly modifiedTime: string; readonly id: string } | null, atMs: number): Pick<Changed, 'records' | 'hasMore'> {
+  #window(module: string, sinceMs: number, after: { readonly modifiedTime: string; readonly id: string } | null, atMs: number): Pick<RecordPage, 'records' | 'hasMore'> {
     const afterMs = after === null ? sinceMs : Date.parse(after.modifiedTime);
     const fits = ({ modifiedMs, id }: LiveRecord): boolean => modifiedMs >= afterMs && (after === null || modifiedMs > afterMs || id > after.id);
     const found = [...this.records.allAt(module, atMs)].filter(fits).toSorted((a, b) => a.modifiedMs - b.modifiedMs || (a.id < b.id ? -1 : 1));
+    return { records: found.slice(0, PAGE).flatMap((record) => this.#found(module, record)), hasMore: found.length > PAGE };
+  }
+
+  #range({ module, afterId, beforeId, since }: IdRange, atMs: number): Pick<RecordPage, 'records' | 'hasMore'> {
+    const fits = ({ id, modifiedMs }: LiveRecord): boolean => id > afterId && (beforeId === null || id < beforeId) && (since === null || modifiedMs >= since.getTime());
+    const found = [...this.records.allAt(module, atMs)].filter(fits).toSorted((a, b) => (a.id < b.id ? -1 : 1));
     return { records: found.slice(0, PAGE).flatMap((record) => this.#found(module, record)), hasMore: found.length > PAGE };
   }
 
@@ -206,8 +223,8 @@ export class VirtualCrm {
     return [...this.#channels].flatMap(([channelId, { expiresMs, ...channel }]) => (expiresMs > now ? [{ channelId, ...channel, events: null, expiresAt: new Date(expiresMs) }] : []));
   }
 
-  #createJob(module: string, pageToken: string | null, since: Date | null): BulkReadJob {
-    const jobId = this.#jobs.create({ module, pageToken, since, willFail: this.#random.next() < this.#faults.jobFailure });
+  #createJob({ module, page, pageToken, since = null }: BulkReadRequest): BulkReadJob {
+    const jobId = this.#jobs.create({ module, page, pageToken, since, willFail: this.#random.next() < this.#faults.jobFailure });
     return { jobId, createdTime: new Date(Math.floor((this.#time.now() + this.#apiSkewMs) / 1000) * 1000) };
   }
 

@@ -5,7 +5,8 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import type { VirtualRecords } from './virtual-records.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
-type Job = { readonly module: string; readonly sinceMs: number; readonly after: string; readonly startedMs: number; readonly willFail: boolean; result: { readonly rows: string[][]; readonly more: boolean } | undefined; isGone: boolean };
+/** A page begins behind an id, where tokens name it, or behind so many rows, where numbers do. */
+type Job = { readonly module: string; readonly sinceMs: number; readonly after: string; readonly skip: number; readonly startedMs: number; readonly willFail: boolean; result: { readonly rows: string[][]; readonly more: boolean } | undefined; isGone: boolean };
 type Status = Awaited<ReturnType<CrmClient['bulkReadStatus']>>;
 
 const RESULT_LIVES_MS = 24 * 3_600_000;
@@ -27,13 +28,13 @@ export class VirtualJobs {
     this.#pageSize = pageSize;
   }
 
-  /** @param pageToken of the page before; null or empty for the first. @returns the job's id. */
-  create({ module, pageToken, since, willFail }: { module: string; pageToken: string | null; since: Date | null; willFail: boolean }): string {
+  /** @param pageToken of the page before; null or empty for the first, and where pages are asked for by number. @returns the job's id. */
+  create({ module, page, pageToken, since, willFail }: { module: string; page: number; pageToken: string | null; since: Date | null; willFail: boolean }): string {
     const [former = '', after = ''] = (pageToken ?? '').split('/');
     const before = this.#jobs.get(former);
     if (former !== '' && before === undefined) throw new CrmError('the token has expired', 'CRM_PAGE_TOKEN_EXPIRED');
     const jobId = String(this.#jobs.size + 1);
-    const job: Job = { module, sinceMs: before?.sinceMs ?? since?.getTime() ?? Number.NEGATIVE_INFINITY, after, startedMs: this.#time.now(), willFail, result: undefined, isGone: false };
+    const job: Job = { module, sinceMs: before?.sinceMs ?? since?.getTime() ?? Number.NEGATIVE_INFINITY, after, skip: pageToken === null ? (page - 1) * this.#pageSize : 0, startedMs: this.#time.now(), willFail, result: undefined, isGone: false };
     this.#jobs.set(jobId, job);
     this.#time.after(1_000 + this.#random.below(60_000), () => this.#finish(job));
     return jobId;
@@ -59,11 +60,12 @@ export class VirtualJobs {
   #finish(job: Job): void {
     const fields = this.#modules.get(job.module)?.fields ?? [];
     const rows: string[][] = [['Id', ...fields.map(({ field }) => field), 'Modified_Time']];
-    let more = false;
+    let [more, skipped] = [false, 0];
     for (const id of this.#records.everKnown(job.module)) {
       if (id <= job.after) continue;
       const record = this.#records.at(job.module, id, job.startedMs + this.#random.below(this.#time.now() - job.startedMs));
       if (record === undefined || record.modifiedMs < job.sinceMs) continue;
+      if (skipped++ < job.skip) continue;
       if (rows.length > this.#pageSize) {
         more = true;
         break;

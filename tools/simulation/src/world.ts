@@ -2,6 +2,7 @@ import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, 
 import { createPlannerMetrics, hintWantedLooks, Planner, startRefresh } from '@lockstep/crm-planner';
 import { type Random, seededRandom } from '@lockstep/crm-simulator';
 import { defaultCatchUpRules } from '@lockstep/completeness';
+import type { ApiVersion } from '@lockstep/crm-client';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
 import { encodeHint, hintsOf } from '@lockstep/notifications';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
@@ -25,6 +26,7 @@ export type WorldOptions = {
   readonly records: number;
   /** Rows of a page of a bulk read. */
   readonly pageSize?: number;
+  readonly version?: ApiVersion;
   readonly epsilonMs?: number;
   /** How far the clocks of the CRM's hosts are off, at most. */
   readonly skewMs?: number;
@@ -68,7 +70,7 @@ export class World {
   onDeath: (role: Role) => void = (role) => void this.time.after(1_000 + this.random.below(30_000), () => this.start(role));
 
   constructor(options: WorldOptions) {
-    const given = { pageSize: 30, skewMs: 0, epsilonMs: EPSILON_MS, catchUpIntervalMs: 120_000, restoreScanEveryMs: 3_600_000, refreshEveryMs: 7 * 86_400_000, paceMs: 6_000, startMs: Date.parse('2026-05-04T08:00:00Z'), ...options };
+    const given = { pageSize: 30, version: 'v8' as const, skewMs: 0, epsilonMs: EPSILON_MS, catchUpIntervalMs: 120_000, restoreScanEveryMs: 3_600_000, refreshEveryMs: 7 * 86_400_000, paceMs: 6_000, startMs: Date.parse('2026-05-04T08:00:00Z'), ...options };
     this.options = given;
     this.random = seededRandom(given.seed);
     this.time = new VirtualTime(given.startMs, seededRandom(given.seed ^ 0x71e3));

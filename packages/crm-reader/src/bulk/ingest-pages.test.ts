@@ -1,7 +1,7 @@
 import { BulkFileError } from '@lockstep/bulk-file';
-import { CrmError } from '@lockstep/crm-client';
+import { type CrmClient, CrmError } from '@lockstep/crm-client';
 import { leads } from '@lockstep/modules';
-import type { BulkPageRow, BulkRuns } from '@lockstep/postgres';
+import type { BulkPageRow, BulkRuns, PublishedRows } from '@lockstep/postgres';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { beforeEach, describe, expect, test } from 'vitest';
 
@@ -20,13 +20,14 @@ beforeEach(() => {
 });
 
 /** Takes a page of two rows, asked for so many times, from what the CRM gives. */
-async function take(open: () => Promise<BulkResult>, attempts = 1): Promise<string[]> {
-  const page = { id: 1, runId: 7, module: 'Leads', pageNumber: 1, state: 'ready', jobId: '4711', jobCreatedAt: new Date('2026-05-04T10:00:00Z'), rowCount: 2, attempts } as BulkPageRow;
+async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }: Partial<BulkPageRow> = {}, { pages = [], crm = { recordsBetween: () => Promise.reject(new Error('nothing to ask')) } }: { pages?: Partial<BulkPageRow>[]; crm?: Pick<CrmClient, 'recordsBetween'> } = {}): Promise<string[]> {
+  const page = { id: 1, runId: 7, module: 'Leads', pageNumber: 1, state: 'ready', jobId: '4711', jobCreatedAt: new Date('2026-05-04T10:00:00Z'), rowCount: 2, moreRecords: false, attempts, ...given } as BulkPageRow;
   const runs = {
     openPages: async () => [page],
-    runOf: async () => ({ kind: 'initial' }),
+    pagesOf: async () => [...pages, page],
+    runOf: async () => ({ kind: 'initial', fromTime: null }),
     progress: async () => undefined,
-    published: async (_: BulkPageRow, rows: number) => void outcome.push(`published ${rows}`),
+    published: async (_: BulkPageRow, { rows, ids }: PublishedRows) => void outcome.push(`published ${rows}${ids === null ? '' : `, ${ids.first} to ${ids.last}`}`),
     wantedAgain: async () => void outcome.push('wanted again'),
     failed: async () => void outcome.push('run failed'),
   } as unknown as BulkRuns;
@@ -36,6 +37,7 @@ async function take(open: () => Promise<BulkResult>, attempts = 1): Promise<stri
   await ingestReadyPages(
     {
       runs,
+      crm,
       results: { open },
       producer,
       register: { known: async () => new Map() },
@@ -60,14 +62,14 @@ const resultOf = (...rows: string[][]): Promise<BulkResult> =>
 
 describe('a page', () => {
   test('is published once all its rows are in the log', async () => {
-    expect(await take(() => resultOf(row('1'), row('2')))).toEqual(['published 2']);
+    expect(await take(() => resultOf(row('1'), row('2')))).toEqual(['published 2, 1 to 2']);
     expect(sent).toBe(2);
   });
 
   test('is asked for anew when its result is gone, which it is after a day; after five attempts the run fails', async () => {
     const gone = () => Promise.reject(new CrmError('gone', 'CRM_NOT_FOUND'));
     expect(await take(gone)).toEqual(['wanted again']);
-    expect(await take(gone, 5)).toEqual(['wanted again', 'run failed']);
+    expect(await take(gone, { attempts: 5 })).toEqual(['wanted again', 'run failed']);
   });
 
   test('is asked for anew when its file is damaged, or has fewer rows than the job promised', async () => {
@@ -78,5 +80,24 @@ describe('a page', () => {
   test('stays as it is while the CRM cannot be reached or allows no more downloads', async () => {
     for (const code of ['CRM_UNREACHABLE', 'CRM_RATE_LIMITED'] as const) await expect(take(() => Promise.reject(new CrmError('later', code)))).rejects.toMatchObject({ code });
     expect(outcome).toEqual([]);
+  });
+
+  test('is not published before what lies between it and the page before it is in the log', async () => {
+    const asked: unknown[] = [];
+    const pages = (from: number): ReturnType<CrmClient['recordsBetween']> =>
+      Promise.resolve({ records: [{ id: String(from), modifiedTime: '2026-05-04T10:00:00+05:30', values: {} }], observed: { lowerMs: 0, upperMs: 1 }, hasMore: from === 9 });
+    const crm = { recordsBetween: ({ afterId, beforeId }: { afterId: string; beforeId: string | null }) => (asked.push([afterId, beforeId, sent]), pages(Number(afterId) + 1)) };
+    const before = { id: 2, pageNumber: 1, state: 'published', firstId: '1', lastId: '8' } as const;
+    expect(await take(() => resultOf(row('12'), row('13')), { pageNumber: 2 }, { pages: [before], crm })).toEqual(['published 2, 12 to 13']);
+    expect(asked).toEqual([['8', '12', 2], ['9', '12', 3]]);
+    expect(sent).toBe(4);
+  });
+
+  test('that has no rows, because so many were deleted since the page before it, leaves all that follows to be asked about', async () => {
+    const asked: unknown[] = [];
+    const crm = { recordsBetween: ({ afterId, beforeId }: { afterId: string; beforeId: string | null }) => (asked.push([afterId, beforeId]), Promise.resolve({ records: [], observed: { lowerMs: 0, upperMs: 1 }, hasMore: false })) };
+    const before = { id: 2, pageNumber: 1, state: 'published', firstId: '1', lastId: '8' } as const;
+    expect(await take(() => Promise.reject(new Error('no result is fetched')), { pageNumber: 2, rowCount: 0 }, { pages: [before], crm })).toEqual(['published 0']);
+    expect(asked).toEqual([['8', null]]);
   });
 });

@@ -1,21 +1,17 @@
 import { BulkFileError } from '@lockstep/bulk-file';
 import { CrmError } from '@lockstep/crm-client';
-import type { Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { BulkPageRow, BulkRuns, RegisterReader } from '@lockstep/postgres';
+import type { BulkPageRow, BulkRuns, PublishedRows } from '@lockstep/postgres';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
 
-import type { DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
 import type { BulkResults } from './bulk-results.ts';
+import { closeSeams, type CloseSeamsDeps } from './close-seams.ts';
 import { publishRows } from './publish-rows.ts';
 
-export type IngestPagesDeps = {
+export type IngestPagesDeps = CloseSeamsDeps & {
   readonly runs: BulkRuns;
   readonly results: BulkResults;
-  readonly producer: Pick<Producer, 'send'>;
-  readonly register: Pick<RegisterReader, 'known'>;
-  readonly deadLetters: DeadLetters;
   readonly modules: readonly ModuleDefinition[];
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
@@ -40,23 +36,25 @@ export async function ingestReadyPages(deps: IngestPagesDeps, signal: AbortSigna
 
 async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<void> {
   const { runs, log } = deps;
-  if (page.rowCount === 0) return await runs.published(page, 0);
+  const module = deps.modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
   const started = performance.now();
   try {
-    const { rows, bad } = await publish(deps, page, signal);
+    const { rows, ids, bad } = page.rowCount === 0 ? noRows : await publish(deps, module, page, signal);
     if (rows + bad < (page.rowCount ?? 0)) throw new BulkFileError(`the file has ${rows + bad} rows, the job promised ${page.rowCount}`, 'BULK_ROWS_MISSING');
+    const moved = await closeSeams(deps, module, page, ids, signal);
     crashPoint('page-published');
-    await runs.published(page, rows);
+    await runs.published(page, { rows, ids });
     const seconds = (performance.now() - started) / 1000;
-    log.info({ module: page.module, page: page.pageNumber, rows, bad, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');
+    log.info({ module: page.module, page: page.pageNumber, rows, bad, moved, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');
   } catch (error) {
     if (signal.aborted) throw error;
     await giveBack(deps, page, error);
   }
 }
 
-async function publish({ results, producer, register, deadLetters, modules, metrics, runs, log }: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<{ rows: number; bad: number }> {
-  const module = modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
+const noRows = { rows: 0, ids: null, bad: 0 };
+
+async function publish({ results, producer, register, deadLetters, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<PublishedRows & { readonly bad: number }> {
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
   let noted = performance.now();

@@ -1,7 +1,8 @@
 import { BulkFileError, type ReadRow, rowReader } from '@lockstep/bulk-file';
+import { type IdSpan, spanWith } from '@lockstep/completeness';
 import { createBatchProducer, type Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import type { RegisterReader } from '@lockstep/postgres';
+import type { PublishedRows, RegisterReader } from '@lockstep/postgres';
 import type { LookSpan } from '@lockstep/record-log';
 
 import type { DeadLetter, DeadLetters } from '../dead-letters.ts';
@@ -30,16 +31,17 @@ const ALWAYS_ALLOWED_BAD = 100;
 
 /**
  * Publishes a bulk result: CSV rows → canonical observations → Kafka, as a stream; what is in flight is bounded by bytes.
- * @returns rows published, once each is acknowledged, and rows that went to the dead letters.
+ * @returns rows published, once each is acknowledged, with the least and the greatest id, and rows that went to the dead letters.
  * @throws {BulkFileError}
  */
-export async function publishRows({ rows, jobId, module, span, producer, register, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<{ rows: number; bad: number }> {
+export async function publishRows({ rows, jobId, module, span, producer, register, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<PublishedRows & { readonly bad: number }> {
   const batches = createBatchProducer({ producer, topic });
   const toMessage = seenMessages(module, 'bulk');
   const say = lookMessages(module, 'bulk');
   const bad: DeadLetter[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
   let read: ReturnType<typeof rowReader> | undefined;
+  let ids: IdSpan | null = null;
   let published = 0;
   let unreadable = 0;
   for await (const batch of rows(({ line, cause }) => reject('', { line }, cause))) {
@@ -57,6 +59,7 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
         continue;
       }
       published += 1;
+      ids = spanWith(ids, sighting.id);
       const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id), span.lowerMs).message);
       if (full !== undefined) await full;
     }
@@ -66,7 +69,7 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
   if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, published * MAX_BAD_SHARE)) throw new BulkFileError(`${bad.length} of ${published + bad.length} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
   await batches.flush();
   await deadLetters.put(bad);
-  return { rows: published, bad: bad.length };
+  return { rows: published, ids, bad: bad.length };
 }
 
 const idsOf = (sightings: readonly ReadRow[]): string[] => sightings.flatMap((sighting) => ('problem' in sighting ? [] : [sighting.id]));

@@ -1,17 +1,12 @@
-import type { Changed, CrmClient, PageEnd } from '@lockstep/crm-client';
-import type { ProducedMessage, Producer } from '@lockstep/kafka';
-import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import type { CatchUpResult, RegisterReader } from '@lockstep/postgres';
+import type { CrmClient, PageEnd, RecordPage } from '@lockstep/crm-client';
+import type { ModuleDefinition } from '@lockstep/modules';
+import type { CatchUpResult } from '@lockstep/postgres';
 
-import type { DeadLetters } from '../dead-letters.ts';
-import { lookMessages, type Said } from '../record-publisher.ts';
-import { sightingOf, unreadable } from '../sighting.ts';
+import { publishFound, type PublishFoundDeps } from '../publish-found.ts';
+import { lookMessages } from '../record-publisher.ts';
 
-export type ReadWindowDeps = {
+export type ReadWindowDeps = PublishFoundDeps & {
   readonly crm: Pick<CrmClient, 'changedSince'>;
-  readonly producer: Pick<Producer, 'send'>;
-  readonly register: Pick<RegisterReader, 'known'>;
-  readonly deadLetters: DeadLetters;
   readonly signal: AbortSignal;
 };
 
@@ -38,9 +33,9 @@ export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition,
   const total = { rows: 0, seen: 0, unhinted: 0 };
   for (;;) {
     signal.throwIfAborted();
-    const page: Changed = await crm.changedSince({ module: module.apiName, fields, since: from, after, signal });
+    const page: RecordPage = await crm.changedSince({ module: module.apiName, fields, since: from, after, signal });
     startedMs ??= page.observed.lowerMs;
-    const said = await publishPage(deps, module, page, say);
+    const said = await publishFound(deps, module, page, say);
     total.rows += page.records.length;
     total.seen += said.filter(({ isSeen }) => isSeen).length;
     total.unhinted += said.filter((one) => one.isUnhinted).length;
@@ -49,17 +44,4 @@ export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition,
     if (total.rows >= maxRows) return { ...total, startedMs, isWhole: false };
     after = { modifiedTime: last.modifiedTime, id: last.id };
   }
-}
-
-async function publishPage({ register, producer, deadLetters }: ReadWindowDeps, module: ModuleDefinition, { records, observed }: Changed, say: ReturnType<typeof lookMessages>): Promise<Said[]> {
-  const known = await register.known(module.apiName, records.map(({ id }) => id));
-  const said: Said[] = [];
-  for (const record of records) {
-    const sighting = sightingOf(module, record, observed);
-    if (sighting === null) await deadLetters.put([unreadable('catch-up', module, record)]);
-    else said.push(say(sighting, known.get(record.id), observed.lowerMs));
-  }
-  const messages: ProducedMessage[] = said.map(({ message }) => message);
-  if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 60_000 });
-  return said;
 }

@@ -4,6 +4,7 @@ import { CreateCompleteness } from './003-create-completeness.ts';
 import { CreateIncidents } from './004-create-incidents.ts';
 import { CreateCreditUse } from './006-create-credit-use.ts';
 import { CreateLives } from './007-create-lives.ts';
+import { AddPageEnds } from './008-add-page-ends.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -13,4 +14,5 @@ export const migrationsList = [
   { name: '004-create-incidents', class: CreateIncidents },
   { name: '006-create-credit-use', class: CreateCreditUse },
   { name: '007-create-lives', class: CreateLives },
+  { name: '008-add-page-ends', class: AddPageEnds },
 ];

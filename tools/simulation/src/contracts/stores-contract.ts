@@ -52,12 +52,12 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
         expect(await stores.runs.start(module, 'refresh')).toBeNull();
         await stores.runs.requested(await firstPage(), { jobId: '1', createdTime: at('10:00:00') });
         await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'more' });
-        await stores.runs.published(await firstPage(), 20);
+        await stores.runs.published(await firstPage(), { rows: 20, ids: null });
         const second = await firstPage();
         expect(second).toMatchObject({ pageNumber: 2, pageToken: 'more', state: 'wanted', attempts: 0 });
         await stores.runs.requested(second, { jobId: '2', createdTime: at('10:05:00') });
         await stores.runs.ready(await firstPage(), { count: 10, moreRecords: false });
-        await stores.runs.published(await firstPage(), 10);
+        await stores.runs.published(await firstPage(), { rows: 10, ids: null });
         expect(await stores.runs.openPages()).toEqual([]);
         expect(await stores.runs.all()).toMatchObject([{ id: run?.id, kind: 'initial', state: 'complete', expectedRows: 30, firstJobCreatedAt: at('10:00:00') }]);
         expect(await stores.runs.start(module, 'refresh')).not.toBeNull();

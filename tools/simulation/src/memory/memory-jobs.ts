@@ -13,7 +13,7 @@ export function memoryBulkRuns(now: () => Date): BulkRuns {
   };
   const update = (page: BulkPageRow, changes: Partial<BulkPageRow>): void => replace(pages, page.id, { ...changes, updatedAt: now() });
   const addPage = (runId: number, module: string, pageNumber: number, pageToken: string | null): void => {
-    pages.push({ id: pages.length + 1, runId, module, pageNumber, pageToken, state: 'wanted', jobId: null, jobCreatedAt: null, rowCount: null, moreRecords: null, rowsPublished: 0, attempts: 0, failure: null, updatedAt: now() });
+    pages.push({ id: pages.length + 1, runId, module, pageNumber, pageToken, state: 'wanted', jobId: null, jobCreatedAt: null, rowCount: null, moreRecords: null, rowsPublished: 0, firstId: null, lastId: null, attempts: 0, failure: null, updatedAt: now() });
   };
   const runOf = (id: number): BulkRunRow => {
     const run = runs.find((one) => one.id === id);
@@ -41,10 +41,10 @@ export function memoryBulkRuns(now: () => Date): BulkRuns {
       const isKnown = pages.some(({ runId, pageNumber }) => runId === page.runId && pageNumber === page.pageNumber + 1);
       if (moreRecords && !isKnown) addPage(page.runId, page.module, page.pageNumber + 1, nextPageToken ?? null);
     },
-    wantedAgain: async (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, failure }),
+    wantedAgain: async (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure }),
     progress: async (page, rowsPublished) => update(page, { rowsPublished }),
-    published: async (page, rows) => {
-      update(page, { state: 'published', rowsPublished: rows });
+    published: async (page, { rows, ids }) => {
+      update(page, { state: 'published', rowsPublished: rows, firstId: ids?.first ?? null, lastId: ids?.last ?? null });
       const chain = pages.filter(({ runId }) => runId === page.runId);
       const isWhole = chain.some(({ moreRecords }) => moreRecords === false) && chain.every(({ state }) => state === 'published');
       if (isWhole && runOf(page.runId).state === 'running') replace(runs, page.runId, { state: 'complete', finishedAt: now() });

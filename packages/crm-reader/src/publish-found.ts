@@ -1,0 +1,28 @@
+import type { RecordPage } from '@lockstep/crm-client';
+import type { Producer } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import type { RegisterReader } from '@lockstep/postgres';
+
+import type { DeadLetters } from './dead-letters.ts';
+import type { lookMessages, Said } from './record-publisher.ts';
+import { sightingOf, unreadable } from './sighting.ts';
+
+export type PublishFoundDeps = {
+  readonly producer: Pick<Producer, 'send'>;
+  readonly register: Pick<RegisterReader, 'known'>;
+  readonly deadLetters: DeadLetters;
+};
+
+/** Writes down a page of records that a query found. Returns once Kafka has all of it. */
+export async function publishFound({ register, producer, deadLetters }: PublishFoundDeps, module: ModuleDefinition, { records, observed }: RecordPage, say: ReturnType<typeof lookMessages>): Promise<Said[]> {
+  const known = await register.known(module.apiName, records.map(({ id }) => id));
+  const said: Said[] = [];
+  for (const record of records) {
+    const sighting = sightingOf(module, record, observed);
+    if (sighting === null) await deadLetters.put([unreadable('catch-up', module, record)]);
+    else said.push(say(sighting, known.get(record.id), observed.lowerMs));
+  }
+  const messages = said.map(({ message }) => message);
+  if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 60_000 });
+  return said;
+}
