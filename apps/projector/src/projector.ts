@@ -26,6 +26,12 @@ export type ProjectorDeps = {
 const COMMIT_EVERY_MS = 1_000;
 const RETRY_EVERY_MS = 1_000;
 const ROOM_CHECK_MS = 5;
+/**
+ * While many messages come and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a few large
+ * fetches and transactions cost less than many small ones.
+ */
+const GATHER_MS = 200;
+const MANY = 100;
 /** What a message costs in memory beside its value. */
 const OVERHEAD_BYTES = 300;
 
@@ -43,6 +49,7 @@ export class Projector {
   readonly #parkedShare = new ParkedShare();
   #topics = new Map<string, OpenTopic>();
   #consumer: Consumer | undefined;
+  #gatheredAt = 0;
   #loops: Promise<unknown> = Promise.resolve();
 
   constructor(deps: ProjectorDeps) {
@@ -143,11 +150,20 @@ export class Projector {
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
     if (assigned === undefined || this.#halted.has(key)) return;
-    const bytes = messages.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
+    const queued = messages.map((message) => logMessage(message, partition));
+    const bytes = queued.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
+    const isBusy = this.#queuedBytes > 0;
     while (this.#queuedBytes > this.#deps.maxQueuedBytes && !this.#closing.signal.aborted) await sleep(ROOM_CHECK_MS);
     const lane = this.#lanes[(partition + (this.#topics.get(topic)?.index ?? 0)) % this.#lanes.length] as Lane;
-    lane.push({ assigned, messages: messages.map((message) => logMessage(message, partition)), bytes });
+    lane.push({ assigned, messages: queued, bytes });
     this.#deps.metrics.queuedBytes.set(this.#queuedBytes);
+    if (isBusy && messages.length >= MANY) await this.#gather();
+  }
+
+  async #gather(): Promise<void> {
+    if (performance.now() - this.#gatheredAt < GATHER_MS) return;
+    await sleep(GATHER_MS);
+    this.#gatheredAt = performance.now();
   }
 
   #applied({ module }: ModuleProjection, applied: Applied, seconds: number, partitions: readonly AssignedPartition[]): void {
@@ -205,7 +221,4 @@ export class Projector {
 
 const BULK = 'b'.codePointAt(0);
 
-function logMessage({ offset, value, headers }: ConsumedMessage, partition: number): LogMessage {
-  const origin = headers['ce_origin'];
-  return { partition, offset, value, isBulk: Buffer.isBuffer(origin) && origin[0] === BULK };
-}
+const logMessage = (message: ConsumedMessage, partition: number): LogMessage => ({ partition, offset: message.offset, value: message.value, isBulk: message.header('ce_origin')?.[0] === BULK });

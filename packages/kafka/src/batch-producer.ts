@@ -22,7 +22,7 @@ export type BatchProducerOptions = {
   readonly timeoutMs?: number;
 };
 
-/** Measured best: 2 MB a request, 4 in flight. */
+/** 2 MB a request and three in flight took the same time, and more memory. */
 export function createBatchProducer({ producer, topic, maxBatchBytes = 1_000_000, maxInFlight = 4, timeoutMs = 60_000 }: BatchProducerOptions): BatchProducer {
   const slabs = new Slabs(maxBatchBytes);
   let slab = slabs.take();

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { Consumer as KafkaJsConsumer, EachBatchPayload, KafkaMessage } from 'kafkajs';
+import type { Consumer as KafkaJsConsumer, EachBatchPayload } from 'kafkajs';
 
 import type { KafkaClient } from './client.ts';
+import type { DecodedRecord } from './decode-record.ts';
 import { KafkaError } from './errors.ts';
 import { reached } from './producer.ts';
 
@@ -12,15 +13,8 @@ export type TopicPartition = { readonly topic: string; readonly partition: numbe
 /** A partition and the next offset to be read of it. */
 export type Position = TopicPartition & { readonly offset: number };
 
-/** What Kafka carried. Offsets are numbers: they stay below 2^53 for a long while. */
-export type ConsumedMessage = {
-  readonly offset: number;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly headers: Readonly<Record<string, Buffer | string | (Buffer | string)[] | undefined>>;
-  /** Epoch milliseconds, as the producer stamped it. */
-  readonly timestampMs: number;
-};
+/** What Kafka carried. Its parts are read when they are asked for: ask once. */
+export type ConsumedMessage = Pick<DecodedRecord, 'offset' | 'key' | 'value' | 'timestampMs' | 'header'>;
 
 /** Messages of one partition, in order. */
 export type ConsumedBatch = TopicPartition & { readonly messages: readonly ConsumedMessage[] };
@@ -146,7 +140,9 @@ async function deliver(payload: EachBatchPayload, expected: Expected, seek: (pos
     seek({ topic, partition, offset: next });
     return;
   }
-  const messages = batch.messages.map(consumed).filter(({ offset }) => next === 'any' || offset >= next);
+  // kafkajs hands on what our decoder made.
+  const decoded = batch.messages as unknown as DecodedRecord[];
+  const messages = next === 'any' || first >= next ? decoded : decoded.filter(({ offset }) => offset >= next);
   const last = messages.at(-1);
   if (last === undefined) return;
   const following = last.offset + 1;
@@ -159,14 +155,6 @@ async function deliver(payload: EachBatchPayload, expected: Expected, seek: (pos
     throw error;
   }
 }
-
-const consumed = ({ offset, key, value, headers, timestamp }: KafkaMessage): ConsumedMessage => ({
-  offset: Number(offset),
-  key,
-  value,
-  headers: headers ?? {},
-  timestampMs: Number(timestamp),
-});
 
 /** Waits for the work while the group is told that we are alive. */
 async function beating(work: Promise<void>, heartbeat: () => Promise<void>): Promise<void> {

@@ -17,9 +17,19 @@ export type Encoded = { readonly buf: Buffer; readonly buffer: Buffer };
  * @see Kafka documentation, "Implementation: record batch"
  */
 export function encodeRecord({ offsetDelta = 0, timestampDelta = 0, key, value, headers = {} }: RecordToEncode): Encoded {
-  const fields = Object.entries(headers).flatMap(([name, values]) => (Array.isArray(values) ? values : [values]).map((one: HeaderValue) => [name, one] as const));
-  let body = 1 + sizeOfVarint(timestampDelta) + sizeOfVarint(offsetDelta) + sizeOfBytes(key) + sizeOfBytes(value) + sizeOfVarint(fields.length);
-  for (const [name, one] of fields) body += sizeOfBytes(name) + sizeOfBytes(one);
+  let count = 0;
+  let body = 1 + sizeOfVarint(timestampDelta) + sizeOfVarint(offsetDelta) + sizeOfBytes(key) + sizeOfBytes(value);
+  for (const name in headers) {
+    const values = headers[name] as HeaderValue | readonly HeaderValue[];
+    if (isList(values)) {
+      for (const one of values) body += nameOf(name).length + sizeOfBytes(one);
+      count += values.length;
+    } else {
+      body += nameOf(name).length + sizeOfBytes(values);
+      count += 1;
+    }
+  }
+  body += sizeOfVarint(count);
   const buffer = Buffer.allocUnsafe(sizeOfVarint(body) + body);
   let at = writeVarint(buffer, 0, body);
   buffer[at++] = 0;
@@ -27,9 +37,28 @@ export function encodeRecord({ offsetDelta = 0, timestampDelta = 0, key, value, 
   at = writeVarint(buffer, at, offsetDelta);
   at = writeBytes(buffer, at, key);
   at = writeBytes(buffer, at, value);
-  at = writeVarint(buffer, at, fields.length);
-  for (const [name, one] of fields) at = writeBytes(buffer, writeBytes(buffer, at, name), one);
+  at = writeVarint(buffer, at, count);
+  for (const name in headers) {
+    const values = headers[name] as HeaderValue | readonly HeaderValue[];
+    if (isList(values)) for (const one of values) at = writeBytes(buffer, at + nameOf(name).copy(buffer, at), one);
+    else at = writeBytes(buffer, at + nameOf(name).copy(buffer, at), values);
+  }
   return { buf: buffer, buffer };
+}
+
+const isList = (values: HeaderValue | readonly HeaderValue[]): values is readonly HeaderValue[] => typeof values !== 'string' && !Buffer.isBuffer(values);
+
+// Names of headers are few, and the same in every message.
+const names = new Map<string, Buffer>();
+
+/** A header's name, its length before it. */
+function nameOf(name: string): Buffer {
+  const known = names.get(name);
+  if (known !== undefined) return known;
+  const encoded = Buffer.allocUnsafe(sizeOfBytes(name));
+  writeBytes(encoded, 0, name);
+  names.set(name, encoded);
+  return encoded;
 }
 
 // Varints are zigzag-coded. Deltas and lengths stay far below 2^31, which is all these two are for.

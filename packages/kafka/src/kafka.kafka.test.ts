@@ -92,7 +92,7 @@ describe('producing and consuming', () => {
     expect(valuesOf(batches).toSorted(inOrder)).toEqual(sent.map(({ value }) => String(value)).toSorted(inOrder));
     const strays = batches.flatMap(({ partition, messages: of }) => of.filter(({ key }) => partitionOf(key as Buffer, 4) !== partition));
     expect(strays).toEqual([]);
-    expect(batches[0]?.messages[0]?.headers['ce_type']?.toString()).toBe('test');
+    expect(batches[0]?.messages[0]?.header('ce_type')?.toString()).toBe('test');
   });
 
   test('begins where the application says, not where the group stands', async () => {

@@ -3,6 +3,7 @@
  * checked:
  * - its request queue re-arms a timer of 1 ms for ever after the first answer (tulios/kafkajs#1751): 6.65 % of a core, idle;
  * - its producer groups a batch by copying arrays, quadratically, and grows buffers field by field;
+ * - its consumer counts with BigInt, and copies a record's headers once for each of them;
  * - zstd, which it leaves to its users, comes from node:zlib at level 1.
  */
 import { createRequire } from 'node:module';
@@ -11,6 +12,7 @@ import { constants, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompre
 
 import type * as KafkaJs from 'kafkajs';
 
+import { decodeRecord } from './decode-record.ts';
 import { encodeRecord } from './encode-record.ts';
 import { KafkaError } from './errors.ts';
 
@@ -20,6 +22,7 @@ if (version !== '2.2.4') throw new KafkaError(`kafkajs is ${version}; packages/k
 
 replace('kafkajs/src/producer/groupMessagesPerPartition.js', groupMessagesPerPartition);
 replace('kafkajs/src/protocol/recordBatch/record/v0/index.js', encodeRecord);
+replace('kafkajs/src/protocol/recordBatch/record/v0/decoder.js', decodeRecord);
 mendRequestQueue();
 
 /** The mended library. */

@@ -2,12 +2,10 @@ import { createRequire } from 'node:module';
 
 import { describe, expect, test } from 'vitest';
 
-import { encodeRecord } from './encode-record.ts';
 import { murmur2, partitionOf } from './murmur2.ts';
 
 const require = createRequire(import.meta.url);
 const theirs = require('kafkajs/src/producer/partitioners/default/murmur2.js') as (key: Buffer) => number;
-const Encoder = require('kafkajs/src/protocol/encoder.js') as new () => { writeVarIntBytes(value: Buffer): { buffer: Buffer } };
 
 describe('murmur2', () => {
   test("hashes 2,000 keys of every length as kafkajs's own, which follows Java's", () => {
@@ -17,15 +15,5 @@ describe('murmur2', () => {
 
   test('gives a record id one partition, as text and as bytes', () => {
     expect(partitionOf('5725767000100000007', 4)).toBe(partitionOf(Buffer.from('5725767000100000007'), 4));
-  });
-});
-
-describe('encodeRecord', () => {
-  test('writes lengths as kafkajs does, from the empty value to one of 100 kB', () => {
-    for (const size of [0, 1, 63, 64, 8191, 8192, 100_000]) {
-      const value = Buffer.alloc(size, 'x');
-      const { buffer } = encodeRecord({ key: null, value });
-      expect(buffer.includes(new Encoder().writeVarIntBytes(value).buffer)).toBe(true);
-    }
   });
 });

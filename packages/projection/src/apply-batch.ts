@@ -85,7 +85,8 @@ export async function parkBatch(client: PoolClient, projection: ModuleProjection
   }
 }
 
-type MergedRow = [recordId: string, observedMs: string | null, deletedMs: string | null, partition: number, offset: string, isFresh: boolean];
+/** What the register says of a record that changed; only its id where it is new. */
+type MergedRow = [recordId: string, observedMs: string | null, deletedMs: string | null, partition: number | null, offset: string | null];
 const AS_ARRAYS = { rowMode: 'array' } as const;
 
 const mergeFromArrays = ({ registerSql }: ModuleProjection, { records }: FoldedBatch): Statement => ({ ...registerSql.mergeArrays, ...AS_ARRAYS, values: recordsAsArrays(records.values()) });
@@ -101,12 +102,14 @@ export async function mergeRegister(client: PoolClient, projection: ModuleProjec
 }
 
 const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBatch): Merged[] =>
-  (rows as MergedRow[]).map(([id, observedMs, deletedMs, partition, offset, isFresh]) => {
+  (rows as MergedRow[]).map(([id, observedMs, deletedMs, partition, offset]) => {
     const record = records.get(id) as FoldedRecord;
+    const hasContent = record.hash !== '';
+    if (partition === null) return { record, contentWon: hasContent, isFresh: true, observedMs: hasContent ? record.observedMs : null, deletedMs: record.deletedMs < 0 ? null : record.deletedMs };
     return {
       record,
-      contentWon: record.hash !== '' && partition === record.partition && Number(offset) === record.offset,
-      isFresh,
+      contentWon: hasContent && partition === record.partition && Number(offset) === record.offset,
+      isFresh: false,
       observedMs: observedMs === null ? null : Number(observedMs),
       deletedMs: deletedMs === null ? null : Number(deletedMs),
     };

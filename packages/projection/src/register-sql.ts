@@ -18,7 +18,8 @@ export type RegisterSql = { readonly mergeStage: string; readonly mergeArrays: P
 
 /**
  * The fold in SQL: a component-wise maximum of what stands and what comes. It returns only records that changed: their
- * deletion, their look, and the position of the winner, by which the caller knows whether its own content won. Whatever changes is
+ * deletion, their look, and the position of the winner, by which the caller knows whether its own content won; of a record that is new
+ * to the register nothing more than that, for it is as it was given. Whatever changes is
  * hidden no more: it was seen, or is known to be deleted.
  */
 export function registerSql({ apiName, slug }: ModuleDefinition): RegisterSql {
@@ -36,7 +37,7 @@ export function registerSql({ apiName, slug }: ModuleDefinition): RegisterSql {
       deleted_ms = greatest(r.deleted_ms, excluded.deleted_ms),
       hidden_since = null
     where ${wins} or excluded.deleted_ms > coalesce(r.deleted_ms, -1)
-    returning record_id, observed_ms, deleted_ms, log_partition, log_offset, xmax = 0`;
+    returning record_id, ${['observed_ms', 'deleted_ms', 'log_partition', 'log_offset'].map((column) => `case when xmax <> 0 then ${column} end`).join(', ')}`;
   return {
     mergeStage: merge('narrow'),
     mergeArrays: prepared(merge(fromArrays)),

@@ -14,7 +14,7 @@ export class Positions {
     return new Positions(client);
   }
 
-  /** Resolves with our clock, ms, once the sum of the topic's next offsets is there; looks every 10 ms. */
+  /** Resolves with our clock, ms, once the sum of the topic's next offsets is there; looks every 50 ms, for looking takes time from what is measured. */
   async reached(topic: string, next: number, timeoutMs = 300_000): Promise<number> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
@@ -22,7 +22,7 @@ export class Positions {
       if (Number(rows[0]?.next ?? 0) >= next) return Date.now();
       if (Date.now() > deadline) throw new Error(`${topic} stands at ${rows[0]?.next}, not at ${next}`);
       await new Promise((resolve) => {
-        setTimeout(resolve, 10);
+        setTimeout(resolve, 50);
       });
     }
   }

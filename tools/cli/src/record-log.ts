@@ -30,8 +30,9 @@ export async function readRecordLog(env: NodeJS.ProcessEnv, moduleName: string, 
     onFatal: done.reject,
     onBatch: async (batch) => {
       if (batch.partition !== partition) return;
-      for (const { offset, key, value, headers } of batch.messages) {
-        if (key?.toString() === id) found.push({ partition, offset, origin: String(headers['ce_origin'] ?? ''), event: decodeEvent(value ?? '') });
+      for (const message of batch.messages) {
+        const { offset, key } = message;
+        if (key?.toString() === id) found.push({ partition, offset, origin: message.header('ce_origin')?.toString() ?? '', event: decodeEvent(message.value ?? '') });
         if (offset >= end - 1) done.resolve();
       }
     },

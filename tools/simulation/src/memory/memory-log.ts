@@ -29,7 +29,7 @@ export function memoryLog({ partitions }: { partitions: number }): MemoryLog {
           const list = logOf(topic)[partition];
           if (list === undefined) throw new RangeError(`${topic} has no partition ${partition}`);
           // As a wire would: what the sender does to its buffer afterwards changes nothing.
-          list.push({ offset: list.length, key: Buffer.from(key), value: Buffer.from(value), headers: { ...headers }, timestampMs: 0 });
+          list.push({ offset: list.length, key: Buffer.from(key), value: Buffer.from(value), timestampMs: 0, header: headerOf(headers) });
         }
       },
     },
@@ -45,4 +45,9 @@ export function memoryLog({ partitions }: { partitions: number }): MemoryLog {
     },
     committed: (group, topic, partition) => positions.get(`${group}/${topic}/${partition}`) ?? 0,
   };
+}
+
+function headerOf(headers: Readonly<Record<string, Buffer | string>>): ConsumedMessage['header'] {
+  const sent = new Map(Object.entries(headers).map(([name, value]) => [name, Buffer.from(value)]));
+  return (name) => sent.get(name);
 }

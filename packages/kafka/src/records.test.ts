@@ -1,0 +1,57 @@
+import { createRequire } from 'node:module';
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+
+import { type BatchContext, decodeRecord } from './decode-record.ts';
+import { type Encoded, encodeRecord, type RecordToEncode } from './encode-record.ts';
+
+// As they come with the library; only packages/kafka/src/kafkajs.ts puts ours in their place.
+const require = createRequire(import.meta.url);
+const theirEncode = require('kafkajs/src/protocol/recordBatch/record/v0/index.js') as (record: RecordToEncode) => Encoded;
+type Decoder = { readonly buffer: Buffer; readVarIntBytes(): Buffer };
+const Decoder = require('kafkajs/src/protocol/decoder.js') as new (buffer: Buffer) => Decoder;
+type TheirRecord = { offset: string; timestamp: string; key: Buffer | null; value: Buffer | null; headers: Record<string, Buffer | Buffer[]>; isControlRecord: boolean };
+const theirDecode = require('kafkajs/src/protocol/recordBatch/record/v0/decoder.js') as (decoder: Decoder, context: BatchContext) => TheirRecord;
+
+const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
+const content = fc.oneof(bytes, fc.string({ unit: 'grapheme', maxLength: 100 }));
+const name = fc.constantFrom('ce_type', 'ce_origin', 'content-type', 'x', 'xy');
+const record: fc.Arbitrary<RecordToEncode> = fc.record({
+  offsetDelta: fc.integer({ min: 0, max: 100_000 }),
+  timestampDelta: fc.integer({ min: -100_000, max: 1_000_000_000 }),
+  key: fc.oneof(content, fc.constant(null)),
+  value: fc.oneof(content, fc.constant(null)),
+  headers: fc.dictionary(name, fc.oneof(content, fc.array(bytes, { minLength: 1, maxLength: 3 }))),
+});
+const context: BatchContext = { firstOffset: '9007199254000000', firstTimestamp: '1795000000000', maxTimestamp: '1795000099999', timestampType: 0, isControlBatch: false };
+const body = ({ buffer }: Encoded): Decoder => new Decoder(new Decoder(buffer).readVarIntBytes());
+
+describe('a record', () => {
+  test('is written byte for byte as the library writes it', () => {
+    fc.assert(
+      fc.property(record, (one) => {
+        expect(encodeRecord(one).buffer.toString('hex')).toBe(theirEncode(one).buffer.toString('hex'));
+      }),
+    );
+  });
+
+  test('is read as the library reads it, with the first of several headers of a name', () => {
+    fc.assert(
+      fc.property(record, fc.constantFrom(0, 1), fc.boolean(), (one, timestampType, isControlBatch) => {
+        const encoded = theirEncode(one);
+        const given = { ...context, timestampType, isControlBatch };
+        const { offset, timestamp, key, value, headers, isControlRecord } = theirDecode(body(encoded), given);
+        const ours = decodeRecord(body(encoded), given);
+        expect([ours.offset, ours.timestampMs, ours.key, ours.value, ours.isControlRecord]).toEqual([Number(offset), Number(timestamp), key, value, isControlRecord]);
+        for (const [header, values] of Object.entries(headers)) expect(ours.header(header)).toEqual(Array.isArray(values) ? values[0] : values);
+        expect(ours.header('absent')).toBeUndefined();
+      }),
+    );
+  });
+
+  test.each([0, 1, 63, 64, 8191, 8192, 100_000, 3_000_000])('with a value of %i bytes is the same when it is read', (size) => {
+    const value = Buffer.alloc(size, 'x');
+    expect(decodeRecord(body(encodeRecord({ key: null, value })), context).value?.equals(value)).toBe(true);
+  });
+});
