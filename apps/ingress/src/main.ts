@@ -1,4 +1,4 @@
-import { createCrmClient, createTokenSource, CreditMeter } from '@lockstep/crm-client';
+import { createMeteredClient } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
 import { connect, createSignals, creditUse, migrate, tokenStore } from '@lockstep/postgres';
@@ -31,21 +31,13 @@ await runProcess({
     closers.add('producer', () => producer.close());
 
     const stopping = new AbortController();
-    const meter = new CreditMeter();
-    const metering = new AbortController();
-    const metered = meter.keepWriting({ write: (spent) => creditUse(db).add(spent), signal: metering.signal, log });
-    closers.add('credits', async () => {
-      metering.abort();
-      await metered;
-    });
-    const crm = createCrmClient({
+    const crm = createMeteredClient({
       config: config.crm,
-      tokens: createTokenSource({ config: config.crm, store: tokenStore(db) }),
-      onCall: (report) => {
-        metrics.calls.observe({ call: report.call, status: report.status }, report.seconds);
-        meter.note(report);
-      },
+      tokenStore: tokenStore(db),
+      spend: (spent) => creditUse(db).add(spent),
+      onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
       stopping: stopping.signal,
+      log,
     });
     closers.add('crm', () => crm.close());
     const signals = createSignals(db);

@@ -40,7 +40,8 @@ export class Life {
     else if (dice < 75) this.#create(module);
     else if (dice < 88) this.#delete(module);
     else if (dice < 94) this.#restore(module);
-    else this.#formula(module);
+    else if (dice < 99) this.#formula(module);
+    else this.#import(module);
   }
 
   #someId(module: ModuleDefinition): string | undefined {
@@ -93,6 +94,15 @@ export class Life {
     if (id === undefined) return;
     this.#world.crm.edit(module.apiName, [id], this.#values(module), { keepsTime: true });
     this.#watch.changedWithoutTime(module, id);
+  }
+
+  /** An import that stamps what it likes: minutes ahead, or years. Nobody is told, and later edits of the record seem older. */
+  #import(module: ModuleDefinition): void {
+    const id = this.#someId(module);
+    if (id === undefined) return;
+    const aheadMs = this.#random.below(2) === 0 ? this.#random.below(3_600_000) : this.#random.below(1_000_000) * 86_400;
+    this.#world.crm.edit(module.apiName, [id], this.#values(module), { isTold: false, modifiedMs: this.#world.time.now() + aheadMs });
+    this.#watch.stampedAhead(module, id);
   }
 
   #values(module: ModuleDefinition): Readonly<Record<string, unknown>> {
