@@ -83,4 +83,16 @@ export const mutants = [
     project: 'packages/crm-planner',
     tests: ['src/catch-up.pg.test.ts'],
   },
+  {
+    name: 'a page is published although the seam between it and the one before was not read',
+    changes: [{ file: 'packages/crm-reader/src/bulk/close-seams.ts', from: 'if (isSingle) return 0;', to: 'if (page.id > 0) return 0;' }],
+    project: 'tools/simulation',
+    tests: ['src/sequences.test.ts'],
+  },
+  {
+    name: 'rows between two pages are asked for in one query only',
+    changes: [{ file: 'packages/crm-reader/src/bulk/close-seams.ts', from: 'if (!page.hasMore || last === undefined) return found;', to: 'if (found >= 0 || last === undefined) return found;' }],
+    project: 'packages/crm-reader',
+    tests: ['src/bulk/ingest-pages.test.ts'],
+  },
 ];

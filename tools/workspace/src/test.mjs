@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, setPriority, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,13 +13,13 @@ import { startStack } from '@lockstep/local-stack';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
 const counts = { passed: 0, failed: 0 };
-/** The Nx that runs now, and whether somebody has broken off. */
-const run = { nx: undefined, isBrokenOff: false };
+/** The Nx that run now, and whether somebody has broken off. */
+const run = { nx: new Set(), isBrokenOff: false };
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     run.isBrokenOff = true;
-    run.nx?.kill('SIGTERM');
+    for (const nx of run.nx) nx.kill('SIGTERM');
   });
 }
 
@@ -28,8 +28,10 @@ for (const project of projects()) rmSync(join(project, 'test-results.json'), { f
 const stack = await startStack({ dataDir, durable: false, log: (line) => process.stdout.write(`${line}\n`) });
 try {
   const environment = { ...process.env, KAFKA_BROKERS: stack.kafkaBrokers.join(','), DATABASE_URL: stack.databaseUrl, NX_TUI: 'false' };
-  for (const target of ['lint', 'typecheck']) countTasks(target, await nx([target, '--parallel=2'], environment));
+  // Tests wait now and then; lint and types take what they leave.
+  const checking = checks(environment);
   const { code } = await nx(['test', '--parallel=1', '--skip-nx-cache'], environment);
+  await checking;
   const failed = projects().map(countTests).includes(true);
   // A run that ended before its first test has no results to count.
   if (code !== 0 && !failed) counts.failed += 1;
@@ -45,18 +47,24 @@ function projects() {
   return ['apps', 'packages', 'tools'].flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)));
 }
 
+/** Lint and types, one task after another, when nobody else wants the processor. */
+async function checks(env) {
+  for (const target of ['lint', 'typecheck']) countTasks(target, await nx([target, '--parallel=1'], env, constants.priority.PRIORITY_LOW));
+}
+
 /** Runs Nx and shows what it prints. */
-async function nx(args, env) {
+async function nx(args, env, priority = undefined) {
   if (run.isBrokenOff) return { code: 130, output: '' };
   const child = spawn(join(root, 'node_modules/.bin/nx'), ['run-many', '-t', ...args, '--output-style=stream'], { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] });
-  run.nx = child;
+  if (priority !== undefined) setPriority(child.pid, priority);
+  run.nx.add(child);
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;
     process.stdout.write(chunk);
   });
   const code = await new Promise((resolve) => child.once('close', resolve));
-  run.nx = undefined;
+  run.nx.delete(child);
   return { code, output };
 }
 
