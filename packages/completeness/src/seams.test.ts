@@ -30,7 +30,11 @@ describe('between two pages', () => {
 
 test('ids compare as numbers, beyond what a double holds', () => {
   const id = fc.bigInt({ min: 1n, max: 9_223_372_036_854_775_807n });
-  fc.assert(fc.property(id, id, (a, b) => expect(isLowerId(String(a), String(b))).toBe(a < b)));
+  fc.assert(
+    fc.property(id, id, (a, b) => {
+      expect(isLowerId(String(a), String(b))).toBe(a < b);
+    }),
+  );
 });
 
 test('whatever is deleted between two pages by number, every record that stays is in a page or in a seam', () => {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { createAdmin, createBatchProducer, createConsumer, createKafka, createProducer, type ProducedMessage } from '@lockstep/kafka';
+import { type ConsumedMessage, createAdmin, createBatchProducer, createConsumer, createKafka, createProducer, type ProducedMessage } from '@lockstep/kafka';
 import { compareAll, type Lockstep, waitUntilLoaded, waitUntilQuiet } from '@lockstep/harness';
 import { leads, topicOf } from '@lockstep/modules';
 import { decodeEvent, encodeSeen } from '@lockstep/record-log';
@@ -75,6 +75,9 @@ async function emptyEverything({ lockstep, positions }: Pass): Promise<void> {
   await admin.close();
 }
 
+const HEADERS = ['content-type', 'ce_specversion', 'ce_type', 'ce_source', 'ce_origin', 'ce_id', 'ce_time'];
+const headersOf = (message: ConsumedMessage): Record<string, Buffer> => Object.fromEntries(HEADERS.map((name) => [name, message.header(name)] as const).filter((entry): entry is readonly [string, Buffer] => entry[1] !== undefined));
+
 async function readTopic(lockstep: Lockstep, count: number): Promise<ProducedMessage[]> {
   const consumer = await createConsumer(kafkaOf(lockstep), { groupId: `bench-${Date.now()}`, topics: [topic] });
   const messages: ProducedMessage[] = [];
@@ -83,7 +86,7 @@ async function readTopic(lockstep: Lockstep, count: number): Promise<ProducedMes
     onAssigned: async () => [],
     onRevoked: async () => undefined,
     onBatch: async ({ partition, messages: batch }) => {
-      for (const { key, value, headers } of batch) messages.push({ key: key ?? '', value: value ?? '', headers: headers as Record<string, Buffer>, partition });
+      for (const message of batch) messages.push({ key: message.key ?? '', value: message.value ?? '', headers: headersOf(message), partition });
       if (messages.length >= count) complete.resolve();
     },
     onFatal: complete.reject,

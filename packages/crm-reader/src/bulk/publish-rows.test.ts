@@ -59,7 +59,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'pub
 
 describe('a bulk file', () => {
   test('becomes one canonical observation a row, keyed by id', async () => {
-    expect(await publishCsv([header, row('11', { Company: 'Ada', Annual_Revenue: '50000.00', Email_Opt_Out: 'true', Created_Time: '2020-01-01T00:00:00+01:00' }), row('12')])).toEqual({ rows: 2, bad: 0 });
+    expect(await publishCsv([header, row('11', { Company: 'Ada', Annual_Revenue: '50000.00', Email_Opt_Out: 'true', Created_Time: '2020-01-01T00:00:00+01:00' }), row('12')])).toEqual({ rows: 2, ids: { first: '11', last: '12' }, bad: 0 });
     const [first, second] = events();
     expect(first).toMatchObject({ type: 'RecordSeen', id: '11', modifiedMs: Date.parse(at), observedMs: Date.parse(at) });
     expect(['Company', 'Annual_Revenue', 'Email_Opt_Out', 'Created_Time', 'City'].map((field) => valueOf(first, field))).toEqual(['Ada', '50000', true, '2019-12-31T23:00:00Z', null]);
@@ -88,7 +88,7 @@ describe('a bulk file', () => {
   });
 
   test('rows that cannot be read are kept aside with their place, and the others go on', async () => {
-    expect(await publishCsv([header, row('11'), row('not an id'), row('13', { Modified_Time: 'yesterday' }), '14,too,few,cells', row('15')])).toEqual({ rows: 2, bad: 3 });
+    expect(await publishCsv([header, row('11'), row('not an id'), row('13', { Modified_Time: 'yesterday' }), '14,too,few,cells', row('15')])).toEqual({ rows: 2, ids: { first: '11', last: '15' }, bad: 3 });
     expect(events().map(({ id }) => id)).toEqual(['11', '15']);
     expect(letters.map(({ code, position }) => [code, position['jobId']])).toEqual(Array.from({ length: 3 }, () => ['BULK_ROW_MALFORMED', '42']));
     expect(letters.map(({ position: { row: number, line } }) => number ?? `line ${line}`)).toEqual(expect.arrayContaining([3, 4, 'line 5']));
