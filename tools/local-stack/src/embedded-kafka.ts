@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -42,11 +43,12 @@ export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: S
   const brokers = [`127.0.0.1:${brokerPort}`];
   const logFile = join(dataDir, 'kafka.log');
   await rm(logFile, { force: true });
+  const classes = sharedClasses(runtime);
   const service = await restartable(async () => {
     const child = await ChildService.start({
       name: 'Kafka',
       command: runtime.java,
-      args: ['-Xmx512m', ...forAWhile, ...logging, '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
+      args: ['-Xmx512m', ...forAWhile, ...classes.args, ...logging, '-cp', join(runtime.jarDir, '*'), 'kafka.Kafka', config],
       env,
       logFile,
       recordFile,
@@ -55,7 +57,23 @@ export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: S
     await child.untilReady(() => assertServesGroups(brokers), readyWithinMs);
     return child;
   });
-  return { ...service, brokers };
+  const stop = async (): Promise<void> => {
+    await service.stop();
+    await classes.keep();
+  };
+  return { ...service, stop, brokers };
+}
+
+/**
+ * Loading its classes is most of a broker's start. The first one of a checkout leaves them in an archive as it ends (4 s, once), and the
+ * others map that: ready after 2.4 s instead of 4.0 (2 cores, 2026-11-25). An archive of another Java is passed over by the JVM.
+ * @see JDK documentation, "Class Data Sharing", dynamic archives
+ */
+function sharedClasses({ classArchive }: KafkaRuntime): { readonly args: readonly string[]; keep(): Promise<void> } {
+  if (existsSync(classArchive)) return { args: [`-XX:SharedArchiveFile=${classArchive}`], keep: () => Promise.resolve() };
+  const partial = `${classArchive}.partial-${process.pid}-${Date.now()}`;
+  // A broker that was killed left none, and the next one tries again.
+  return { args: [`-XX:ArchiveClassesAtExit=${partial}`], keep: () => rename(partial, classArchive).catch(() => undefined) };
 }
 
 async function ensureFormatted(dataDir: string, runtime: KafkaRuntime): Promise<void> {

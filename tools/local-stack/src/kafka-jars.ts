@@ -13,8 +13,8 @@ const downloadWithinMs = 300_000;
 /** Kafka 4's brokers need Java 17 (Kafka 4.0 upgrade notes). */
 const oldestJava = 17;
 
-/** What starts a broker: the `java` command and the folder with the broker's jars. */
-export type KafkaRuntime = { readonly java: string; readonly jarDir: string };
+/** What starts a broker: the `java` command, the folder with the broker's jars, and where its classes are archived, once they are. */
+export type KafkaRuntime = { readonly java: string; readonly jarDir: string; readonly classArchive: string };
 
 /**
  * Finds Java, and fetches the jars of the pinned pom once a checkout; a later call takes them from the cache.
@@ -27,7 +27,7 @@ export async function kafkaRuntime(env: NodeJS.ProcessEnv, log: (line: string) =
   const hasMaven = hasJars || (await answers('mvn', ['--version'], env));
   if (javaVersion === undefined || javaVersion < oldestJava || !hasMaven) throw noWayToKafka({ javaVersion, hasMaven });
   if (!hasJars) await download(jarDir, env, log);
-  return { java, jarDir };
+  return { java, jarDir, classArchive: join(jarDir, `broker-java${javaVersion}.jsa`) };
 }
 
 /** One folder per content of the pom, so that a new pin is a new download. */
