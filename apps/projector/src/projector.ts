@@ -27,11 +27,12 @@ const COMMIT_EVERY_MS = 1_000;
 const RETRY_EVERY_MS = 1_000;
 const ROOM_CHECK_MS = 5;
 /**
- * While many messages come and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a few large
- * fetches and transactions cost less than many small ones.
+ * While messages come by hundreds and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a
+ * few large fetches and transactions cost less than many small ones. A handful is not kept waiting, and thousands are enough.
  */
 const GATHER_MS = 200;
-const MANY = 100;
+const GATHER_FROM = 100;
+const GATHER_BELOW = 2_000;
 /** What a message costs in memory beside its value. */
 const OVERHEAD_BYTES = 300;
 
@@ -157,7 +158,7 @@ export class Projector {
     const lane = this.#lanes[(partition + (this.#topics.get(topic)?.index ?? 0)) % this.#lanes.length] as Lane;
     lane.push({ assigned, messages: queued, bytes });
     this.#deps.metrics.queuedBytes.set(this.#queuedBytes);
-    if (isBusy && messages.length >= MANY) await this.#gather();
+    if (isBusy && messages.length >= GATHER_FROM && messages.length < GATHER_BELOW) await this.#gather();
   }
 
   async #gather(): Promise<void> {

@@ -7,7 +7,7 @@ export type { ChannelFault, HeardReading, Hearing, HeldChannel, ListedChannel, L
 export { isLate, lateAfterMs } from './late.ts';
 export { isUnhinted, STALE_AT_MOST_MS, statementOf } from './statement.ts';
 export type { Known, LookedAt, Statement } from './statement.ts';
-export { isLowerId, seamsOf, spanWith } from './seams.ts';
+export { isLowerId, seamsOf } from './seams.ts';
 export type { IdSpan, ReadPage, Seam } from './seams.ts';
 export { isCountWrong } from './count-check.ts';
 export type { CountCheck } from './count-check.ts';

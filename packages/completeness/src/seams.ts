@@ -17,13 +17,6 @@ export type ReadPage = { readonly pageNumber: number; readonly ids: IdSpan | nul
 /** Whether an id is less than another, as numbers of up to 19 digits without leading zeros. */
 export const isLowerId = (a: string, b: string): boolean => a.length < b.length || (a.length === b.length && a < b);
 
-/** A span with one more id in it. */
-export function spanWith(span: IdSpan | null, id: string): IdSpan {
-  if (span === null) return { first: id, last: id };
-  if (isLowerId(span.last, id)) return { first: span.first, last: id };
-  return isLowerId(id, span.first) ? { first: id, last: span.last } : span;
-}
-
 /**
  * The seams that a page closes with the pages beside it, as far as those have been read: a page that was asked for anew may be
  * read after the one that follows it.

@@ -38,16 +38,15 @@ const written = z.object({ data: z.array(z.object({ code: z.string(), message: z
  * @see CRM API reference, "Query API (COQL)"
  */
 export async function lookAt(transport: Transport, base: string, { module, fields, ids, signal }: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look> {
-  const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
-  const query = `select ${columns.join(', ')} from ${module} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
+  const query = `select ${columnsOf(fields)} from ${module} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
   const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed };
   const { data } = parseExact(`POST ${base}/coql`, rows, text);
-  return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })) };
+  return { observed, records: foundIn(data) };
 }
 
 /** Most windows hold little, and a query is paid for by the rows it may return: 1 credit for 200, 3 for 2,000. */
-const ROWS_OF_FIRST_QUERY = 200;
+const ROWS_OF_SMALL_QUERY = 200;
 const ROWS_A_QUERY = 2_000;
 
 /**
@@ -58,11 +57,10 @@ const ROWS_A_QUERY = 2_000;
  * @see CRM API reference, "Query API (COQL)"
  */
 export async function changedSince(transport: Transport, base: string, { module, fields, since, after, signal }: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<RecordPage> {
-  const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
   const from = secondsOf(since);
   const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
-  const maxRows = after === null ? ROWS_OF_FIRST_QUERY : ROWS_A_QUERY;
-  const query = `select ${columns.join(', ')} from ${module} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
+  const maxRows = after === null ? ROWS_OF_SMALL_QUERY : ROWS_A_QUERY;
+  const query = `select ${columnsOf(fields)} from ${module} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
   return await readPage(transport, base, query, { purpose: 'catch-up', maxRows, signal });
 }
 
@@ -73,10 +71,9 @@ export async function changedSince(transport: Transport, base: string, { module,
  * @see CRM API reference, "Query API (COQL)"
  */
 export async function recordsBetween(transport: Transport, base: string, { module, fields, afterId, beforeId, since, signal }: IdRange): Promise<RecordPage> {
-  const columns = ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')];
   const bounds = [`id > ${afterId}`, ...(beforeId === null ? [] : [`id < ${beforeId}`]), ...(since === null ? [] : [`Modified_Time >= '${secondsOf(since)}'`])];
-  const query = `select ${columns.join(', ')} from ${module} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_FIRST_QUERY}`;
-  return await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_FIRST_QUERY, signal });
+  const query = `select ${columnsOf(fields)} from ${module} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_SMALL_QUERY}`;
+  return await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_SMALL_QUERY, signal });
 }
 
 /** COQL wants two conditions in one pair of parentheses; a third joins the pair. */
@@ -86,8 +83,12 @@ async function readPage(transport: Transport, base: string, query: string, { pur
   const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose, maxRows, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed, hasMore: false };
   const { data, info } = parseExact(`POST ${base}/coql`, page, text);
-  return { observed, records: data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values })), hasMore: info.more_records };
+  return { observed, records: foundIn(data), hasMore: info.more_records };
 }
+
+const columnsOf = (fields: readonly string[]): string => ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')].join(', ');
+
+const foundIn = (data: z.infer<typeof rows>['data']): FoundRecord[] => data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values }));
 
 const secondsOf = (at: Date): string => `${at.toISOString().slice(0, 19)}+00:00`;
 

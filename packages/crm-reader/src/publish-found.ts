@@ -4,7 +4,7 @@ import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { RegisterReader } from '@lockstep/postgres';
 
 import type { DeadLetters } from './dead-letters.ts';
-import type { lookMessages, Said } from './record-publisher.ts';
+import { lookMessages, type Said } from './record-publisher.ts';
 import { sightingOf, unreadable } from './sighting.ts';
 
 export type PublishFoundDeps = {
@@ -13,13 +13,17 @@ export type PublishFoundDeps = {
   readonly deadLetters: DeadLetters;
 };
 
-/** Writes down a page of records that a query found. Returns once Kafka has all of it. */
-export async function publishFound({ register, producer, deadLetters }: PublishFoundDeps, module: ModuleDefinition, { records, observed }: RecordPage, say: ReturnType<typeof lookMessages>): Promise<Said[]> {
+/**
+ * Writes down a page of records that a query found. Returns once Kafka has all of it.
+ * @param origin `bulk` for what a bulk read left out.
+ */
+export async function publishFound({ register, producer, deadLetters }: PublishFoundDeps, module: ModuleDefinition, origin: 'catch-up' | 'bulk', { records, observed }: RecordPage): Promise<Said[]> {
   const known = await register.known(module.apiName, records.map(({ id }) => id));
+  const say = lookMessages(module, origin);
   const said: Said[] = [];
   for (const record of records) {
     const sighting = sightingOf(module, record, observed);
-    if (sighting === null) await deadLetters.put([unreadable('catch-up', module, record)]);
+    if (sighting === null) await deadLetters.put([unreadable(origin, module, record)]);
     else said.push(say(sighting, known.get(record.id), observed.lowerMs));
   }
   const messages = said.map(({ message }) => message);

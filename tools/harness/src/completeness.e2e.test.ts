@@ -5,7 +5,7 @@ import { waitUntilCaughtUp } from './caught-up.ts';
 import { compareAll } from './compare-all.ts';
 import { fetchJson, metricSum } from './http.ts';
 import type { Lockstep } from './lockstep.ts';
-import { waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
+import { statusOf, waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 import { withLockstep } from './testing.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -154,6 +154,7 @@ describe('deletions', () => {
       expect(await query(lockstep, 'select from leads where deleted_at is not null')).toEqual([]);
       const incident = await waitUntil('people being told', async () => (await fetchJson<{ module: string; kind: string }[]>(`${lockstep.urls.scheduler}/incidents`)).find(({ kind }) => kind === 'deletions-held') ?? null, { timeoutMs: 20_000, everyMs: 200 });
       expect(incident).toMatchObject({ module: 'Leads', kind: 'deletions-held' });
+      await waitUntil('the status to say so', async () => (await statusOf(lockstep)).modules.some(({ module, state }) => module === 'Leads' && state === 'deletions held') || null, { timeoutMs: 20_000, everyMs: 200 });
       await fetchJson(`${lockstep.urls.scheduler}/held-deletions/Leads/release`, { method: 'POST' });
       await caughtUp(lockstep);
       expect(await compareAll(lockstep)).toMatchObject({ rows: 580, mismatches: 0, examples: [] });

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ChildService } from './child-service.ts';
@@ -43,7 +43,7 @@ export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: S
   const brokers = [`127.0.0.1:${brokerPort}`];
   const logFile = join(dataDir, 'kafka.log');
   await rm(logFile, { force: true });
-  const classes = sharedClasses(runtime);
+  const classes = sharedClasses(runtime, dataDir);
   const service = await restartable(async () => {
     const child = await ChildService.start({
       name: 'Kafka',
@@ -69,11 +69,18 @@ export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: S
  * others map that: ready after 2.4 s instead of 4.0 (2 cores, 2026-11-25). An archive of another Java is passed over by the JVM.
  * @see JDK documentation, "Class Data Sharing", dynamic archives
  */
-function sharedClasses({ classArchive }: KafkaRuntime): { readonly args: readonly string[]; keep(): Promise<void> } {
+function sharedClasses({ classArchive }: KafkaRuntime, dataDir: string): { readonly args: readonly string[]; keep(): Promise<void> } {
   if (existsSync(classArchive)) return { args: [`-XX:SharedArchiveFile=${classArchive}`], keep: () => Promise.resolve() };
-  const partial = `${classArchive}.partial-${process.pid}-${Date.now()}`;
+  const left = join(dataDir, 'kafka-classes.jsa');
+  const keep = async (): Promise<void> => {
+    // Another folder may be on another disk; and whoever looks sees a whole archive or none.
+    const copy = `${classArchive}.${process.pid}`;
+    await copyFile(left, copy);
+    await rename(copy, classArchive);
+    await rm(left);
+  };
   // A broker that was killed left none, and the next one tries again.
-  return { args: [`-XX:ArchiveClassesAtExit=${partial}`], keep: () => rename(partial, classArchive).catch(() => undefined) };
+  return { args: [`-XX:ArchiveClassesAtExit=${left}`], keep: () => keep().catch(() => undefined) };
 }
 
 async function ensureFormatted(dataDir: string, runtime: KafkaRuntime): Promise<void> {

@@ -4,7 +4,6 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns } from '@lockstep/postgres';
 
 import { publishFound, type PublishFoundDeps } from '../publish-found.ts';
-import { lookMessages } from '../record-publisher.ts';
 
 export type CloseSeamsDeps = PublishFoundDeps & {
   readonly crm: Pick<CrmClient, 'recordsBetween'>;
@@ -31,12 +30,11 @@ const spanOf = (first: string | null | undefined, last: string | null | undefine
 
 async function readSeam(deps: CloseSeamsDeps, module: ModuleDefinition, { afterId, beforeId, since }: Seam & { since: Date | null }, signal: AbortSignal): Promise<number> {
   const fields = module.fields.map(({ field }) => field);
-  const say = lookMessages(module, 'bulk');
   let [from, found] = [afterId, 0];
   for (;;) {
     signal.throwIfAborted();
     const page: RecordPage = await deps.crm.recordsBetween({ module: module.apiName, fields, afterId: from, beforeId, since, signal });
-    await publishFound(deps, module, page, say);
+    await publishFound(deps, module, 'bulk', page);
     found += page.records.length;
     const last = page.records.at(-1);
     if (!page.hasMore || last === undefined) return found;

@@ -1,5 +1,5 @@
 import { BulkFileError, type ReadRow, rowReader } from '@lockstep/bulk-file';
-import { type IdSpan, spanWith } from '@lockstep/completeness';
+import { isLowerId } from '@lockstep/completeness';
 import { createBatchProducer, type Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { PublishedRows, RegisterReader } from '@lockstep/postgres';
@@ -41,7 +41,7 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
   const bad: DeadLetter[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
   let read: ReturnType<typeof rowReader> | undefined;
-  let ids: IdSpan | null = null;
+  let [first, last] = ['', ''];
   let published = 0;
   let unreadable = 0;
   for await (const batch of rows(({ line, cause }) => reject('', { line }, cause))) {
@@ -59,7 +59,8 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
         continue;
       }
       published += 1;
-      ids = spanWith(ids, sighting.id);
+      if (isLowerId(last, sighting.id)) last = sighting.id;
+      if (first === '' || isLowerId(sighting.id, first)) first = sighting.id;
       const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id), span.lowerMs).message);
       if (full !== undefined) await full;
     }
@@ -69,7 +70,7 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
   if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, published * MAX_BAD_SHARE)) throw new BulkFileError(`${bad.length} of ${published + bad.length} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
   await batches.flush();
   await deadLetters.put(bad);
-  return { rows: published, ids, bad: bad.length };
+  return { rows: published, ids: first === '' ? null : { first, last }, bad: bad.length };
 }
 
 const idsOf = (sightings: readonly ReadRow[]): string[] => sightings.flatMap((sighting) => ('problem' in sighting ? [] : [sighting.id]));

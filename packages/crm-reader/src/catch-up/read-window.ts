@@ -3,7 +3,6 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpResult } from '@lockstep/postgres';
 
 import { publishFound, type PublishFoundDeps } from '../publish-found.ts';
-import { lookMessages } from '../record-publisher.ts';
 
 export type ReadWindowDeps = PublishFoundDeps & {
   readonly crm: Pick<CrmClient, 'changedSince'>;
@@ -27,7 +26,6 @@ export const MAX_WINDOW_ROWS = 33_000;
 export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition, from: Date, maxRows = MAX_WINDOW_ROWS): Promise<WindowRead> {
   const { crm, signal } = deps;
   const fields = module.fields.map(({ field }) => field);
-  const say = lookMessages(module, 'catch-up');
   let startedMs: number | undefined;
   let after: PageEnd | null = null;
   const total = { rows: 0, seen: 0, unhinted: 0 };
@@ -35,7 +33,7 @@ export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition,
     signal.throwIfAborted();
     const page: RecordPage = await crm.changedSince({ module: module.apiName, fields, since: from, after, signal });
     startedMs ??= page.observed.lowerMs;
-    const said = await publishFound(deps, module, page, say);
+    const said = await publishFound(deps, module, 'catch-up', page);
     total.rows += page.records.length;
     total.seen += said.filter(({ isSeen }) => isSeen).length;
     total.unhinted += said.filter((one) => one.isUnhinted).length;
