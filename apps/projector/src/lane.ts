@@ -165,7 +165,6 @@ export class Lane {
       client.on('error', () => {
         if (this.#client === client) this.#dropClient();
       });
-      await client.query(`set client_min_messages = warning`);
       this.#client = client;
     }
     return this.#client;

@@ -200,7 +200,6 @@ export class Projector {
     for (const { projection } of this.#topics.values()) {
       const client = await this.#deps.db.pool.connect();
       try {
-        await client.query('set client_min_messages = warning');
         const { resolved, waiting } = await retryParked(client, projection);
         if (resolved + waiting > 0) this.#deps.log.info({ module: projection.module.apiName, resolved, waiting }, 'tried again what conflicted');
         isWorthwhile ||= resolved > 0;

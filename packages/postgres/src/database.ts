@@ -1,6 +1,6 @@
 import { MikroORM } from '@mikro-orm/postgresql';
 import { Migrator } from '@mikro-orm/migrations';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 
 import type { PostgresConfig } from './config.ts';
 import { BulkPage, BulkRun, Channel } from './entities.ts';
@@ -9,7 +9,7 @@ import { migrationsList } from './migrations/index.ts';
 /** The connection to the legacy database: entities for what changes slowly, the pool for what must be fast. */
 export type Database = {
   readonly orm: MikroORM;
-  /** pg's own pool, the one the ORM uses: COPY and pipelined statements go here. */
+  /** pg's own pool, the one the ORM uses, which also listens to its errors: COPY and pipelined statements go here. */
   readonly pool: Pool;
   /** Whether a trivial query is answered; used by readiness checks. */
   ping(): Promise<void>;
@@ -26,14 +26,12 @@ export async function connect(config: PostgresConfig): Promise<Database> {
     entities: [BulkRun, BulkPage, Channel],
     extensions: [Migrator],
     pool: { min: 0, max: config.poolSize },
-    driverOptions: { keepAlive: true, connectionTimeoutMillis: 10_000 },
+    driverOptions: { keepAlive: true, connectionTimeoutMillis: 10_000, onConnect: withoutNotices },
     migrations: { tableName: 'migration', schema: 'lockstep', migrationsList, snapshot: false, transactional: true, silent: true },
     forceUtcTimezone: true,
     ensureDatabase: false,
   });
   const pool: Pool = await orm.em.getConnection().getNativeClient();
-  // An idle connection that breaks is replaced by the pool; without a listener the process would end.
-  pool.on('error', () => undefined);
   return {
     orm,
     pool,
@@ -41,3 +39,5 @@ export async function connect(config: PostgresConfig): Promise<Database> {
     close: () => orm.close(true),
   };
 }
+
+const withoutNotices = (client: PoolClient): Promise<unknown> => client.query('set client_min_messages = warning');

@@ -15,8 +15,8 @@ export async function migrate({ orm, pool }: Database, modules: readonly { reado
     await orm.migrator.up();
     for (const { slug, apiName } of modules) await client.query(registerPart(slug, apiName));
   } finally {
-    await client.query('select pg_advisory_unlock($1)', [MIGRATION_LOCK]);
-    client.release();
+    // The lock ends with its connection.
+    client.release(true);
   }
 }
 

@@ -32,6 +32,22 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 
+describe('connect', () => {
+  test('a connection that breaks in somebody\'s hands fails the next query on it, and neither the process nor the pool', async () => {
+    for (let times = 0; times < 6; times += 1) {
+      const client = await db.pool.connect();
+      const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+      const ended = new Promise((resolve) => void client.once('end', resolve));
+      await other.pool.query('select pg_terminate_backend($1)', [rows[0]?.pid]);
+      await ended;
+      const failure: unknown = await client.query('select').catch((error: unknown) => error);
+      expect(isTransient(failure)).toBe(true);
+      client.release();
+    }
+    await db.ping();
+  });
+});
+
 describe('migrate', () => {
   test('changes nothing when it runs again', async () => {
     await migrate(db, [leads, deals]);

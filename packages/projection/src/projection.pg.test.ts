@@ -20,7 +20,6 @@ beforeAll(async () => {
   db = await connect({ url: testDatabase.url, poolSize: 4 });
   await migrate(db, [leads, products]);
   client = await db.pool.connect();
-  await client.query('set client_min_messages = warning');
 });
 
 afterAll(async () => {

@@ -20,5 +20,6 @@ export async function waitUntil<T>(what: string, ask: () => Promise<T | null | u
     }
     await sleep(everyMs, undefined, signal === undefined ? {} : { signal });
   }
-  throw new HarnessError(`${what}: not within ${Math.round(timeoutMs / 1000)} s`, 'TIMED_OUT', { cause });
+  const last = cause instanceof Error ? `, at last: ${cause.message}` : '';
+  throw new HarnessError(`${what}: not within ${Math.round(timeoutMs / 1000)} s${last}`, 'TIMED_OUT', { cause });
 }

@@ -21,7 +21,6 @@ async function postgresStores(epsilonMs: number): Promise<StoresUnderTest> {
   await migrate(db, [simulatedLeads]);
   await noteEpsilon(db, epsilonMs);
   const client = await db.pool.connect();
-  await client.query('set client_min_messages = warning');
   const projection = new ModuleProjection(simulatedLeads, epsilonMs);
   return {
     runs: bulkRuns(db),

@@ -1,12 +1,12 @@
 /*
  * npm test: lint, types and every test of every project, on one real Kafka and Postgres that are started once for all.
- * Prints what failed, and at last the plain line "N passed, N failed". Lint and types are checked over the whole at once, which takes a
+ * Prints at last what failed, once more, and the plain line "N passed, N failed". Lint and types are checked over the whole at once, which takes a
  * fifth of the time, and count as one test each.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { startStack } from '@lockstep/local-stack';
@@ -14,6 +14,8 @@ import { startStack } from '@lockstep/local-stack';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
 const counts = { passed: 0, failed: 0 };
+/** Lines about each test that failed: thousands of others' lines lie between it and the end. */
+const failures = [];
 /** The child that runs now, and whether somebody has broken off. */
 const run = { child: undefined, isBrokenOff: false };
 
@@ -31,8 +33,8 @@ try {
   const environment = { ...process.env, KAFKA_BROKERS: stack.kafkaBrokers.join(','), DATABASE_URL: stack.databaseUrl, NX_TUI: 'false' };
   // Lint asks Nx's graph of the projects for their boundaries, and without it would say nothing of them.
   const graph = await command('nx', ['graph', '--print'], environment, 'ignore');
-  count(graph || await command('oxlint', ['--type-aware', '--deny-warnings', '-c', '.oxlintrc.json', '.'], environment));
-  count(await command('tsc', ['-p', 'tsconfig.json'], environment));
+  count('lint', graph || await command('oxlint', ['--type-aware', '--deny-warnings', '-c', '.oxlintrc.json', '.'], environment));
+  count('types', await command('tsc', ['-p', 'tsconfig.json'], environment));
   const code = await command('nx', ['run-many', '-t', 'test', '--parallel=1', '--skip-nx-cache', '--output-style=stream'], environment);
   const failed = projects().map(countTests).includes(true);
   // A run that ended before its first test has no results to count.
@@ -42,6 +44,7 @@ try {
   rmSync(dataDir, { recursive: true, force: true });
 }
 if (run.isBrokenOff) process.exit(130);
+for (const lines of failures) process.stdout.write(`\nFAILED ${lines}\n`);
 process.stdout.write(`${counts.passed} passed, ${counts.failed} failed\n`);
 process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
 
@@ -59,9 +62,13 @@ async function command(name, args, env, stdout = 'inherit') {
   return code;
 }
 
-function count(code) {
-  if (code === 0) counts.passed += 1;
-  else counts.failed += 1;
+function count(name, code) {
+  if (code === 0) {
+    counts.passed += 1;
+    return;
+  }
+  counts.failed += 1;
+  failures.push(name);
 }
 
 /** @returns whether some of it failed */
@@ -72,8 +79,18 @@ function countTests(project) {
   } catch {
     return false;
   }
-  const failed = results.numFailedTests + (results.numFailedTests === 0 && !results.success ? 1 : 0);
+  const failed = results.testResults.flatMap((file) => failuresOf(file).map((lines) => `${relative(root, file.name)}: ${lines}`));
+  // An error outside of any test fails the run, and is in no file's results.
+  if (failed.length === 0 && !results.success) failed.push(`${relative(root, project)}: an error outside of its tests`);
+  failures.push(...failed);
   counts.passed += results.numPassedTests;
-  counts.failed += failed;
-  return failed > 0;
+  counts.failed += failed.length;
+  return failed.length > 0;
+}
+
+/** A file that could not be read has a message instead of tests. */
+function failuresOf({ assertionResults, status, message }) {
+  const failed = assertionResults.filter((one) => one.status === 'failed');
+  if (failed.length === 0 && status === 'failed') return [message];
+  return failed.map(({ fullName, failureMessages }) => `${fullName}\n${failureMessages.join('\n')}`);
 }
