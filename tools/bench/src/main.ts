@@ -45,9 +45,10 @@ const measurements: Record<Part, (folder: string) => Promise<void>> = {
     mismatches += runs.reduce((sum, one) => sum + one.mismatches, 0);
     const seconds = runs.map((one) => one.seconds);
     const floors = runs.map((one) => one.floorSeconds);
-    say(`\nA page of ${given.rows.toLocaleString('en-US')} Leads, from "result ready" (download included) to the last committed row, ${given.runs} runs`);
+    say(`\nA page of ${given.rows.toLocaleString('en-US')} Leads, from ZIP on disk to the last committed row, ${given.runs} runs`);
     say(`  Lockstep    ${median(seconds).toFixed(1)} s, ${rate(given.rows, median(seconds))}      (${list(seconds)})`);
     say(`  floor       ${median(floors).toFixed(1)} s, ${rate(given.rows, median(floors))}      (${list(floors)})   zip, csv-parse, COPY and guarded merge`);
+    say(`  download    ${median(runs.map((one) => one.downloadSeconds)).toFixed(1)} s, which comes before`);
     say(`  ratio       ${(median(seconds) / median(floors)).toFixed(2)}`);
     for (const stage of Object.keys(runs[0]?.stages ?? {})) say(`  ${stage.padEnd(34)} ${rate(given.rows, median(runs.map((one) => one.stages[stage] ?? 0)))}`);
     say(`  peak RSS    ${Object.keys(runs[0]?.rssMb ?? {}).map((app) => `${app} ${median(runs.map((one) => one.rssMb[app] ?? 0))} MB`).join(', ')}`);

@@ -1,9 +1,27 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+
 import { LocalStackError } from './errors.ts';
 
-/** A TCP port of 127.0.0.1 that is free now. Another process may take it before it is used: use it at once. */
-export const freePort = (): Promise<number> => listenOnce(0);
+/*
+ * Below what Linux (32768) and others (49152) give to connections that go out: else a port that was free a moment ago may be the near end of
+ * one by the time that its service starts.
+ */
+const [FIRST, BEYOND] = [15_000, 32_000];
+const given = new Set<number>();
+
+/** A TCP port of 127.0.0.1 that is free now, and that this process was never given before. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(FIRST, BEYOND);
+    if (given.has(port)) continue;
+    given.add(port);
+    const answer = await listenOnce(port).catch((error: NodeJS.ErrnoException) => error);
+    if (typeof answer === 'number') return answer;
+    if (answer.code !== 'EADDRINUSE') throw answer;
+  }
+}
 
 /**
  * The port a service shall listen on: the one asked for if it is free, else any free one. Without the question, a service that
@@ -20,8 +38,7 @@ export async function portFor(service: string, asked: number | undefined): Promi
 async function listenOnce(port: number): Promise<number> {
   const server = createServer().listen(port, '127.0.0.1');
   await once(server, 'listening'); // fails on the event "error"
-  const address = server.address();
   server.close();
   await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : port;
+  return port;
 }
