@@ -46,3 +46,9 @@ test('a row with another number of cells than the header is named and left out',
   expect(rows).toEqual([['id', 'Name'], ['1', 'One'], ['3', 'Three']]);
   expect(bad).toEqual([{ line: 3, cause: 'CSV_RECORD_INCONSISTENT_FIELDS_LENGTH' }]);
 });
+
+test('a file in UTF-16 with its mark is read as well, wherever it is cut', async () => {
+  const rows = [['id', 'Name'], ['1', 'a "quoted", broken\r\nname'], ['2', '']];
+  const bytes = Buffer.from(`\uFEFF${csvOf(rows, '\r\n')}`, 'utf16le');
+  for (let piece = 1; piece <= 12; piece += 1) expect(await read(bytes, [piece])).toEqual({ rows, bad: [] });
+});

@@ -20,6 +20,6 @@ export async function waitUntil<T>(what: string, ask: () => Promise<T | null | u
     }
     await sleep(everyMs, undefined, signal === undefined ? {} : { signal });
   }
-  const last = cause instanceof Error ? `, at last: ${cause.message}` : '';
+  const last = cause instanceof Error ? `; the last error: ${cause.message}` : '';
   throw new HarnessError(`${what}: not within ${Math.round(timeoutMs / 1000)} s${last}`, 'TIMED_OUT', { cause });
 }

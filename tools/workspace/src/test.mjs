@@ -13,8 +13,8 @@ import { startStack } from '@lockstep/local-stack';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
-const counts = { passed: 0, failed: 0 };
-/** Lines about each test that failed: thousands of others' lines lie between it and the end. */
+/** How many passed, and what each failure printed: thousands of others' lines lie between it and the end. */
+let passed = 0;
 const failures = [];
 /** The child that runs now, and whether somebody has broken off. */
 const run = { child: undefined, isBrokenOff: false };
@@ -36,17 +36,18 @@ try {
   count('lint', graph || await command('oxlint', ['--type-aware', '--deny-warnings', '-c', '.oxlintrc.json', '.'], environment));
   count('types', await command('tsc', ['-p', 'tsconfig.json'], environment));
   const code = await command('nx', ['run-many', '-t', 'test', '--parallel=1', '--skip-nx-cache', '--output-style=stream'], environment);
-  const failed = projects().map(countTests).includes(true);
+  const before = failures.length;
+  for (const project of projects()) countTests(project);
   // A run that ended before its first test has no results to count.
-  if (code !== 0 && !failed) counts.failed += 1;
+  if (code !== 0 && failures.length === before) failures.push(`nx run-many -t test: ended with ${code}, and no test says why`);
 } finally {
   await stack.stop();
   rmSync(dataDir, { recursive: true, force: true });
 }
 if (run.isBrokenOff) process.exit(130);
 for (const lines of failures) process.stdout.write(`\nFAILED ${lines}\n`);
-process.stdout.write(`${counts.passed} passed, ${counts.failed} failed\n`);
-process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
+process.stdout.write(`${passed} passed, ${failures.length} failed\n`);
+process.exitCode = failures.length === 0 && passed > 0 ? 0 : 1;
 
 function projects() {
   return ['apps', 'packages', 'tools'].flatMap((folder) => readdirSync(join(root, folder)).map((name) => join(root, folder, name)));
@@ -63,29 +64,22 @@ async function command(name, args, env, stdout = 'inherit') {
 }
 
 function count(name, code) {
-  if (code === 0) {
-    counts.passed += 1;
-    return;
-  }
-  counts.failed += 1;
-  failures.push(name);
+  if (code === 0) passed += 1;
+  else failures.push(name);
 }
 
-/** @returns whether some of it failed */
 function countTests(project) {
-  let results;
+  let report;
   try {
-    results = JSON.parse(readFileSync(join(project, 'test-results.json'), 'utf8'));
+    report = JSON.parse(readFileSync(join(project, 'test-results.json'), 'utf8'));
   } catch {
-    return false;
+    return;
   }
-  const failed = results.testResults.flatMap((file) => failuresOf(file).map((lines) => `${relative(root, file.name)}: ${lines}`));
+  const failed = report.testResults.flatMap((file) => failuresOf(file).map((lines) => `${relative(root, file.name)}: ${lines}`));
   // An error outside of any test fails the run, and is in no file's results.
-  if (failed.length === 0 && !results.success) failed.push(`${relative(root, project)}: an error outside of its tests`);
+  if (failed.length === 0 && !report.success) failed.push(`${relative(root, project)}: an error outside of its tests`);
   failures.push(...failed);
-  counts.passed += results.numPassedTests;
-  counts.failed += failed.length;
-  return failed.length > 0;
+  passed += report.numPassedTests;
 }
 
 /** A file that could not be read has a message instead of tests. */
