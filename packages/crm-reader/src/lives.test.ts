@@ -81,8 +81,8 @@ const register = {
   },
 };
 const producer = {
-  send: async (topic: string, messages: readonly { readonly value: Buffer | string | null }[]) => {
-    const events = messages.map(({ value }) => decodeEvent(String(value))).filter((event) => event.type !== 'CoverageDeclared');
+  send: async (topic: string, messages: Iterable<{ readonly value: Buffer | string | null }>) => {
+    const events = [...messages].map(({ value }) => decodeEvent(String(value))).filter((event) => event.type !== 'CoverageDeclared');
     logs.set(topic, [...(logs.get(topic) ?? []), ...events]);
   },
 };

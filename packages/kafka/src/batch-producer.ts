@@ -1,3 +1,4 @@
+import { PackedMessages } from './packed-messages.ts';
 import type { ProducedMessage, Producer } from './producer.ts';
 
 /** Sends a long stream of messages in batches, a few in flight, with a bound on the bytes that are out. */
@@ -15,7 +16,7 @@ export type BatchProducer = {
 export type BatchProducerOptions = {
   readonly producer: Pick<Producer, 'send'>;
   readonly topic: string;
-  /** Bytes of keys, values and headers a request. */
+  /** Bytes of keys, values and headers a request, before they are compressed. */
   readonly maxBatchBytes?: number;
   /** Requests in flight. */
   readonly maxInFlight?: number;
@@ -24,30 +25,29 @@ export type BatchProducerOptions = {
 
 /** 2 MB a request and three in flight took the same time, and more memory. */
 export function createBatchProducer({ producer, topic, maxBatchBytes = 1_000_000, maxInFlight = 4, timeoutMs = 60_000 }: BatchProducerOptions): BatchProducer {
-  const slabs = new Slabs(maxBatchBytes);
-  let slab = slabs.take();
-  let batch: ProducedMessage[] = [];
-  let bytes = 0;
+  // Those that are acknowledged are filled again.
+  const free: PackedMessages[] = [];
+  const emptyBatch = (): PackedMessages => free.pop() ?? new PackedMessages(maxBatchBytes + LAST_MESSAGE_BYTES);
+  let batch = emptyBatch();
   let failure: { error: unknown } | undefined;
   const inFlight = new Set<Promise<void>>();
 
   const sendBatch = (): void => {
-    const messages = batch;
-    const filled = slab;
-    batch = [];
-    bytes = 0;
-    slab = slabs.take();
-    const sent: Promise<void> = producer
-      .send(topic, messages, { timeoutMs })
-      .then(
-        () => slabs.giveBack(filled),
-        // What was given up on may still be sent from it, so this slab is not used again.
-        (error: unknown) => {
-          failure ??= { error };
-        },
-      )
-      .finally(() => inFlight.delete(sent));
+    const full = batch;
+    batch = emptyBatch();
+    const sent: Promise<void> = send(full).finally(() => inFlight.delete(sent));
     inFlight.add(sent);
+  };
+  const send = async (full: PackedMessages): Promise<void> => {
+    try {
+      await producer.send(topic, full, { timeoutMs });
+    } catch (error) {
+      // What was given up on may still be sent, so it is not filled again.
+      failure ??= { error };
+      return;
+    }
+    full.clear();
+    free.push(full);
   };
   const check = (): void => {
     if (failure !== undefined) throw failure.error;
@@ -60,9 +60,8 @@ export function createBatchProducer({ producer, topic, maxBatchBytes = 1_000_000
   return {
     add: (message) => {
       check();
-      batch.push({ ...message, value: slab.hold(message.value) });
-      bytes += sizeOf(message);
-      if (bytes < maxBatchBytes) return undefined;
+      batch.add(message);
+      if (batch.bytes < maxBatchBytes) return undefined;
       sendBatch();
       return inFlight.size >= maxInFlight ? roomAgain() : undefined;
     },
@@ -74,53 +73,5 @@ export function createBatchProducer({ producer, topic, maxBatchBytes = 1_000_000
   };
 }
 
-// Lengths of strings, not of their bytes: a bound, not an account. Headers are small and alike.
-const HEADERS_BYTES = 200;
-const sizeOf = ({ key, value }: ProducedMessage): number => key.length + value.length + HEADERS_BYTES;
-
-/** Room for the values of one batch. */
-class Slab {
-  readonly #buffer: Buffer;
-  #used = 0;
-
-  constructor(bytes: number) {
-    this.#buffer = Buffer.allocUnsafeSlow(bytes);
-  }
-
-  /** A text as bytes in the slab, or beside it where it is full. */
-  hold(value: Buffer | string): Buffer {
-    if (typeof value !== 'string') return value;
-    // No character takes more than three bytes.
-    if (value.length * 3 > this.#buffer.length - this.#used) return Buffer.from(value);
-    const start = this.#used;
-    this.#used += this.#buffer.write(value, start);
-    return this.#buffer.subarray(start, this.#used);
-  }
-
-  clear(): this {
-    this.#used = 0;
-    return this;
-  }
-}
-
-/**
- * Values wait as bytes outside V8's heap until they are acknowledged. As strings, some megabytes of them would be copied by
- * every collection of the young generation: a quarter of the ingress's time on a page of 200,000 rows.
- */
-class Slabs {
-  readonly #bytes: number;
-  readonly #free: Slab[] = [];
-
-  constructor(batchBytes: number) {
-    // Batches are closed by the length of their texts, of which some characters take two or three bytes.
-    this.#bytes = Math.ceil(batchBytes * 1.25);
-  }
-
-  take(): Slab {
-    return this.#free.pop() ?? new Slab(this.#bytes);
-  }
-
-  giveBack(slab: Slab): void {
-    this.#free.push(slab.clear());
-  }
-}
+/** Room for the message that fills a batch: a record of a CRM, with some to spare. */
+const LAST_MESSAGE_BYTES = 65_536;

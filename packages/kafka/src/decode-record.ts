@@ -1,3 +1,5 @@
+import { Cursor } from './varint.ts';
+
 /** What kafkajs knows of the batch a record came in. Offset and times are decimal texts. */
 export type BatchContext = { readonly firstOffset: string; readonly firstTimestamp: string; readonly maxTimestamp: string; readonly timestampType: number; readonly isControlBatch: boolean };
 
@@ -56,52 +58,5 @@ export class DecodedRecord {
 
   #afterKey(): Cursor {
     return new Cursor(this.#buffer, this.#keyAt).skip();
-  }
-}
-
-/** Reads on and on. Varints are zigzag-coded. */
-class Cursor {
-  at: number;
-  readonly #buffer: Buffer;
-
-  constructor(buffer: Buffer, at: number) {
-    this.#buffer = buffer;
-    this.at = at;
-  }
-
-  varint(): number {
-    let byte = this.#buffer[this.at++] as number;
-    let zigzag = byte & 0x7f;
-    // By multiplication: beyond 32 bits, shifting would cut.
-    for (let scale = 0x80; byte >= 0x80; scale *= 0x80) {
-      byte = this.#buffer[this.at++] as number;
-      zigzag += (byte & 0x7f) * scale;
-    }
-    return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
-  }
-
-  /** A length and so many bytes, of the same memory; null where the length says so. */
-  bytes(): Buffer | null {
-    const length = this.varint();
-    if (length < 0) return null;
-    this.at += length;
-    return this.#buffer.subarray(this.at - length, this.at);
-  }
-
-  /** Passes over a length and so many bytes. */
-  skip(): this {
-    const length = this.varint();
-    if (length > 0) this.at += length;
-    return this;
-  }
-
-  /** Passes over a text. @returns whether it was this one. */
-  skipsName(name: string): boolean {
-    const length = this.varint();
-    const start = this.at;
-    this.at += length;
-    if (length !== name.length) return false;
-    for (let i = 0; i < length; i += 1) if (this.#buffer[start + i] !== name.charCodeAt(i)) return false;
-    return true;
   }
 }

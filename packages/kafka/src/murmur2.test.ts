@@ -10,7 +10,7 @@ const theirs = require('kafkajs/src/producer/partitioners/default/murmur2.js') a
 describe('murmur2', () => {
   test("hashes 2,000 keys of every length as kafkajs's own, which follows Java's", () => {
     const keys = Array.from({ length: 2000 }, (_, i) => Buffer.from(`${'é'.repeat(i % 7)}${BigInt(i) * 7919n ** 3n}`.slice(0, i % 23)));
-    expect(keys.map(murmur2)).toEqual(keys.map(theirs));
+    expect(keys.map((key) => murmur2(key))).toEqual(keys.map(theirs));
   });
 
   test('gives a record id one partition, as text and as bytes', () => {

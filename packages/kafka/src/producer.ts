@@ -1,9 +1,9 @@
-import type { Producer as KafkaJsProducer } from 'kafkajs';
+import type { Message, Producer as KafkaJsProducer } from 'kafkajs';
 
 import type { KafkaClient } from './client.ts';
 import { KafkaError } from './errors.ts';
-import { kafkajs } from './kafkajs.ts';
-import { partitionOf } from './murmur2.ts';
+import { kafkajs, type PackedRequest } from './kafkajs.ts';
+import { PackedMessages } from './packed-messages.ts';
 
 /** What Kafka carries. Without a partition, the key's hash chooses it. */
 export type ProducedMessage = {
@@ -16,10 +16,10 @@ export type ProducedMessage = {
 /** Writes to the log. A promise that resolves means: every replica in sync has it. */
 export type Producer = {
   /**
-   * Sends messages of one topic and waits for `acks=all`. Repeating it appends them again, which the fold does not mind.
+   * Sends messages of one topic, in one request, and waits for `acks=all`. Repeating it appends them again, which the fold does not mind.
    * @throws {KafkaError} `KAFKA_UNREACHABLE` when that took longer than `timeoutMs` (5 s), `KAFKA_REFUSED`.
    */
-  send(topic: string, messages: readonly ProducedMessage[], options?: { readonly timeoutMs?: number }): Promise<void>;
+  send(topic: string, messages: Iterable<ProducedMessage>, options?: { readonly timeoutMs?: number }): Promise<void>;
   /** @throws {KafkaError} when no broker answers; for readiness checks. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -31,8 +31,8 @@ export type Producer = {
  */
 export async function createProducer({ kafka }: KafkaClient): Promise<Producer> {
   const producer = kafka.producer({
-    createPartitioner: () => ({ message, partitionMetadata }) =>
-      message.partition ?? partitionOf(message.key ?? '', partitionMetadata.length),
+    // It warns unless it is given one; what is packed finds its partitions itself.
+    createPartitioner: () => () => 0,
     allowAutoTopicCreation: false,
     retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 8 },
   });
@@ -49,10 +49,12 @@ export async function createProducer({ kafka }: KafkaClient): Promise<Producer> 
 // A handful of hints is not worth compressing, neither here nor for whoever reads them.
 const COMPRESS_FROM_BYTES = 4_096;
 
-const sendAll = async (producer: KafkaJsProducer, topic: string, messages: readonly ProducedMessage[]): Promise<void> => {
+const sendAll = async (producer: KafkaJsProducer, topic: string, messages: Iterable<ProducedMessage>): Promise<void> => {
   const { ZSTD, None } = kafkajs.CompressionTypes;
-  const bytes = messages.reduce((sum, { value }) => sum + value.length, 0);
-  await producer.send({ topic, messages: messages as ProducedMessage[], acks: -1, compression: bytes < COMPRESS_FROM_BYTES ? None : ZSTD });
+  const value = PackedMessages.of(messages);
+  if (value.length === 0) return;
+  const request: PackedRequest = [{ value }];
+  await producer.send({ topic, messages: request as unknown as Message[], acks: -1, compression: value.bytes < COMPRESS_FROM_BYTES ? None : ZSTD });
 };
 
 /** Waits no longer than this, and gives any failure its code. */

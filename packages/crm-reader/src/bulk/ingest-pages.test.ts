@@ -32,7 +32,7 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
     failed: async () => void outcome.push('run failed'),
   } as unknown as BulkRuns;
   const producer = {
-    send: async (_: string, messages: readonly unknown[]) => void (sent += messages.length),
+    send: async (_: string, messages: Iterable<unknown>) => void (sent += [...messages].length),
   };
   await ingestReadyPages(
     {

@@ -41,7 +41,7 @@ beforeEach(() => {
     breaker: { admits: async (_, fresh) => fresh <= believed },
     referrers: { to: async (_, ids) => (ids.includes('7') ? [{ module: 'Deals', ids: ['70', '71'] }] : []) },
     looks: { want: async (module, ids, reason) => void wanted.push([module, ...ids, reason]) },
-    producer: { send: async (_topic, messages) => void events.push(...messages.map(({ value }) => decodeEvent(String(value)))) },
+    producer: { send: async (_topic, messages) => void events.push(...[...messages].map(({ value }) => decodeEvent(String(value)))) },
   });
 });
 afterEach(async () => {
