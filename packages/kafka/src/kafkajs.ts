@@ -2,13 +2,14 @@
  * kafkajs 2.2.4, mended before it loads. It is sparsely maintained, so what must change is changed here, and the version is
  * checked:
  * - its request queue re-arms a timer of 1 ms for ever after the first answer (tulios/kafkajs#1751): 6.65 % of a core, idle;
+ * - a partition that moves to a broker which has answered already is left out of the next attempt, and nobody is told (tulios/kafkajs#1798);
  * - its producer groups a batch by copying arrays, quadratically, and grows buffers record by record and field by field: it is given one
  *   message, whose value is a whole batch, packed (packed-messages.ts), and writes each request once (produce-request.ts);
  * - its consumer counts with BigInt, and copies a record's headers once for each of them;
  * - zstd, which it leaves to its users, comes from node:zlib at level 1.
  */
 import { createRequire } from 'node:module';
-import { dirname } from 'node:path';
+import { dirname, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
 
@@ -23,13 +24,18 @@ const require = createRequire(import.meta.url);
 const { version } = require('kafkajs/package.json') as { version: string };
 if (version !== '2.2.4') throw new KafkaError(`kafkajs is ${version}; packages/kafka mends 2.2.4. Check each mend, then change this line`, 'KAFKAJS_VERSION');
 
-// Whoever loaded it before us has modules that know each other; ours must know what is put in their place.
-const library = dirname(require.resolve('kafkajs/package.json'));
+/*
+ * Whoever loaded it before us has modules that know each other; ours must know what is put in their place. From here on the process has one
+ * kafkajs that produces, and it is ours: what others hold is good for asking, as the tests' stack does.
+ */
+const library = dirname(require.resolve('kafkajs/package.json')) + sep;
 for (const path of Object.keys(require.cache)) if (path.startsWith(library)) delete require.cache[path];
 replace('kafkajs/src/producer/groupMessagesPerPartition.js', groupMessagesPerPartition);
 replace('kafkajs/src/protocol/requests/produce/v3/request.js', produceRequest);
 replace('kafkajs/src/protocol/request.js', frame);
 replace('kafkajs/src/protocol/recordBatch/record/v0/decoder.js', decodeRecord);
+// Last, for it takes along what it is made of.
+replace('kafkajs/src/producer/sendMessages.js', eachAttemptAnew(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
 mendRequestQueue();
 
 /** The mended library. */
@@ -59,7 +65,10 @@ type Encoded = { readonly buffer: Buffer };
 /** In the place of its produce request; versions 4 to 7 are made of it. */
 function produceRequest(request: ProduceRequest) {
   const crc32c = require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number;
-  const compress = (type: number, bytes: Buffer): Promise<Buffer> | null => (type === ZSTD ? zstd.compress(bytes) : null);
+  const compress = (type: number, bytes: Buffer): Promise<Buffer> | null => {
+    if (type !== 0 && type !== ZSTD) throw new KafkaError(`compression ${type} is not one of ours: none, or zstd`, 'KAFKA_REFUSED');
+    return type === 0 ? null : zstd.compress(bytes);
+  };
   return {
     apiKey: 0,
     apiVersion: 3,
@@ -82,6 +91,17 @@ function replace(path: string, exports: unknown): void {
   require(resolved);
   const cached = require.cache[resolved];
   if (cached !== undefined) cached.exports = exports;
+}
+
+type Attempt = (bail: (error: Error) => void, retryCount: number, retryTime: number) => Promise<unknown>;
+type CreateSend = (deps: { readonly retrier: (attempt: Attempt) => Promise<unknown> }) => (request: unknown) => Promise<unknown>;
+
+/**
+ * kafkajs keeps the answers of brokers from one attempt to the next, and asks none of them again: right for its partitions of then, not
+ * for those that have come to it since. Here every attempt knows of no other; what is written twice, the fold does not mind.
+ */
+function eachAttemptAnew(createSend: CreateSend): CreateSend {
+  return (deps) => (request) => deps.retrier((...attempted) => createSend({ ...deps, retrier: (attempt) => attempt(...attempted) })(request));
 }
 
 /** What kafkajs is given to send: one message, whose value is all of them. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { decodeRecord } from './decode-record.ts';
 import { partitionOf } from './murmur2.ts';
-import { PackedMessages } from './packed-messages.ts';
+import { PackedMessages, type PackedPart } from './packed-messages.ts';
 import type { ProducedMessage } from './producer.ts';
 import { Cursor } from './varint.ts';
 
@@ -39,6 +39,21 @@ describe('packed messages', () => {
     expect(taken.map(plain)).toEqual([{ key: 'a', value: 'first' }].map(plain));
   });
 
+  test('a part of what was emptied since is refused: others stand in its place', () => {
+    const packed = PackedMessages.of([{ key: 'a', value: 'first' }]);
+    const part = packed.parts(1).get(0) as PackedPart;
+    packed.clear();
+    packed.add({ key: 'b', value: 'other' });
+    expect(() => packed.sizeOfRecords(part)).toThrow('in their place');
+  });
+
+  test('one that cannot be packed leaves no trace', () => {
+    const packed = PackedMessages.of([{ key: 'a', value: 'first' }]);
+    expect(() => packed.add({ key: 'b', value: 7 as unknown as string })).toThrow(TypeError);
+    packed.add({ key: 'c', value: 'third' });
+    expect([...packed].map(({ key }) => String(key))).toEqual(['a', 'c']);
+  });
+
   test('each go to one partition, the one that is named or else that of the key, in the order they came', () => {
     fc.assert(
       fc.property(messages, (all) => {
@@ -52,8 +67,9 @@ describe('packed messages', () => {
   test.each([0, 1, 63, 64, 8_191, 8_192, 100_000, 3_000_000])('with a value of %i bytes are the same when they are read', (size) => {
     const value = Buffer.alloc(size, 'x');
     const packed = PackedMessages.of([{ key: '1', value: '' }, { key: 'k', value, headers: { x: 'y' } }]);
-    const records = Buffer.alloc(packed.sizeOfRecords([0, 1]));
-    expect(packed.writeRecords([0, 1], records, 0)).toBe(records.length);
+    const part = packed.parts(1).get(0) as PackedPart;
+    const records = Buffer.alloc(packed.sizeOfRecords(part));
+    expect(packed.writeRecords(part, records, 0)).toBe(records.length);
     const buffer = new Cursor(records, 0).skip();
     const record = decodeRecord({ buffer: buffer.bytes() as Buffer }, { firstOffset: '40', firstTimestamp: '7', maxTimestamp: '7', timestampType: 0, isControlBatch: false });
     expect([record.offset, record.timestampMs, String(record.key), String(record.header('x'))]).toEqual([41, 7, 'k', 'y']);

@@ -1,9 +1,10 @@
+import { KafkaError } from './errors.ts';
 import { murmur2, partitionOfHash } from './murmur2.ts';
 import type { ProducedMessage } from './producer.ts';
 import { Cursor, sizeOfVarint, writeVarint } from './varint.ts';
 
-/** Some of the messages, all for one partition. */
-export type PackedPart = { readonly packed: PackedMessages; readonly indexes: readonly number[] };
+/** Some of the messages, all for one partition, as they were packed at the `filling`. */
+export type PackedPart = { readonly packed: PackedMessages; readonly filling: number; readonly indexes: readonly number[] };
 
 const BY_KEY = -1;
 const MAX_VARINT_BYTES = 5;
@@ -18,6 +19,7 @@ const ZEROS = 2;
 export class PackedMessages implements Iterable<ProducedMessage> {
   #buffer: Buffer;
   #end = 0;
+  #filling = 0;
   readonly #starts: number[] = [];
   readonly #partitions: number[] = [];
 
@@ -48,37 +50,42 @@ export class PackedMessages implements Iterable<ProducedMessage> {
       count += 1;
     }
     if (this.#end + room > this.#buffer.length) this.#grow(this.#end + room);
-    this.#starts.push(this.#end);
-    this.#partitions.push(partition);
     const target = this.#buffer;
     let at = writeBytes(target, this.#end, key);
     at = writeBytes(target, at, value);
     at = writeVarint(target, at, count);
     for (const name in headers) at = writeBytes(target, at + nameOf(name).copy(target, at), headers[name] as Buffer | string);
+    this.#starts.push(this.#end);
+    this.#partitions.push(partition);
     this.#end = at;
   }
 
-  /** Empties it; the room stays. */
+  /** Empties it; the room stays, and parts that were made before are good for nothing. */
   clear(): void {
     this.#end = 0;
+    this.#filling += 1;
     this.#starts.length = 0;
     this.#partitions.length = 0;
   }
 
   /** The parts of so many partitions; a message without one goes where its key's hash sends it. */
   parts(partitionCount: number): Map<number, PackedPart> {
-    const parts = new Map<number, { packed: PackedMessages; indexes: number[] }>();
+    const parts = new Map<number, PackedPart & { readonly indexes: number[] }>();
     for (let index = 0; index < this.#starts.length; index += 1) {
       const partition = this.#partitionOf(index, partitionCount);
       const part = parts.get(partition);
-      if (part === undefined) parts.set(partition, { packed: this, indexes: [index] });
+      if (part === undefined) parts.set(partition, { packed: this, filling: this.#filling, indexes: [index] });
       else part.indexes.push(index);
     }
     return parts;
   }
 
-  /** Bytes that these messages take as records. */
-  sizeOfRecords(indexes: readonly number[]): number {
+  /**
+   * Bytes that the messages of a part take as records.
+   * @throws {KafkaError} when others have taken their place: an attempt to send that was given up may wake late.
+   */
+  sizeOfRecords({ indexes, filling }: PackedPart): number {
+    if (filling !== this.#filling) throw new KafkaError('these messages were sent already, and others stand in their place', 'KAFKA_REFUSED');
     let size = 0;
     for (const [offsetDelta, index] of indexes.entries()) {
       const record = this.#sizeOfRecord(index, offsetDelta);
@@ -88,11 +95,11 @@ export class PackedMessages implements Iterable<ProducedMessage> {
   }
 
   /**
-   * Writes these messages as the records of a batch (message format 2).
+   * Writes the messages of a part as the records of a batch (message format 2); `target` has room for their size.
    * @returns where they end.
    * @see Kafka documentation, "Implementation: record"
    */
-  writeRecords(indexes: readonly number[], target: Buffer, start: number): number {
+  writeRecords({ indexes }: PackedPart, target: Buffer, start: number): number {
     let at = start;
     for (const [offsetDelta, index] of indexes.entries()) {
       at = writeVarint(target, at, this.#sizeOfRecord(index, offsetDelta));

@@ -11,7 +11,7 @@ export type ProduceRequest = {
 
 /** How records are compressed, by the type's number, and the checksum of what comes out. */
 export type BatchCodecs = {
-  /** Null where the type is none. The bytes given may change once it has settled. */
+  /** Null where the type is none. The bytes given may change once it has settled. @throws {KafkaError} for a type that is not ours. */
   readonly compress: (type: number, bytes: Buffer) => Promise<Buffer> | null;
   readonly crc32c: (bytes: Buffer) => number;
 };
@@ -63,10 +63,11 @@ const [LENGTH, LEADER_EPOCH, MAGIC_AT, CRC, ATTRIBUTES, LAST_OFFSET, FIRST_TIME,
  * A record batch (message format 2).
  * @see Kafka documentation, "Implementation: record batch"
  */
-async function encodeBatch({ packed, indexes }: PackedPart, compression: number, nowMs: number, { compress, crc32c }: BatchCodecs): Promise<Buffer> {
+async function encodeBatch(part: PackedPart, compression: number, nowMs: number, { compress, crc32c }: BatchCodecs): Promise<Buffer> {
   const type = compression & CODEC_MASK;
-  const room = takeRoom(packed.sizeOfRecords(indexes));
-  const records = room.subarray(0, packed.writeRecords(indexes, room, 0));
+  const { packed, indexes } = part;
+  const room = takeRoom(packed.sizeOfRecords(part));
+  const records = room.subarray(0, packed.writeRecords(part, room, 0));
   const body = (await compress(type, records)) ?? records;
   const batch = Buffer.allocUnsafe(RECORDS + body.length);
   batch.writeBigInt64BE(0n, 0);
@@ -90,9 +91,10 @@ async function encodeBatch({ packed, indexes }: PackedPart, compression: number,
 /** More rooms, or larger ones, than a page in flight takes are not kept. */
 const KEEP = 16;
 const KEEP_BYTES = 2_000_000;
+/** The smallest first. */
 const rooms: Buffer[] = [];
 
-/** A buffer of at least so many bytes, one that is free if there is one. */
+/** A buffer of at least so many bytes, the smallest that is free if there is one. */
 function takeRoom(bytes: number): Buffer {
   const at = rooms.findIndex(({ length }) => length >= bytes);
   const [room] = at < 0 ? [] : rooms.splice(at, 1);
@@ -101,7 +103,10 @@ function takeRoom(bytes: number): Buffer {
 }
 
 function giveBack(room: Buffer): void {
-  if (rooms.length < KEEP && room.length <= KEEP_BYTES) rooms.push(room);
+  if (room.length > KEEP_BYTES) return;
+  const at = rooms.findIndex(({ length }) => length >= room.length);
+  rooms.splice(at < 0 ? rooms.length : at, 0, room);
+  if (rooms.length > KEEP) rooms.shift();
 }
 
 /** What frames a request. */
