@@ -30,6 +30,8 @@ export type AppProcess = Child & {
  * about 350 MB each to 235 and 175.
  */
 const nodeFlags = ['--max-semi-space-size=16', '--max-old-space-size=1024'];
+/** glibc gives each thread a heap of its own, and what one frees the others do not get: over five pages that is 40 MB more than over one. */
+const allocator = { MALLOC_ARENA_MAX: '2' };
 
 /** Starts an app as its own process, as production does. */
 export function startApp(name: InstanceName, { env, port, logDir }: { env: NodeJS.ProcessEnv; port: number; logDir: string }): AppProcess {
@@ -37,7 +39,7 @@ export function startApp(name: InstanceName, { env, port, logDir }: { env: NodeJ
   const app = appOf(name);
   const child = startChild(process.execPath, [...nodeFlags, join(checkoutDir, 'apps', app, 'src/main.ts')], {
     cwd: join(checkoutDir, 'apps', app),
-    env: { ...env, NODE_COMPILE_CACHE: compileCache, [`${app.toUpperCase()}_PORT`]: String(port) },
+    env: { ...allocator, ...env, NODE_COMPILE_CACHE: compileCache, [`${app.toUpperCase()}_PORT`]: String(port) },
     logFile: join(logDir, `${name}.log`),
   });
   const ready = async (timeoutMs = 60_000): Promise<void> => void (await whileRunning(child, name, waitUntil(`${name} to be ready`, () => isReady(url), { timeoutMs })));

@@ -15,7 +15,7 @@ export const createNodesV2 = [
 
 function targetsOf(root, workspaceRoot) {
   const has = (path) => existsSync(join(workspaceRoot, root, path));
-  const run = (command, more = {}) => ({ executor: 'nx:run-commands', options: { command, cwd: root }, ...more });
+  const run = (command, { env = {}, ...more } = {}) => ({ executor: 'nx:run-commands', options: { command, cwd: root, env }, ...more });
   const targets = {};
   if (has('tsconfig.json')) {
     targets.typecheck = run('tsc -p tsconfig.json');
@@ -24,7 +24,7 @@ function targetsOf(root, workspaceRoot) {
   }
   if (has('src/main.ts') && root.startsWith('apps/')) {
     targets.build = run('node ../../tools/workspace/src/bundle.mjs src/main.ts dist/main.mjs');
-    targets.serve = run('node --max-semi-space-size=16 --max-old-space-size=1024 --watch --watch-preserve-output src/main.ts', { continuous: true });
+    targets.serve = run('node --max-semi-space-size=16 --max-old-space-size=1024 --watch --watch-preserve-output src/main.ts', { continuous: true, env: { MALLOC_ARENA_MAX: '2' } });
   }
   return targets;
 }
