@@ -1,28 +1,20 @@
 import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { buffer } from 'node:stream/consumers';
 
-/** Shares connections out to several servers, one after another, as what stands before several receivers does. */
+import { request } from 'undici';
+
+/** Shares requests out to several servers, one after another, as what stands before several receivers does. */
 export type Balancer = { readonly url: string; close(): Promise<void> };
 
 /** @param ports of 127.0.0.1; one that refuses a connection is passed over. */
 export async function startBalancer(ports: readonly number[]): Promise<Balancer> {
-  const open = new Set<Socket>();
   let turn = 0;
-  const server = createServer((client) => {
-    open.add(client.once('close', () => open.delete(client)).on('error', () => undefined));
+  const server = createServer((incoming, outgoing) => {
     const first = turn++;
-    const forward = (attempt: number): void => {
-      const port = ports[(first + attempt) % ports.length];
-      if (port === undefined || attempt >= ports.length) return void client.destroy();
-      const upstream = connect(port, '127.0.0.1', () => client.pipe(upstream).pipe(client));
-      let isConnected = false;
-      upstream.once('connect', () => {
-        isConnected = true;
-      });
-      upstream.on('error', () => (isConnected ? client.destroy() : forward(attempt + 1)));
-      client.once('close', () => upstream.destroy());
-    };
-    forward(0);
+    const inTurn = ports.map((_, at) => ports[(first + at) % ports.length] as number);
+    // Whatever else goes wrong, the one who asked sees a connection that broke.
+    forward(incoming, outgoing, inTurn).catch(() => outgoing.destroy());
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -30,8 +22,26 @@ export async function startBalancer(ports: readonly number[]): Promise<Balancer>
     url: `http://127.0.0.1:${typeof address === 'object' ? (address?.port ?? 0) : 0}`,
     close: async () => {
       server.close();
-      for (const socket of open) socket.destroy();
+      server.closeAllConnections();
       await once(server, 'close');
     },
   };
+}
+
+async function forward(incoming: IncomingMessage, outgoing: ServerResponse, ports: readonly number[]): Promise<void> {
+  const { method = 'GET', url = '/', headers: { host: _host, connection: _connection, 'transfer-encoding': _coding, ...headers } } = incoming;
+  const body = await buffer(incoming);
+  for (const port of ports) {
+    // A connection for each request: of one that was kept, nobody could tell whether the request was taken before it broke.
+    const answer = await request(`http://127.0.0.1:${port}${url}`, { method, headers, body, reset: true }).catch(refused);
+    if (answer === null) continue;
+    outgoing.writeHead(answer.statusCode, { 'content-type': String(answer.headers['content-type'] ?? 'text/plain') }).end(await buffer(answer.body));
+    return;
+  }
+  outgoing.destroy();
+}
+
+function refused(error: NodeJS.ErrnoException): null {
+  if (error.code === 'ECONNREFUSED') return null;
+  throw error;
 }
