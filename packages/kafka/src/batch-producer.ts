@@ -1,5 +1,6 @@
+import type { ProducedMessage } from './message.ts';
 import { PackedMessages } from './packed-messages.ts';
-import type { ProducedMessage, Producer } from './producer.ts';
+import type { Producer } from './producer.ts';
 
 /** Sends a long stream of messages in batches, a few in flight, with a bound on the bytes that are out. */
 export type BatchProducer = {

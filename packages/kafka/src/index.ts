@@ -8,6 +8,7 @@ export { createConsumer } from './consumer.ts';
 export type { ConsumedBatch, ConsumedMessage, Consumer, ConsumerHandlers, ConsumerOptions, Position, TopicPartition } from './consumer.ts';
 export { KafkaError } from './errors.ts';
 export type { KafkaErrorCode } from './errors.ts';
+export type { ProducedMessage } from './message.ts';
 export { partitionOf } from './murmur2.ts';
 export { createProducer } from './producer.ts';
-export type { ProducedMessage, Producer } from './producer.ts';
+export type { Producer } from './producer.ts';

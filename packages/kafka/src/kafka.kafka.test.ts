@@ -7,8 +7,9 @@ import { createBatchProducer } from './batch-producer.ts';
 import { createKafka, type KafkaClient } from './client.ts';
 import { type ConsumedBatch, type Consumer, createConsumer, type Position, type TopicPartition } from './consumer.ts';
 import type { KafkaError } from './errors.ts';
+import type { ProducedMessage } from './message.ts';
 import { partitionOf } from './murmur2.ts';
-import { createProducer, type ProducedMessage, type Producer } from './producer.ts';
+import { createProducer, type Producer } from './producer.ts';
 
 const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
 const clientFor = (brokers: readonly string[]): KafkaClient => createKafka({ config: { brokers, ssl: false, sasl: undefined }, clientId: 'test', log });

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeRecord } from './decode-record.ts';
 import { partitionOf } from './murmur2.ts';
 import { PackedMessages, type PackedPart } from './packed-messages.ts';
-import type { ProducedMessage } from './producer.ts';
+import type { ProducedMessage } from './message.ts';
 import { Cursor } from './varint.ts';
 
 const content = fc.oneof(fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array)), fc.string({ unit: 'binary', maxLength: 100 }));

@@ -1,6 +1,6 @@
 import { KafkaError } from './errors.ts';
+import type { ProducedMessage } from './message.ts';
 import { murmur2, partitionOfHash } from './murmur2.ts';
-import type { ProducedMessage } from './producer.ts';
 import { Cursor, sizeOfVarint, writeVarint } from './varint.ts';
 
 /** Some of the messages, all for one partition, as they were packed at the `filling`. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { encodeFrame, encodeProduce } from './produce-request.ts';
 import { type PackedPart, PackedMessages } from './packed-messages.ts';
-import type { ProducedMessage } from './producer.ts';
+import type { ProducedMessage } from './message.ts';
 
 // As they come with the library; only packages/kafka/src/kafkajs.ts puts ours in their place.
 const require = createRequire(import.meta.url);

@@ -3,15 +3,8 @@ import type { Message, Producer as KafkaJsProducer } from 'kafkajs';
 import type { KafkaClient } from './client.ts';
 import { KafkaError } from './errors.ts';
 import { kafkajs, type PackedRequest } from './kafkajs.ts';
+import type { ProducedMessage } from './message.ts';
 import { PackedMessages } from './packed-messages.ts';
-
-/** What Kafka carries. Without a partition, the key's hash chooses it. */
-export type ProducedMessage = {
-  readonly key: Buffer | string;
-  readonly value: Buffer | string;
-  readonly headers?: Record<string, Buffer | string>;
-  readonly partition?: number;
-};
 
 /** Writes to the log. A promise that resolves means: every replica in sync has it. */
 export type Producer = {
