@@ -24,6 +24,9 @@ export type BatchProducerOptions = {
   readonly timeoutMs?: number;
 };
 
+/** Room for the message that fills a batch: a record of a CRM, with some to spare. */
+const LAST_MESSAGE_BYTES = 65_536;
+
 /** 2 MB a request and three in flight took the same time, and more memory. */
 export function createBatchProducer({ producer, topic, maxBatchBytes = 1_000_000, maxInFlight = 4, timeoutMs = 60_000 }: BatchProducerOptions): BatchProducer {
   // Those that are acknowledged are filled again.
@@ -73,6 +76,3 @@ export function createBatchProducer({ producer, topic, maxBatchBytes = 1_000_000
     },
   };
 }
-
-/** Room for the message that fills a batch: a record of a CRM, with some to spare. */
-const LAST_MESSAGE_BYTES = 65_536;

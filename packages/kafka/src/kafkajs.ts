@@ -4,21 +4,21 @@
  * - its request queue re-arms a timer of 1 ms for ever after the first answer (tulios/kafkajs#1751): 6.65 % of a core, idle;
  * - a partition that moves to a broker which has answered already is left out of the next attempt, and nobody is told (tulios/kafkajs#1798);
  * - its producer groups a batch by copying arrays, quadratically, and grows buffers record by record and field by field: it is given one
- *   message, whose value is a whole batch, packed (packed-messages.ts), and writes each request once (produce-request.ts);
+ *   message, whose value is a whole batch, packed (packed-messages.ts), and its request is ours (produce-request.ts, request-frame.ts);
  * - its consumer counts with BigInt, and copies a record's headers once for each of them;
- * - zstd, which it leaves to its users, comes from node:zlib at level 1.
+ * - zstd, which it leaves to its users, comes from node:zlib (zstd.ts).
  */
 import { createRequire } from 'node:module';
 import { dirname, sep } from 'node:path';
-import { promisify } from 'node:util';
-import { constants, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
 
 import type * as KafkaJs from 'kafkajs';
 
 import { decodeRecord } from './decode-record.ts';
 import { KafkaError } from './errors.ts';
 import type { PackedMessages, PackedPart } from './packed-messages.ts';
-import { encodeFrame, encodeProduce, type ProduceRequest, type RequestHead } from './produce-request.ts';
+import { produceRequest } from './produce-request.ts';
+import { type Encoded, frameRequest } from './request-frame.ts';
+import { compress, decompress } from './zstd.ts';
 
 const require = createRequire(import.meta.url);
 const { version } = require('kafkajs/package.json') as { version: string };
@@ -32,7 +32,7 @@ const library = dirname(require.resolve('kafkajs/package.json')) + sep;
 for (const path of Object.keys(require.cache)) if (path.startsWith(library)) delete require.cache[path];
 replace('kafkajs/src/producer/groupMessagesPerPartition.js', groupMessagesPerPartition);
 replace('kafkajs/src/protocol/requests/produce/v3/request.js', produceRequest);
-replace('kafkajs/src/protocol/request.js', frame);
+replace('kafkajs/src/protocol/request.js', frameRequest);
 replace('kafkajs/src/protocol/recordBatch/record/v0/decoder.js', decodeRecord);
 // Last, for it takes along what it is made of.
 replace('kafkajs/src/producer/sendMessages.js', eachAttemptAnew(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
@@ -41,49 +41,7 @@ mendRequestQueue();
 /** The mended library. */
 export const kafkajs = require('kafkajs') as typeof KafkaJs;
 
-// A small batch takes less time than its way to another thread and back.
-const ON_THE_SPOT_BYTES = 65_536;
-const level = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
-const inThread = { compress: promisify(zstdCompress), decompress: promisify(zstdDecompress) };
-
-/*
- * zstd is given room for all of what comes out: it gets 16 KB at a time by default, and each time costs the main thread a tenth of a
- * millisecond. Events shrink to about a seventh; where it is less, it asks again. For the projector it is 42,000 records a second instead of 35,000
- * (first load, 2 cores, 2026-11-26).
- */
-const zstd = {
-  compress: async (bytes: Buffer): Promise<Buffer> => (bytes.length < ON_THE_SPOT_BYTES ? zstdCompressSync(bytes, level) : await inThread.compress(bytes, { ...level, chunkSize: Math.ceil(bytes.length / 4) })),
-  decompress: async (bytes: Buffer): Promise<Buffer> => (bytes.length < ON_THE_SPOT_BYTES / 8 ? zstdDecompressSync(bytes) : await inThread.decompress(bytes, { chunkSize: Math.min(bytes.length * 8, MAX_CHUNK_BYTES) })),
-};
-const MAX_CHUNK_BYTES = 8_000_000;
-const ZSTD: number = kafkajs.CompressionTypes.ZSTD;
-kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({ compress: ({ buffer }: Encoded) => zstd.compress(buffer), decompress: zstd.decompress });
-
-/** As much of its encoder as kafkajs asks for. */
-type Encoded = { readonly buffer: Buffer };
-
-/** In the place of its produce request; versions 4 to 7 are made of it. */
-function produceRequest(request: ProduceRequest) {
-  const crc32c = require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number;
-  const compress = (type: number, bytes: Buffer): Promise<Buffer> | null => {
-    if (type !== 0 && type !== ZSTD) throw new KafkaError(`compression ${type} is not one of ours: none, or zstd`, 'KAFKA_REFUSED');
-    return type === 0 ? null : zstd.compress(bytes);
-  };
-  return {
-    apiKey: 0,
-    apiVersion: 3,
-    apiName: 'Produce',
-    expectResponse: () => request.acks !== 0,
-    encode: async (): Promise<Encoded> => ({ buffer: await encodeProduce(request, { compress, crc32c }) }),
-  };
-}
-
-type RequestToFrame = Pick<RequestHead, 'correlationId' | 'clientId'> & { readonly request: Pick<RequestHead, 'apiKey' | 'apiVersion'> & { readonly encode: () => Promise<Encoded> } };
-
-async function frame({ request: { apiKey, apiVersion, encode }, correlationId, clientId }: RequestToFrame): Promise<Encoded> {
-  const { buffer } = await encode();
-  return { buffer: encodeFrame({ apiKey, apiVersion, correlationId, clientId }, buffer) };
-}
+kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({ compress: ({ buffer }: Encoded) => compress(buffer), decompress });
 
 /** Puts ours in the place of one of its modules; whoever requires it afterwards gets ours. */
 function replace(path: string, exports: unknown): void {

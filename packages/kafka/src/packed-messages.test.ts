@@ -69,7 +69,7 @@ describe('packed messages', () => {
     const packed = PackedMessages.of([{ key: '1', value: '' }, { key: 'k', value, headers: { x: 'y' } }]);
     const part = packed.parts(1).get(0) as PackedPart;
     const records = Buffer.alloc(packed.sizeOfRecords(part));
-    expect(packed.writeRecords(part, records, 0)).toBe(records.length);
+    expect(packed.writeRecords(part, records)).toBe(records.length);
     const buffer = new Cursor(records, 0).skip();
     const record = decodeRecord({ buffer: buffer.bytes() as Buffer }, { firstOffset: '40', firstTimestamp: '7', maxTimestamp: '7', timestampType: 0, isControlBatch: false });
     expect([record.offset, record.timestampMs, String(record.key), String(record.header('x'))]).toEqual([41, 7, 'k', 'y']);

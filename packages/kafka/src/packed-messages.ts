@@ -3,8 +3,8 @@ import type { ProducedMessage } from './message.ts';
 import { murmur2, partitionOfHash } from './murmur2.ts';
 import { Cursor, sizeOfVarint, writeVarint } from './varint.ts';
 
-/** Some of the messages, all for one partition, as they were packed at the `filling`. */
-export type PackedPart = { readonly packed: PackedMessages; readonly filling: number; readonly indexes: readonly number[] };
+/** Some of the messages, all for one partition, as they were packed in this `generation`. */
+export type PackedPart = { readonly packed: PackedMessages; readonly generation: number; readonly indexes: readonly number[] };
 
 const BY_KEY = -1;
 const MAX_VARINT_BYTES = 5;
@@ -19,7 +19,7 @@ const ZEROS = 2;
 export class PackedMessages implements Iterable<ProducedMessage> {
   #buffer: Buffer;
   #end = 0;
-  #filling = 0;
+  #generation = 0;
   readonly #starts: number[] = [];
   readonly #partitions: number[] = [];
 
@@ -63,7 +63,7 @@ export class PackedMessages implements Iterable<ProducedMessage> {
   /** Empties it; the room stays, and parts that were made before are good for nothing. */
   clear(): void {
     this.#end = 0;
-    this.#filling += 1;
+    this.#generation += 1;
     this.#starts.length = 0;
     this.#partitions.length = 0;
   }
@@ -74,7 +74,7 @@ export class PackedMessages implements Iterable<ProducedMessage> {
     for (let index = 0; index < this.#starts.length; index += 1) {
       const partition = this.#partitionOf(index, partitionCount);
       const part = parts.get(partition);
-      if (part === undefined) parts.set(partition, { packed: this, filling: this.#filling, indexes: [index] });
+      if (part === undefined) parts.set(partition, { packed: this, generation: this.#generation, indexes: [index] });
       else part.indexes.push(index);
     }
     return parts;
@@ -84,8 +84,8 @@ export class PackedMessages implements Iterable<ProducedMessage> {
    * Bytes that the messages of a part take as records.
    * @throws {KafkaError} when others have taken their place: an attempt to send that was given up may wake late.
    */
-  sizeOfRecords({ indexes, filling }: PackedPart): number {
-    if (filling !== this.#filling) throw new KafkaError('these messages were sent already, and others stand in their place', 'KAFKA_REFUSED');
+  sizeOfRecords({ indexes, generation }: PackedPart): number {
+    if (generation !== this.#generation) throw new KafkaError('these messages were sent already, and others stand in their place', 'KAFKA_REFUSED');
     let size = 0;
     for (const [offsetDelta, index] of indexes.entries()) {
       const record = this.#sizeOfRecord(index, offsetDelta);
@@ -95,12 +95,12 @@ export class PackedMessages implements Iterable<ProducedMessage> {
   }
 
   /**
-   * Writes the messages of a part as the records of a batch (message format 2); `target` has room for their size.
+   * Writes the messages of a part as the records of a batch (message format 2) from the start of `target`, which has room for their size.
    * @returns where they end.
    * @see Kafka documentation, "Implementation: record"
    */
-  writeRecords({ indexes }: PackedPart, target: Buffer, start: number): number {
-    let at = start;
+  writeRecords({ indexes }: PackedPart, target: Buffer): number {
+    let at = 0;
     for (const [offsetDelta, index] of indexes.entries()) {
       at = writeVarint(target, at, this.#sizeOfRecord(index, offsetDelta));
       target[at++] = 0;

@@ -3,28 +3,25 @@ import { createRequire } from 'node:module';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { encodeFrame, encodeProduce } from './produce-request.ts';
-import { type PackedPart, PackedMessages } from './packed-messages.ts';
 import type { ProducedMessage } from './message.ts';
+import { PackedMessages, type PackedPart } from './packed-messages.ts';
+import { produceRequest } from './produce-request.ts';
+import { type Encoded, frameRequest } from './request-frame.ts';
+import { compress } from './zstd.ts';
 
 // As they come with the library; only packages/kafka/src/kafkajs.ts puts ours in their place.
 const require = createRequire(import.meta.url);
-type Encoded = { readonly buffer: Buffer };
 type TheirMessage = { readonly key: Buffer | string; readonly value: Buffer | string; readonly headers?: Record<string, Buffer | string> };
 type TheirPartition = { readonly partition: number; readonly messages: readonly TheirMessage[]; readonly firstSequence: number };
 const theirRequest = require('kafkajs/src/protocol/requests/produce/v3/request.js') as (request: object) => { apiKey: number; apiVersion: number; encode(): Promise<Encoded> };
 const theirFrame = require('kafkajs/src/protocol/request.js') as (of: object) => Promise<Encoded>;
-const theirCrc = require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number;
 const { Codecs } = require('kafkajs/src/protocol/message/compression/index.js') as { Codecs: Record<number, () => { compress(of: Encoded): Promise<Buffer> }> };
 
 const ZSTD = 4;
-// Any change of the bytes does for compressing; it must see all of them.
-const mirrored = (bytes: Buffer): Buffer => Buffer.from(bytes.toReversed());
-const codecs = { compress: (type: number, bytes: Buffer) => (type === 0 ? null : Promise.resolve(mirrored(bytes))), crc32c: theirCrc };
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_795_000_000_123, toFake: ['Date'] });
-  Codecs[ZSTD] = () => ({ compress: ({ buffer }) => Promise.resolve(mirrored(buffer)) });
+  Codecs[ZSTD] = () => ({ compress: ({ buffer }) => compress(buffer) });
 });
 afterEach(() => vi.useRealTimers());
 
@@ -43,8 +40,10 @@ async function theirs(parts: ReadonlyMap<number, PackedPart>, compression: numbe
   return (await theirRequest({ acks: -1, timeout: 30_000, compression, producerEpoch: -1, topicData: [{ topic: 'crm.records.leads', partitions }] }).encode()).buffer;
 }
 
-const ours = (parts: ReadonlyMap<number, PackedPart>, compression: number): Promise<Buffer> =>
-  encodeProduce({ acks: -1, timeout: 30_000, compression, topicData: [{ topic: 'crm.records.leads', partitions: [...parts].map(([partition, part]) => ({ partition, messages: [part] })) }] }, codecs);
+async function ours(parts: ReadonlyMap<number, PackedPart>, compression: number): Promise<Buffer> {
+  const partitions = [...parts].map(([partition, part]) => ({ partition, messages: [part] }));
+  return (await produceRequest({ acks: -1, timeout: 30_000, compression, topicData: [{ topic: 'crm.records.leads', partitions }] }).encode()).buffer;
+}
 
 describe('a produce request', () => {
   test.each([['plain', 0], ['compressed', ZSTD]])('%s, is written byte for byte as the library writes it', async (_, compression) => {
@@ -73,9 +72,12 @@ describe('a produce request', () => {
 
   test.each([['lockstep-ingress'], ['é'], [null]])('is framed as the library frames it, for client %s', async (clientId) => {
     const body = Buffer.from('any request');
-    const request = { apiKey: 18, apiVersion: 3, correlationId: 77, clientId };
     const Encoder = require('kafkajs/src/protocol/encoder.js') as new () => { writeBuffer(bytes: Buffer): Encoded };
-    const framed = await theirFrame({ ...request, request: { ...request, encode: () => Promise.resolve(new Encoder().writeBuffer(body)) } });
-    expect(encodeFrame(request, body).equals(framed.buffer)).toBe(true);
+    const given = { request: { apiKey: 18, apiVersion: 3, encode: async () => new Encoder().writeBuffer(body) }, correlationId: 77, clientId };
+    expect((await frameRequest(given)).buffer.equals((await theirFrame(given)).buffer)).toBe(true);
+  });
+
+  test('with a compression that is not ours is refused, not sent under a wrong label', async () => {
+    await expect(ours(PackedMessages.of([{ key: 'a', value: 'b' }]).parts(1), 1)).rejects.toMatchObject({ code: 'KAFKA_REFUSED' });
   });
 });

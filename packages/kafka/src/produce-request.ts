@@ -1,38 +1,44 @@
-import type { PackedPart } from './packed-messages.ts';
+import { createRequire } from 'node:module';
 
-/** A produce request as kafkajs asks for it, its messages packed. Neither idempotent nor transactional: this producer is not. */
+import { KafkaError } from './errors.ts';
+import type { PackedPart } from './packed-messages.ts';
+import type { Encoded } from './request-frame.ts';
+import { compress } from './zstd.ts';
+
+const crc32c = createRequire(import.meta.url)('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number;
+
+/** What kafkajs says of a produce request, its messages packed. */
 export type ProduceRequest = {
   readonly acks: number;
   /** For the broker, milliseconds. */
   readonly timeout: number;
+  /** One of kafkajs's types: none or zstd. */
   readonly compression: number;
   readonly topicData: readonly { readonly topic: string; readonly partitions: readonly { readonly partition: number; readonly messages: readonly PackedPart[] }[] }[];
 };
 
-/** How records are compressed, by the type's number, and the checksum of what comes out. */
-export type BatchCodecs = {
-  /** Null where the type is none. The bytes given may change once it has settled. @throws {KafkaError} for a type that is not ours. */
-  readonly compress: (type: number, bytes: Buffer) => Promise<Buffer> | null;
-  readonly crc32c: (bytes: Buffer) => number;
-};
+/** In the place of kafkajs's produce request, version 3; it makes those up to 7 of it. Neither idempotent nor transactional: this producer is not. */
+export const produceRequest = (request: ProduceRequest) => ({
+  apiKey: 0,
+  apiVersion: 3,
+  apiName: 'Produce',
+  expectResponse: () => request.acks !== 0,
+  encode: async (): Promise<Encoded> => ({ buffer: await encodeProduce(request) }),
+});
+
+type Batch = { readonly partition: number; readonly count: number; readonly records: Buffer };
 
 /**
- * The body of a produce request (version 3 to 7), written once into a buffer of its size. kafkajs makes a buffer of every record, and copies each
- * layer into the next by doubling one until it fits.
+ * The body, in one buffer of its size. kafkajs makes a buffer of every record, and copies each layer into the next by doubling one until it fits.
  * @see Kafka protocol guide, "Produce API"
  */
-export async function encodeProduce({ acks, timeout, compression, topicData }: ProduceRequest, codecs: BatchCodecs): Promise<Buffer> {
+async function encodeProduce({ acks, timeout, compression, topicData }: ProduceRequest): Promise<Buffer> {
   const nowMs = Date.now();
-  const topics = await Promise.all(
-    topicData.map(async ({ topic, partitions }) => ({
-      name: Buffer.from(topic),
-      batches: await Promise.all(partitions.map(async ({ partition, messages: [part] }) => ({ partition, batch: await encodeBatch(part as PackedPart, compression, nowMs, codecs) }))),
-    })),
-  );
+  const topics = await Promise.all(topicData.map(async ({ topic, partitions }) => ({ name: Buffer.from(topic), batches: await Promise.all(partitions.map(({ partition, messages: [part] }) => batchOf(partition, part as PackedPart, compression))) })));
   let size = 2 + 2 + 4 + 4;
   for (const { name, batches } of topics) {
     size += 2 + name.length + 4;
-    for (const { batch } of batches) size += 4 + 4 + batch.length;
+    for (const { records } of batches) size += 4 + 4 + HEAD + records.length;
   }
   const body = Buffer.allocUnsafe(size);
   let at = body.writeInt16BE(NO_TRANSACTIONAL_ID, 0);
@@ -43,49 +49,50 @@ export async function encodeProduce({ acks, timeout, compression, topicData }: P
     at = body.writeInt16BE(name.length, at);
     at += name.copy(body, at);
     at = body.writeInt32BE(batches.length, at);
-    for (const { partition, batch } of batches) {
-      at = body.writeInt32BE(partition, at);
-      at = body.writeInt32BE(batch.length, at);
-      at += batch.copy(body, at);
+    for (const batch of batches) {
+      const length = HEAD + batch.records.length;
+      at = body.writeInt32BE(batch.partition, at);
+      at = body.writeInt32BE(length, at);
+      writeBatch(body.subarray(at, at + length), batch, compression, nowMs);
+      at += length;
     }
   }
   return body;
 }
 
+const [NONE, ZSTD] = [0, 4];
 const NO_TRANSACTIONAL_ID = -1;
-const CODEC_MASK = 0x07;
-const MAGIC = 2;
 const NO_PRODUCER = -1;
-// Where the parts of a batch begin.
-const [LENGTH, LEADER_EPOCH, MAGIC_AT, CRC, ATTRIBUTES, LAST_OFFSET, FIRST_TIME, MAX_TIME, PRODUCER, PRODUCER_EPOCH, SEQUENCE, COUNT, RECORDS] = [8, 12, 16, 17, 21, 23, 27, 35, 43, 51, 53, 57, 61] as const;
+const MAGIC = 2;
+// Where the parts of a batch begin; behind its head come the records.
+const [LENGTH, LEADER_EPOCH, MAGIC_AT, CRC, ATTRIBUTES, LAST_OFFSET, FIRST_TIME, MAX_TIME, PRODUCER, PRODUCER_EPOCH, SEQUENCE, COUNT, HEAD] = [8, 12, 16, 17, 21, 23, 27, 35, 43, 51, 53, 57, 61] as const;
 
-/**
- * A record batch (message format 2).
- * @see Kafka documentation, "Implementation: record batch"
- */
-async function encodeBatch(part: PackedPart, compression: number, nowMs: number, { compress, crc32c }: BatchCodecs): Promise<Buffer> {
-  const type = compression & CODEC_MASK;
-  const { packed, indexes } = part;
-  const room = takeRoom(packed.sizeOfRecords(part));
-  const records = room.subarray(0, packed.writeRecords(part, room, 0));
-  const body = (await compress(type, records)) ?? records;
-  const batch = Buffer.allocUnsafe(RECORDS + body.length);
+/** Fills `batch` as a record batch (message format 2). @see Kafka documentation, "Implementation: record batch" */
+function writeBatch(batch: Buffer, { count, records }: Batch, compression: number, nowMs: number): void {
   batch.writeBigInt64BE(0n, 0);
   batch.writeInt32BE(batch.length - LEADER_EPOCH, LENGTH);
   batch.writeInt32BE(0, LEADER_EPOCH);
   batch.writeInt8(MAGIC, MAGIC_AT);
-  batch.writeInt16BE(type, ATTRIBUTES);
-  batch.writeInt32BE(indexes.length - 1, LAST_OFFSET);
+  batch.writeInt16BE(compression, ATTRIBUTES);
+  batch.writeInt32BE(count - 1, LAST_OFFSET);
   batch.writeBigInt64BE(BigInt(nowMs), FIRST_TIME);
   batch.writeBigInt64BE(BigInt(nowMs), MAX_TIME);
   batch.writeBigInt64BE(BigInt(NO_PRODUCER), PRODUCER);
   batch.writeInt16BE(NO_PRODUCER, PRODUCER_EPOCH);
   batch.writeInt32BE(NO_PRODUCER, SEQUENCE);
-  batch.writeInt32BE(indexes.length, COUNT);
-  body.copy(batch, RECORDS);
-  giveBack(room);
+  batch.writeInt32BE(count, COUNT);
+  records.copy(batch, HEAD);
   batch.writeUInt32BE(crc32c(batch.subarray(ATTRIBUTES)), CRC);
-  return batch;
+}
+
+async function batchOf(partition: number, part: PackedPart, compression: number): Promise<Batch> {
+  const { packed, indexes } = part;
+  if (compression !== NONE && compression !== ZSTD) throw new KafkaError(`compression ${compression} is not one of ours: none, or zstd`, 'KAFKA_REFUSED');
+  const room = takeRoom(packed.sizeOfRecords(part));
+  const plain = room.subarray(0, packed.writeRecords(part, room));
+  const records = compression === ZSTD ? await compress(plain) : Buffer.from(plain);
+  giveBack(room);
+  return { partition, count: indexes.length, records };
 }
 
 /** More rooms, or larger ones, than a page in flight takes are not kept. */
@@ -107,21 +114,4 @@ function giveBack(room: Buffer): void {
   const at = rooms.findIndex(({ length }) => length >= room.length);
   rooms.splice(at < 0 ? rooms.length : at, 0, room);
   if (rooms.length > KEEP) rooms.shift();
-}
-
-/** What frames a request. */
-export type RequestHead = { readonly apiKey: number; readonly apiVersion: number; readonly correlationId: number; readonly clientId: string | null };
-
-/** A request as it goes over the wire: its length, its head (version 1) and its body. */
-export function encodeFrame({ apiKey, apiVersion, correlationId, clientId }: RequestHead, body: Buffer): Buffer {
-  const name = clientId === null ? null : Buffer.from(clientId);
-  const frame = Buffer.allocUnsafe(4 + 2 + 2 + 4 + 2 + (name?.length ?? 0) + body.length);
-  let at = frame.writeInt32BE(frame.length - 4, 0);
-  at = frame.writeInt16BE(apiKey, at);
-  at = frame.writeInt16BE(apiVersion, at);
-  at = frame.writeInt32BE(correlationId, at);
-  at = frame.writeInt16BE(name?.length ?? -1, at);
-  at += name?.copy(frame, at) ?? 0;
-  body.copy(frame, at);
-  return frame;
 }

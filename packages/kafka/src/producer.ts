@@ -9,7 +9,7 @@ import { PackedMessages } from './packed-messages.ts';
 /** Writes to the log. A promise that resolves means: every replica in sync has it. */
 export type Producer = {
   /**
-   * Sends messages of one topic, in one request, and waits for `acks=all`. Repeating it appends them again, which the fold does not mind.
+   * Sends messages of one topic together and waits for `acks=all`. Repeating it appends them again, which the fold does not mind.
    * @throws {KafkaError} `KAFKA_UNREACHABLE` when that took longer than `timeoutMs` (5 s), `KAFKA_REFUSED`.
    */
   send(topic: string, messages: Iterable<ProducedMessage>, options?: { readonly timeoutMs?: number }): Promise<void>;
