@@ -16,6 +16,13 @@ describe('a look is written down', () => {
     expect(statementOf({ ...known, deletedMs: 500 }, { modifiedMs: 1_000, hash: 'a', lowerMs: 2_000 })).toEqual({ type: 'seen' });
   });
 
+  test('as a confirmation where the record was restored since: it was seen clearly after its deletion', () => {
+    const restored = { ...known, observedMs: 100_000, deletedMs: 39_999 };
+    expect(statementOf(restored, { modifiedMs: 1_000, hash: 'a', lowerMs: 200_000 })).toEqual({ type: 'confirmed' });
+    expect(statementOf({ ...restored, deletedMs: 40_000 }, { modifiedMs: 1_000, hash: 'a', lowerMs: 200_000 })).toEqual({ type: 'seen' });
+    expect(statementOf({ ...restored, deletedMs: 99_000 }, { modifiedMs: 1_000, hash: 'a', lowerMs: 200_000 }, 500)).toEqual({ type: 'confirmed' });
+  });
+
   test('as a confirmation where the register holds this very content', () => {
     expect(statementOf(known, { modifiedMs: 1_000, hash: 'a', lowerMs: 2_000 })).toEqual({ type: 'confirmed' });
   });

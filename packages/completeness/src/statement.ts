@@ -1,4 +1,4 @@
-import { type Version, versionTime } from '@lockstep/record-log';
+import { DEFAULT_EPSILON_MS, isAliveBy, type Version, versionTime } from '@lockstep/record-log';
 
 /** What the register holds of a record, as far as it matters here. */
 export type Known = {
@@ -24,14 +24,14 @@ export const STALE_AT_MOST_MS = 10 * 60_000;
 
 /**
  * How a look is to be written down. `confirmed` (60 bytes) where the register holds this very content; `seen` (all of it)
- * where it does not, or where the record is known as deleted: its row may have to be written anew; `repaired` where it would lose
- * against the register although it is certainly the later one.
+ * where it does not, or where the record counts as deleted: a confirmation has no content to bring its row back with; `repaired` where
+ * it would lose against the register although it is certainly the later one.
  *
  * The register may lag behind the log. A confirmation that turns out not to fit is noticed by the projector, which then wants a look.
  */
-export function statementOf(known: Known | undefined, look: LookedAt): Statement {
+export function statementOf(known: Known | undefined, look: LookedAt, epsilonMs = DEFAULT_EPSILON_MS): Statement {
   const versionMs = known?.versionMs;
-  const isSame = known !== undefined && known.deletedMs === null && known.modifiedMs === look.modifiedMs && known.hash === look.hash;
+  const isSame = known !== undefined && isAliveBy(known, epsilonMs) && known.modifiedMs === look.modifiedMs && known.hash === look.hash;
   if (isSame) return { type: 'confirmed', ...(versionMs === undefined ? {} : { versionMs }) };
   const repairMs = repairTime(known, look);
   return repairMs === null ? { type: 'seen' } : { type: 'repaired', versionMs: repairMs };

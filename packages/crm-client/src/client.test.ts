@@ -97,8 +97,12 @@ describe('against the simulator', () => {
     const before = await crm.countRecords('Products');
     const [id = ''] = simulator.firstIds('Products', 1);
     simulator.deleteRecord('Products', id);
-    expect((await crm.deletedSince('Products', new Date(Date.now() - 60_000))).map((deleted) => deleted.id)).toEqual([id]);
-    expect(await crm.deletedSince('Deals', new Date(Date.now() - 60_000))).toEqual([]);
+    const began = Date.now();
+    const { deletions, observed } = await crm.deletedSince('Products', new Date(began - 60_000));
+    expect(deletions.map((deleted) => deleted.id)).toEqual([id]);
+    expect(observed.lowerMs).toBeLessThan(began + 1_500);
+    expect(observed.lowerMs).toBeLessThanOrEqual(observed.upperMs);
+    expect((await crm.deletedSince('Deals', new Date(Date.now() - 60_000))).deletions).toEqual([]);
     expect(await crm.countRecords('Products')).toBe(before - 1);
   });
 

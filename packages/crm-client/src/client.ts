@@ -4,7 +4,7 @@ import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, typ
 import type { CrmConfig } from './config.ts';
 import type { Observed } from './crm-clock.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
-import { changedSince, countRecords, type DeletedRecord, deletedSince, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
+import { changedSince, countRecords, type DeletedList, deletedSince, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
 import { type VersionRules, versionRules } from './versions.ts';
@@ -21,7 +21,7 @@ export type CrmClient = {
   lookAt(options: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look>;
   changedSince(options: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<RecordPage>;
   recordsBetween(range: IdRange): Promise<RecordPage>;
-  deletedSince(module: string, since: Date): Promise<DeletedRecord[]>;
+  deletedSince(module: string, since: Date): Promise<DeletedList>;
   countRecords(module: string): Promise<number>;
   updateRecord(module: string, id: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
   close(): Promise<void>;

@@ -16,7 +16,7 @@ export { createMeteredClient } from './metered-client.ts';
 export type { MeteredClientOptions } from './metered-client.ts';
 export { channelEvents } from './notifications.ts';
 export type { GrantedChannel, ListedChannel, WantedChannel } from './notifications.ts';
-export type { DeletedRecord, FoundRecord, IdRange, Look, PageEnd, RecordPage } from './records.ts';
+export type { DeletedList, DeletedRecord, FoundRecord, IdRange, Look, PageEnd, RecordPage } from './records.ts';
 export { createTokenSource, memoryTokenStore } from './tokens.ts';
 export type { AccessToken, AccessTokenStore, TokenSource, TokenTurn } from './tokens.ts';
 export type { CallReport } from './transport.ts';

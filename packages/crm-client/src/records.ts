@@ -23,6 +23,9 @@ export type IdRange = { readonly module: string; readonly fields: readonly strin
 /** One entry of the list of deleted records. */
 export type DeletedRecord = { readonly id: string; readonly deletedTime: string };
 
+/** What the list of deleted records held, and the CRM times from the beginning of its first page to the end of its last. */
+export type DeletedList = { readonly deletions: readonly DeletedRecord[]; readonly observed: Observed };
+
 const rows = z.object({ data: z.array(z.looseObject({ id: z.string(), Modified_Time: z.string() })) });
 const page = rows.extend({ info: z.object({ more_records: z.boolean() }) });
 const deleted = z.object({
@@ -97,20 +100,22 @@ const secondsOf = (at: Date): string => `${at.toISOString().slice(0, 19)}+00:00`
  * @param since inclusive; the CRM compares whole seconds, so pass an earlier one.
  * @see CRM API reference, "Get deleted records"
  */
-export async function deletedSince(transport: Transport, base: string, module: string, since: Date): Promise<DeletedRecord[]> {
-  const found: DeletedRecord[] = [];
+export async function deletedSince(transport: Transport, base: string, module: string, since: Date): Promise<DeletedList> {
+  const deletions: DeletedRecord[] = [];
+  let span: Observed | undefined;
   for (let page = 1; ; page += 1) {
-    const { status, text } = await transport.call({
+    const { status, text, observed } = await transport.call({
       method: 'GET',
       path: `${base}/${module}/deleted`,
       purpose: 'catch-up',
       query: { type: 'all', page: String(page), per_page: '200' },
       headers: { 'if-modified-since': secondsOf(since) },
     });
-    if (status === 204 || status === 304) return found;
+    span = { lowerMs: span?.lowerMs ?? observed.lowerMs, upperMs: observed.upperMs };
+    if (status === 204 || status === 304) return { deletions, observed: span };
     const { data, info } = parseReply(`GET ${base}/${module}/deleted`, deleted, text);
-    for (const { id, deleted_time: deletedTime } of data) found.push({ id, deletedTime });
-    if (!info.more_records) return found;
+    for (const { id, deleted_time: deletedTime } of data) deletions.push({ id, deletedTime });
+    if (!info.more_records) return { deletions, observed: span };
   }
 }
 

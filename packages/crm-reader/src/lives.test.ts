@@ -6,7 +6,7 @@ import { createCrmClient, createTokenSource, type CrmClient, loadCrmConfig, memo
 import { type DrivenClock, drivenClock, type Simulator, startSimulator, type TruthRecord } from '@lockstep/crm-simulator';
 import { deals, leads, type ModuleDefinition, modules, products, topicOf } from '@lockstep/modules';
 import type { CatchUpRow } from '@lockstep/postgres';
-import { decodeEvent, fold, isAlive, type Observation, rowOf } from '@lockstep/record-log';
+import { decodeEvent, fold, isAlive, isSettled, type Observation, rowOf } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -64,17 +64,26 @@ const inCrm = (module: ModuleDefinition, id: string, field: string): unknown => 
   return { modified: new Date(record.Modified_Time).toISOString(), [field]: record[field] };
 };
 
+/** The earliest deletion that is in doubt. */
+function oldestDoubt(apiName: string): Date | null {
+  const module = modules.find((one) => one.apiName === apiName) as ModuleDefinition;
+  const registers = [...Map.groupBy(logs.get(topicOf(module)) ?? [], ({ id }) => id).values()].map((all) => fold(all));
+  const doubts = registers.filter((one) => one.deletedMs !== undefined && !isAlive(one) && !isSettled(one)).map(({ deletedMs }) => deletedMs as number);
+  return doubts.length === 0 ? null : new Date(Math.min(...doubts));
+}
+
 /** As if everything published were applied at once. */
 const register = {
   known: async (apiName: string, ids: readonly string[]) => {
     const module = modules.find((one) => one.apiName === apiName) as ModuleDefinition;
     return new Map(ids.filter((id) => observations(module, id).length > 0).map((id) => {
-      const { live, deletedMs } = fold(observations(module, id));
-      return [id, { modifiedMs: live?.modifiedMs ?? null, ...(live?.versionMs === undefined ? {} : { versionMs: live.versionMs }), observedMs: live?.observedMs ?? null, hash: live?.hash ?? null, deletedMs: deletedMs ?? null }];
+      const { live, deletedMs, listedMs } = fold(observations(module, id));
+      return [id, { modifiedMs: live?.modifiedMs ?? null, ...(live?.versionMs === undefined ? {} : { versionMs: live.versionMs }), observedMs: live?.observedMs ?? null, hash: live?.hash ?? null, deletedMs: deletedMs ?? null, listedMs: listedMs ?? null }];
     }));
   },
   hidden: async () => undefined,
   doubtful: async () => [],
+  oldestDoubt: async (apiName: string) => oldestDoubt(apiName),
   deleted: async (apiName: string) => {
     const module = modules.find((one) => one.apiName === apiName) as ModuleDefinition;
     return [...new Set((logs.get(topicOf(module)) ?? []).map(({ id }) => id))].filter((id) => !isAlive(fold(observations(module, id))));
@@ -95,7 +104,7 @@ const referrers = {
   },
 };
 const looks = { want: async (module: string, ids: readonly string[], reason: string) => void wanted.push(...ids.map((id): [string, string, string] => [module, id, reason])) };
-const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true, passed: async () => undefined }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, signal: stopping.signal });
+const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true, passed: async () => undefined }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, epsilonMs: MINUTE, signal: stopping.signal });
 
 async function readAll(module: ModuleDefinition): Promise<void> {
   const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
@@ -217,7 +226,7 @@ describe('a permanent deletion', () => {
     await clock.advance(5 * MINUTE);
     simulator.restoreRecord('Leads', restored, true);
     const scan: CatchUpRow = { id: 1, module: 'Leads', state: 'wanted', from: new Date(clock.nowMs()), deletedFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isSecondPass: false, isRestoreScan: true, wantedAt: new Date(clock.nowMs()), startedAt: null, bulkRunId: null, result: { rows: 0, seen: 0, unhinted: 0, deleted: 0 } };
-    await readCatchUps({ ...deps(), modules: [leads], epsilonMs: MINUTE, catchUps: { open: async () => [scan], read: async () => undefined, tooLarge: async () => undefined, failed: async (_, failure) => Promise.reject(new Error(failure)) } });
+    await readCatchUps({ ...deps(), modules: [leads], catchUps: { open: async () => [scan], read: async () => undefined, tooLarge: async () => undefined, failed: async (_, failure) => Promise.reject(new Error(failure)) } });
     expect(wanted).toEqual([['Leads', restored, 'unlisted']]);
     await lookAt(leads, restored);
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, true]);

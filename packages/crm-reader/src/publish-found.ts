@@ -11,15 +11,16 @@ export type PublishFoundDeps = {
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known'>;
   readonly deadLetters: DeadLetters;
+  readonly epsilonMs: number;
 };
 
 /**
  * Writes down a page of records that a query found. Returns once Kafka has all of it.
  * @param origin `bulk` for what a bulk read left out.
  */
-export async function publishFound({ register, producer, deadLetters }: PublishFoundDeps, module: ModuleDefinition, origin: 'catch-up' | 'bulk', { records, observed }: RecordPage): Promise<Said[]> {
+export async function publishFound({ register, producer, deadLetters, epsilonMs }: PublishFoundDeps, module: ModuleDefinition, origin: 'catch-up' | 'bulk', { records, observed }: RecordPage): Promise<Said[]> {
   const known = await register.known(module.apiName, records.map(({ id }) => id));
-  const say = lookMessages(module, origin);
+  const say = lookMessages(module, origin, epsilonMs);
   const said: Said[] = [];
   for (const record of records) {
     const sighting = sightingOf(module, record, observed);

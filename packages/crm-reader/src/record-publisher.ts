@@ -34,7 +34,7 @@ export type Said = { readonly message: ProducedMessage; readonly isSeen: boolean
  * already, so that reading the same again does not double the log; as a repair what would lose against it although it is later.
  * The last argument is the CRM time at which the reading began, epoch milliseconds.
  */
-export function lookMessages(module: ModuleDefinition, origin: Origin): (sighting: Omit<Sighting, 'coverage'>, known: Known | undefined, lowerMs: number) => Said {
+export function lookMessages(module: ModuleDefinition, origin: Origin, epsilonMs: number): (sighting: Omit<Sighting, 'coverage'>, known: Known | undefined, lowerMs: number) => Said {
   const coverage = coverageOf(module).id;
   const constant = { ...common, ce_source: Buffer.from(source(module)), ce_origin: Buffer.from(origin) };
   const types = { seen: Buffer.from('lockstep.record.seen.v1'), confirmed: Buffer.from('lockstep.record.confirmed.v1'), repaired: Buffer.from('lockstep.record.repaired.v2') };
@@ -42,7 +42,7 @@ export function lookMessages(module: ModuleDefinition, origin: Origin): (sightin
     const { id, modifiedMs, observedMs } = sighting;
     const seen = encodeSeen({ ...sighting, coverage });
     const { hash } = seen;
-    const statement = statementOf(known, { modifiedMs, hash, lowerMs });
+    const statement = statementOf(known, { modifiedMs, hash, lowerMs }, epsilonMs);
     const headers = { ...constant, ce_type: types[statement.type], ce_id: `${id}-${observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(observedMs) };
     const value = (): string => {
       switch (statement.type) {
@@ -58,10 +58,11 @@ export function lookMessages(module: ModuleDefinition, origin: Origin): (sightin
   };
 }
 
-/** The message of a deletion that the deleted list gave. */
-export function deletedMessage(module: ModuleDefinition, deletion: { readonly id: string; readonly deletedMs: number }): ProducedMessage {
-  const headers = { ...common, ce_type: 'lockstep.record.deleted.v1', ce_source: source(module), ce_origin: 'deleted-list' satisfies Origin, ce_id: `${deletion.id}-${deletion.deletedMs}-deleted`, ce_time: timeOf(deletion.deletedMs) };
-  return { key: deletion.id, value: encodeDeleted(deletion), headers };
+/** The message of a deletion that the deleted list gave, by a call that began at `listedMs` or later. */
+export function deletedMessage(module: ModuleDefinition, deletion: { readonly id: string; readonly deletedMs: number; readonly listedMs: number }): ProducedMessage {
+  const { id, deletedMs, listedMs } = deletion;
+  const headers = { ...common, ce_type: 'lockstep.record.deleted.v1', ce_source: source(module), ce_origin: 'deleted-list' satisfies Origin, ce_id: `${id}-${deletedMs}-listed-${listedMs}`, ce_time: timeOf(deletedMs) };
+  return { key: id, value: encodeDeleted(deletion), headers };
 }
 
 /** One message for each partition: the field names that the events after it are about. */

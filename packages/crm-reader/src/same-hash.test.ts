@@ -48,7 +48,7 @@ async function byBulk(module: ModuleDefinition): Promise<Contents> {
   const file = join(folder, `${jobId}.zip`);
   const { upperMs } = await crm.downloadBulkRead({ jobId, file });
   const sent: ProducedMessage[] = [];
-  await publishRows({ rows: await rowsOf(file), jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, signal: new AbortController().signal });
+  await publishRows({ rows: await rowsOf(file), jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, epsilonMs: 60_000, signal: new AbortController().signal });
   return contentsOf(sent);
 }
 
@@ -56,7 +56,7 @@ async function byLook(module: ModuleDefinition, ids: Iterable<string>): Promise<
   const sent: ProducedMessage[] = [];
   const stopping = new AbortController();
   const register = { known: async () => new Map(), hidden: async () => undefined };
-  const looker = new Looker({ module, crm, register, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), signal: stopping.signal, intervalMs: 0 });
+  const looker = new Looker({ module, crm, register, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), signal: stopping.signal, epsilonMs: 60_000, intervalMs: 0 });
   await Promise.all(
     [...ids].map((id) => {
       const answered = Promise.withResolvers<void>();

@@ -1,5 +1,6 @@
 import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
+import { epsilonSetting, isAliveSql, timesOf } from './fold-sql.ts';
 
 /**
  * Holds deletions that are too many to be believed: a lost permission or a wrong filter must not empty a table. More than 100
@@ -22,6 +23,8 @@ export type DeletionBreaker = {
 const ALWAYS_ALLOWED = 100;
 const ALLOWED_SHARE = 0.01;
 
+const countAlive = `select count(*)::int as live from lockstep.record_version r, ${epsilonSetting} e where r.module = $1 and ${isAliveSql(timesOf('r'), 'e.ms')}`;
+
 /** The breaker, in `lockstep.held_deletions`. */
 export const deletionBreaker = ({ pool }: Pick<Database, 'pool'>): DeletionBreaker => ({
   admits: async (module, fresh) => {
@@ -33,7 +36,7 @@ export const deletionBreaker = ({ pool }: Pick<Database, 'pool'>): DeletionBreak
     );
     const deletions = (rows[0]?.recent ?? 0) + fresh;
     if (rows[0]?.is_released === true || deletions <= ALWAYS_ALLOWED) return true;
-    const { rows: counted } = await pool.query<{ live: number }>('select count(*)::int as live from lockstep.record_version where module = $1 and deleted_ms is null', [module]);
+    const { rows: counted } = await pool.query<{ live: number }>(countAlive, [module]);
     const allowed = Math.max(ALWAYS_ALLOWED, Math.floor((counted[0]?.live ?? 0) * ALLOWED_SHARE));
     if (deletions <= allowed) {
       await pool.query('delete from lockstep.held_deletions where module = $1', [module]);

@@ -1,20 +1,24 @@
+import { doubtSinceSql, epsilonSetting, isSettledSql, timesOf } from './fold-sql.ts';
+
+const isUnsettled = `not ${isSettledSql(timesOf('r'), 'e.ms')}`;
+
 /*
  * A claim counts once every partition's position has reached the offset it names. "Unsettled" is the fold's own predicate: a
  * newer content of the same second may exist, or a deletion and a look are too close to tell which came first.
+ * Migration 010 creates it. It is published: another text goes to another file, with a migration of its own.
  */
 export const freshnessView = `
-  create view lockstep.freshness as
-  with epsilon as (select value::bigint as ms from lockstep.setting where name = 'epsilon_ms'),
+  create or replace view lockstep.freshness as
+  with epsilon as ${epsilonSetting},
   modules as (select module from lockstep.mapping)
   select m.module,
     changes.at as seen_up_to,
-    least(changes.at, (select to_timestamp(min(least(r.modified_ms, coalesce(r.deleted_ms, r.modified_ms))) / 1000.0) from lockstep.record_version r, epsilon e
-      where r.module = m.module and (r.observed_ms < r.modified_ms + 1000 + e.ms or abs(r.observed_ms - r.deleted_ms) <= e.ms))) as settled_up_to,
+    least(changes.at, (select to_timestamp(min(${doubtSinceSql(timesOf('r'), 'e.ms')}) / 1000.0) from lockstep.record_version r, epsilon e
+      where r.module = m.module and ${isUnsettled})) as settled_up_to,
     everything.at as refreshed_at,
     (select count(*) from lockstep.parked p where p.module = m.module and p.resolved_at is null) as parked,
     (select count(*) from lockstep.record_version r where r.module = m.module and r.hidden_since is not null) as hidden,
-    (select count(*) from lockstep.record_version r, epsilon e
-      where r.module = m.module and (r.observed_ms < r.modified_ms + 1000 + e.ms or abs(r.observed_ms - r.deleted_ms) <= e.ms)) as unsettled
+    (select count(*) from lockstep.record_version r, epsilon e where r.module = m.module and ${isUnsettled}) as unsettled
   from modules m
   left join lateral (${reached('changes')}) changes on true
   left join lateral (${reached('everything')}) everything on true`;

@@ -21,6 +21,8 @@ export { deletionBreaker } from './deletion-breaker.ts';
 export type { DeletionBreaker } from './deletion-breaker.ts';
 export { readFreshness } from './freshness.ts';
 export type { Freshness } from './freshness.ts';
+export { doubtSinceSql, isAliveSql, isSettledSql, timesOf } from './fold-sql.ts';
+export type { TimesSql } from './fold-sql.ts';
 export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
 export { referrers } from './referrers.ts';

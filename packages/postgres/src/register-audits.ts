@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { epsilonSetting, isAliveSql, timesOf } from './fold-sql.ts';
 
 /** What the register holds of a module, counted in one pass over it. */
 export type RegisterCounts = {
@@ -24,8 +25,7 @@ export type RegisterAudits = {
   hidden(module: string): Promise<number>;
 };
 
-const isAlive = '(r.modified_ms is not null and (r.deleted_ms is null or r.observed_ms > r.deleted_ms + e.ms))';
-const epsilon = `(select value::bigint as ms from lockstep.setting where name = 'epsilon_ms') e`;
+const isAlive = isAliveSql(timesOf('r'), 'e.ms');
 
 /** Audits of `lockstep.record_version`. */
 export const registerAudits = ({ pool }: Pick<Database, 'pool'>): RegisterAudits => ({
@@ -34,14 +34,14 @@ export const registerAudits = ({ pool }: Pick<Database, 'pool'>): RegisterAudits
       `select count(*) filter (where ${isAlive} and r.hidden_since is null)::int as visible,
          count(*) filter (where r.modified_ms >= $2 or r.deleted_ms >= $2)::int as "changedSince",
          count(*) filter (where ${isAlive} and r.modified_ms > $3 + e.ms)::int as "inFuture"
-       from lockstep.record_version r, ${epsilon} where r.module = $1`,
+       from lockstep.record_version r, ${epsilonSetting} e where r.module = $1`,
       [module, changedSince.getTime(), now.getTime()],
     );
     return rows[0] ?? { visible: 0, changedSince: 0, inFuture: 0 };
   },
   hideUnseen: async (module, since) => {
     const { rowCount } = await pool.query(
-      `update lockstep.record_version r set hidden_since = now() from ${epsilon}
+      `update lockstep.record_version r set hidden_since = now() from ${epsilonSetting} e
        where r.module = $1 and r.hidden_since is null and r.observed_ms < $2 - e.ms and ${isAlive}
          and not exists (select from lockstep.parked p where p.module = $1 and p.resolved_at is null and p.record_id = r.record_id::text)`,
       [module, since.getTime()],

@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { epsilonSetting, isAliveSql, isDoubtfulDeathSql, timesOf } from './fold-sql.ts';
 
 /** What the register holds of a record. Times are epoch milliseconds of the CRM, the hash is 32 hex digits. */
 export type RegisterEntry = {
@@ -8,28 +9,32 @@ export type RegisterEntry = {
   readonly observedMs: number | null;
   readonly hash: string | null;
   readonly deletedMs: number | null;
+  /** When the CRM last listed it as deleted, as far as is known. */
+  readonly listedMs: number | null;
 };
 
 /** Reads of the register, and the one note that does not come of the log. */
 export type RegisterReader = {
   /** @returns what is known of these records; those it says nothing about are unknown. */
   known(module: string, ids: readonly string[]): Promise<Map<string, RegisterEntry>>;
-  /** Notes that a look did not find these records, though nothing says that they are deleted. The next look that finds one clears it. */
+  /** Notes that a look did not find these records; those that count as deleted stay as they are. The next look that finds one clears it. */
   hidden(module: string, ids: readonly string[]): Promise<void>;
   /** Records that count as deleted, with a deletion since a time. */
   deleted(module: string, since: Date): Promise<string[]>;
-  /** Records whose deletion and latest look are too close to tell which came first, deleted since a time. */
+  /** Records deleted since a time whose latest look is too close to tell which came first, and that the list has not named late enough since. */
   doubtful(module: string, since: Date, epsilonMs: number): Promise<string[]>;
+  /** The earliest deletion, since a time, of a record that is {@link doubtful}; null for none. */
+  oldestDoubt(module: string, since: Date, epsilonMs: number): Promise<Date | null>;
 };
 
-type Row = { id: string; modified_ms: string | null; version_ms: string | null; observed_ms: string | null; hash: string | null; deleted_ms: string | null };
+type Row = { id: string; modified_ms: string | null; version_ms: string | null; observed_ms: string | null; hash: string | null; deleted_ms: string | null; listed_ms: string | null };
 
 /** The register, `lockstep.record_version`. */
 export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader => ({
   known: async (module, ids) => {
     if (ids.length === 0) return new Map();
     const { rows } = await pool.query<Row>(
-      `select record_id as id, modified_ms, version_ms, observed_ms, replace(content_hash::text, '-', '') as hash, deleted_ms
+      `select record_id as id, modified_ms, version_ms, observed_ms, replace(content_hash::text, '-', '') as hash, deleted_ms, listed_ms
        from lockstep.record_version where module = $1 and record_id = any($2::bigint[])`,
       [module, ids],
     );
@@ -38,35 +43,38 @@ export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader
   hidden: async (module, ids) => {
     if (ids.length === 0) return;
     await pool.query(
-      `update lockstep.record_version set hidden_since = now()
-       where module = $1 and record_id = any($2::bigint[]) and hidden_since is null and deleted_ms is null`,
+      `update lockstep.record_version r set hidden_since = now() from ${epsilonSetting} e
+       where r.module = $1 and r.record_id = any($2::bigint[]) and r.hidden_since is null and ${isAliveSql(timesOf('r'), 'e.ms')}`,
       [module, ids],
     );
   },
   deleted: async (module, since) => {
     const { rows } = await pool.query<{ id: string }>(
-      `select record_id as id from lockstep.record_version, lockstep.setting
-       where name = 'epsilon_ms' and module = $1 and deleted_ms >= $2 and (observed_ms is null or observed_ms <= deleted_ms + value::bigint)`,
+      `select r.record_id as id from lockstep.record_version r, ${epsilonSetting} e where r.module = $1 and r.deleted_ms >= $2 and not ${isAliveSql(timesOf('r'), 'e.ms')}`,
       [module, since.getTime()],
     );
     return rows.map(({ id }) => id);
   },
   doubtful: async (module, since, epsilonMs) => {
-    const { rows } = await pool.query<{ id: string }>(
-      `select record_id as id from lockstep.record_version
-       where module = $1 and deleted_ms >= $2 and abs(observed_ms - deleted_ms) <= $3`,
-      [module, since.getTime(), epsilonMs],
-    );
+    const { rows } = await pool.query<{ id: string }>(`select r.record_id as id ${fromDoubtful}`, [module, since.getTime(), epsilonMs]);
     return rows.map(({ id }) => id);
+  },
+  oldestDoubt: async (module, since, epsilonMs) => {
+    const { rows } = await pool.query<{ at: string | null }>(`select min(r.deleted_ms) as at ${fromDoubtful}`, [module, since.getTime(), epsilonMs]);
+    const at = whole(rows[0]?.at ?? null);
+    return at === null ? null : new Date(at);
   },
 });
 
-const entryOf = ({ modified_ms, version_ms, observed_ms, hash, deleted_ms }: Row): RegisterEntry => ({
+const fromDoubtful = `from lockstep.record_version r where r.module = $1 and r.deleted_ms >= $2 and ${isDoubtfulDeathSql(timesOf('r'), '$3::bigint')}`;
+
+const entryOf = ({ modified_ms, version_ms, observed_ms, hash, deleted_ms, listed_ms }: Row): RegisterEntry => ({
   modifiedMs: whole(modified_ms),
   ...(version_ms === null ? {} : { versionMs: Number(version_ms) }),
   observedMs: whole(observed_ms),
   hash,
   deletedMs: whole(deleted_ms),
+  listedMs: whole(listed_ms),
 });
 
 const whole = (text: string | null): number | null => (text === null ? null : Number(text));

@@ -35,8 +35,7 @@ const COPY_FROM = 50;
  * batch takes two round trips.
  * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
  */
-export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch): Promise<Applied> {
-  const folded = foldBatch(batch.messages);
+export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded = foldBatch(batch.messages)): Promise<Applied> {
   try {
     const merged = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
@@ -168,10 +167,10 @@ function deadWrites({ table, keyColumn, onDelete }: ModuleDefinition, dead: Deci
   return [{ text, values: [ids, dead.map(({ deletedMs }) => deletedTime(deletedMs))] }];
 }
 
-function confirmWrites({ registerSql, epsilonMs }: ModuleProjection, confirmations: readonly Confirmation[]): Statement[] {
+function confirmWrites({ registerSql }: ModuleProjection, confirmations: readonly Confirmation[]): Statement[] {
   if (confirmations.length === 0) return [];
   const column = <K extends keyof Confirmation>(key: K): Confirmation[K][] => confirmations.map((confirmation) => confirmation[key]);
-  return [{ ...registerSql.confirm, values: [column('id'), column('modifiedMs'), column('versionMs'), column('observedMs'), column('hash'), epsilonMs] }];
+  return [{ ...registerSql.confirm, values: [column('id'), column('modifiedMs'), column('versionMs'), column('observedMs'), column('hash')] }];
 }
 
 const parkSql = `

@@ -24,19 +24,20 @@ export function winnersAsCopyText(winners: Decision['winners'], plan: WritePlan)
 /** Folded records as COPY text for the narrow stage. */
 export function recordsAsCopyText(records: Iterable<FoldedRecord>): Buffer {
   let text = '';
-  for (const { id, modifiedMs, versionMs, observedMs, hash, deletedMs, partition, offset } of records) {
+  for (const { id, modifiedMs, versionMs, observedMs, hash, deletedMs, listedMs, partition, offset } of records) {
     const seen = hash === '' ? '\\N\t\\N\t\\N\t\\N' : `${modifiedMs}\t${versionMs === modifiedMs ? '\\N' : versionMs}\t${observedMs}\t${hash}`;
-    text += `${id}\t${seen}\t${deletedMs < 0 ? '\\N' : deletedMs}\t${partition}\t${offset}\n`;
+    const deleted = deletedMs < 0 ? '\\N\t\\N' : `${deletedMs}\t${listedMs < 0 ? '\\N' : listedMs}`;
+    text += `${id}\t${seen}\t${deleted}\t${partition}\t${offset}\n`;
   }
   return Buffer.from(text, 'latin1');
 }
 
 /** Folded records as one array per column of the narrow stage: for small batches. */
 export function recordsAsArrays(records: Iterable<FoldedRecord>): unknown[][] {
-  const columns: unknown[][] = [[], [], [], [], [], [], [], []];
-  for (const { id, modifiedMs, versionMs, observedMs, hash, deletedMs, partition, offset } of records) {
+  const columns: unknown[][] = [[], [], [], [], [], [], [], [], []];
+  for (const { id, modifiedMs, versionMs, observedMs, hash, deletedMs, listedMs, partition, offset } of records) {
     const seen = hash === '' ? [null, null, null, null] : [modifiedMs, versionMs === modifiedMs ? null : versionMs, observedMs, hash];
-    [id, ...seen, deletedMs < 0 ? null : deletedMs, partition, offset].forEach((value, i) => columns[i]?.push(value));
+    [id, ...seen, deletedMs < 0 ? null : deletedMs, listedMs < 0 ? null : listedMs, partition, offset].forEach((value, i) => columns[i]?.push(value));
   }
   return columns;
 }

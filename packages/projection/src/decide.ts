@@ -1,3 +1,5 @@
+import { isAliveBy } from '@lockstep/record-log';
+
 import type { FoldedRecord } from './fold-batch.ts';
 
 /** A record's register as the merge left it, and whether the batch's content is what now stands in it. */
@@ -20,15 +22,16 @@ export type Decision = {
 };
 
 /**
- * Decides what is written. Alive is `observed > deleted + ε`.
+ * Decides what is written.
  * @param keepsDeleted whether the module marks its deleted rows; else a dead record has no row.
  */
 export function decide(merged: readonly Merged[], { keepsDeleted, epsilonMs }: { keepsDeleted: boolean; epsilonMs: number }): Decision {
   const winners: { record: FoldedRecord; deletedMs: number | null }[] = [];
   const dead: { id: string; deletedMs: number }[] = [];
   let allFresh = true;
-  for (const { record, contentWon, isFresh, observedMs, deletedMs } of merged) {
-    const isDead = deletedMs !== null && (observedMs === null || observedMs <= deletedMs + epsilonMs);
+  for (const one of merged) {
+    const { record, contentWon, isFresh, deletedMs } = one;
+    const isDead = deletedMs !== null && !isAliveBy(one, epsilonMs);
     if (contentWon && (keepsDeleted || !isDead)) {
       winners.push({ record, deletedMs: isDead ? deletedMs : null });
       if (!isFresh) allFresh = false;

@@ -1,4 +1,4 @@
-import { compareVersions, type CoverageDeclared, decodeEvent, EventFormatError, readRepairedHead, readSeenHead, type SeenHead, versionTime } from '@lockstep/record-log';
+import { compareVersions, type CoverageDeclared, decodeEvent, EventFormatError, readRepairedHead, readSeenHead, type RecordDeleted, type SeenHead, versionTime } from '@lockstep/record-log';
 
 /** A message of a record topic, as far as the fold needs it. */
 export type LogMessage = {
@@ -11,7 +11,7 @@ export type LogMessage = {
 
 /**
  * What a batch says of one record: the register of its messages, with the winning content still as bytes. `hash` is `''`
- * while nothing was seen, `deletedMs` is -1 while nothing was deleted.
+ * while nothing was seen, `deletedMs` and `listedMs` are -1 while nothing was deleted or listed.
  */
 export type FoldedRecord = {
   readonly id: string;
@@ -26,6 +26,8 @@ export type FoldedRecord = {
   fieldsAt: number;
   /** Upper bound of the latest deletion. */
   deletedMs: number;
+  /** When the CRM last listed it as deleted. */
+  listedMs: number;
   partition: number;
   offset: number;
   isBulk: boolean;
@@ -47,53 +49,69 @@ export type FoldedBatch = {
   readonly refused: number;
   /** How many of those came out of a bulk file. */
   readonly refusedBulk: number;
+  /**
+   * The first message whose place in the log matters for one before it, as an index; null for none. What comes from there on is to be
+   * applied after what comes before: a batch may not decide what the log says.
+   */
+  readonly cutAt: number | null;
 };
 
+type Folding = Omit<FoldedBatch, 'refused' | 'refusedBulk' | 'cutAt'> & { refused: number; refusedBulk: number; cutAt: number | null; at: number; readonly confirmed: Map<string, Confirmation> };
+
 /**
- * Folds a batch by heads alone; the fields of losers are never looked at.
+ * Folds a batch by heads alone; the fields of losers are never looked at. Contents of one coverage and deletions may come in any order.
+ * A confirmation holds for what stands at its place, and a content leaves what it does not speak of as it stands there: see `cutAt`.
  * @throws {EventFormatError} `EVENT_VERSION_UNKNOWN`: the partition must stop, a newer build wrote this.
  */
 export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
-  const records = new Map<string, FoldedRecord>();
-  const batch = { records, confirmations: [] as Confirmation[], coverages: [] as CoverageDeclared[], rejects: [] as Reject[], refused: 0, refusedBulk: 0 };
+  const batch: Folding = { records: new Map(), confirmations: [], coverages: [], rejects: [], refused: 0, refusedBulk: 0, cutAt: null, at: 0, confirmed: new Map() };
   for (const message of messages) {
     const head = message.value === null ? null : (readSeenHead(message.value) ?? readRepairedHead(message.value));
     if (head === null) foldOther(batch, message);
     else foldSeen(batch, head, message);
+    batch.at += 1;
   }
   return batch;
 }
 
-function foldSeen(batch: { readonly records: Map<string, FoldedRecord>; refused: number; refusedBulk: number }, head: SeenHead, message: LogMessage): void {
+/** What follows a confirmation of the same record may change what was confirmed. */
+function cutAfterConfirmation(batch: Folding, id: string): void {
+  if (batch.confirmed.size > 0 && batch.confirmed.has(id)) batch.cutAt ??= batch.at;
+}
+
+function foldSeen(batch: Folding, head: SeenHead, message: LogMessage): void {
+  cutAfterConfirmation(batch, head.id);
   const known = batch.records.get(head.id);
   const { value, partition, offset, isBulk = false } = message;
   if (known === undefined) {
     const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;
-    batch.records.set(id, { id, modifiedMs, versionMs: versionTime(head), observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, partition, offset, isBulk });
+    batch.records.set(id, { id, modifiedMs, versionMs: versionTime(head), observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, listedMs: -1, partition, offset, isBulk });
   } else if (known.hash === '' || compareVersions(head, known) > 0) {
     if (known.hash !== '') refuse(batch, known.isBulk);
+    if (known.hash !== '' && known.coverage !== head.coverage) batch.cutAt ??= batch.at;
     Object.assign(known, head, { versionMs: versionTime(head), value, partition, offset, isBulk });
   } else {
     refuse(batch, isBulk);
   }
 }
 
-function refuse(batch: { refused: number; refusedBulk: number }, isBulk: boolean): void {
+function refuse(batch: Folding, isBulk: boolean): void {
   batch.refused += 1;
   if (isBulk) batch.refusedBulk += 1;
 }
 
 const nothing = Buffer.alloc(0);
 
-function foldOther(batch: FoldedBatch, message: LogMessage): void {
+function foldOther(batch: Folding, message: LogMessage): void {
   try {
     const event = decodeEvent(message.value ?? nothing);
     switch (event.type) {
       case 'RecordDeleted':
-        foldDeletion(batch.records, event.id, event.deletedMs + 999, message);
+        cutAfterConfirmation(batch, event.id);
+        foldDeletion(batch.records, event, message);
         break;
       case 'RecordConfirmed':
-        batch.confirmations.push({ ...event, versionMs: versionTime(event) });
+        foldConfirmation(batch, { ...event, versionMs: versionTime(event) });
         break;
       case 'CoverageDeclared':
         batch.coverages.push(event);
@@ -109,8 +127,23 @@ function foldOther(batch: FoldedBatch, message: LogMessage): void {
   }
 }
 
-function foldDeletion(records: Map<string, FoldedRecord>, id: string, deletedMs: number, { partition, offset }: LogMessage): void {
+/** Confirmations of one content may come in any order. */
+function foldConfirmation(batch: Folding, confirmation: Confirmation): void {
+  const { confirmed, confirmations } = batch;
+  const before = confirmed.get(confirmation.id);
+  const isSame = before === undefined || (before.modifiedMs === confirmation.modifiedMs && before.versionMs === confirmation.versionMs && before.hash === confirmation.hash);
+  if (!isSame) batch.cutAt ??= batch.at;
+  confirmed.set(confirmation.id, confirmation);
+  confirmations.push(confirmation);
+}
+
+function foldDeletion(records: Map<string, FoldedRecord>, { id, deletedMs: atMs, listedMs = -1 }: RecordDeleted, { partition, offset }: LogMessage): void {
+  const deletedMs = atMs + 999;
   const known = records.get(id);
-  if (known !== undefined) known.deletedMs = Math.max(known.deletedMs, deletedMs);
-  else records.set(id, { id, modifiedMs: 0, versionMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, partition, offset, isBulk: false });
+  if (known === undefined) {
+    records.set(id, { id, modifiedMs: 0, versionMs: 0, observedMs: 0, hash: '', coverage: '', value: nothing, fieldsAt: 0, deletedMs, listedMs, partition, offset, isBulk: false });
+    return;
+  }
+  known.deletedMs = Math.max(known.deletedMs, deletedMs);
+  known.listedMs = Math.max(known.listedMs, listedMs);
 }

@@ -19,7 +19,7 @@ export class ModuleProjection {
 
   constructor(module: ModuleDefinition, epsilonMs: number) {
     this.module = module;
-    this.registerSql = registerSql(module);
+    this.registerSql = registerSql(module, epsilonMs);
     this.fingerprint = hash('sha256', JSON.stringify(module)).slice(0, 32);
     this.keepsDeleted = module.onDelete.action === 'mark';
     this.epsilonMs = epsilonMs;

@@ -2,44 +2,66 @@ import type { PoolClient } from 'pg';
 
 import { type Applied, applyBatch, type Batch, parkBatch } from './apply-batch.ts';
 import { faultOfData, mayYetFit } from './fault-of-data.ts';
+import { type FoldedBatch, foldBatch } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import type { Positions } from './positions.ts';
 
+const nothing: Applied = { applied: 0, refused: 0, refusedBulk: 0, rejects: 0, waiting: 0 };
+
 /**
- * Applies a batch; where a message in it cannot be applied, parks that message and applies the rest. The culprit is found by
- * halving: Postgres alone is the judge of what fits a column, and a value is judged before it can win the fold.
- * @throws whatever is not the data's fault: the batch is to be retried, or the partition halted.
+ * Applies a batch, in parts where the order of its messages matters, so that it ends as any other cut of the log does.
+ * @throws whatever is not the data's fault: the batch is to be retried, or the partition halted. Parts before it may be applied.
  */
 export async function projectBatch(client: PoolClient, projection: ModuleProjection, batch: Batch): Promise<Applied> {
-  try {
-    return await applyBatch(client, projection, batch);
-  } catch (error) {
-    const fault = faultOfData(error);
-    if (fault === null) throw error;
-    const [message] = batch.messages;
-    if (batch.messages.length === 1 && message !== undefined) {
-      await parkBatch(client, projection, batch, [{ message, ...fault }]);
-      const isWaiting = mayYetFit(fault.code);
-      return { applied: 0, refused: 0, refusedBulk: 0, rejects: isWaiting ? 0 : 1, waiting: isWaiting ? 1 : 0 };
-    }
-    const [first, second] = halves(batch);
-    const [a, b] = [await projectBatch(client, projection, first), await projectBatch(client, projection, second)];
-    return { applied: a.applied + b.applied, refused: a.refused + b.refused, refusedBulk: a.refusedBulk + b.refusedBulk, rejects: a.rejects + b.rejects, waiting: a.waiting + b.waiting };
+  let applied = nothing;
+  for (let left = batch; ; ) {
+    const folded = foldBatch(left.messages);
+    if (folded.cutAt === null) return sum(applied, await projectPart(client, projection, left, folded));
+    const [part, rest] = cut(left, folded.cutAt);
+    applied = sum(applied, await projectPart(client, projection, part));
+    left = rest;
   }
 }
 
-/** Cuts a batch in two; each half moves the positions past its own messages. */
-function halves({ messages, positions, ...rest }: Batch): [Batch, Batch] {
-  const middle = messages.length >> 1;
-  const first = messages.slice(0, middle);
-  const second = messages.slice(middle);
+/**
+ * Applies a part; where a message in it cannot be applied, parks that message and applies the rest. The culprit is found by
+ * halving: Postgres alone is the judge of what fits a column, and a value is judged before it can win the fold.
+ */
+async function projectPart(client: PoolClient, projection: ModuleProjection, part: Batch, folded?: FoldedBatch): Promise<Applied> {
+  try {
+    return await applyBatch(client, projection, part, folded);
+  } catch (error) {
+    const fault = faultOfData(error);
+    if (fault === null) throw error;
+    const [message] = part.messages;
+    if (part.messages.length === 1 && message !== undefined) {
+      await parkBatch(client, projection, part, [{ message, ...fault }]);
+      return { ...nothing, ...(mayYetFit(fault.code) ? { waiting: 1 } : { rejects: 1 }) };
+    }
+    const [first, second] = cut(part, part.messages.length >> 1);
+    return sum(await projectPart(client, projection, first), await projectPart(client, projection, second));
+  }
+}
+
+const sum = (a: Applied, b: Applied): Applied => ({
+  applied: a.applied + b.applied,
+  refused: a.refused + b.refused,
+  refusedBulk: a.refusedBulk + b.refusedBulk,
+  rejects: a.rejects + b.rejects,
+  waiting: a.waiting + b.waiting,
+});
+
+/** Cuts a batch in two before a message; each part moves the positions past its own messages. */
+function cut({ messages, positions, ...rest }: Batch, before: number): [Batch, Batch] {
+  const first = messages.slice(0, before);
+  const second = messages.slice(before);
   const firstTo = new Map(first.map(({ partition, offset }) => [partition, offset + 1]));
   const inSecond = new Set(second.map(({ partition }) => partition));
   const firstPositions: Positions = new Map(
     [...positions].filter(([p]) => firstTo.has(p)).map(([p, { from, to }]) => [p, { from, to: inSecond.has(p) ? (firstTo.get(p) as number) : to }]),
   );
   const secondPositions: Positions = new Map(
-    [...positions].filter(([p]) => inSecond.has(p)).map(([p, { from, to }]) => [p, { from: firstTo.get(p) ?? from, to }]),
+    [...positions].filter(([p]) => inSecond.has(p) || !firstTo.has(p)).map(([p, { from, to }]) => [p, { from: firstTo.get(p) ?? from, to }]),
   );
   return [
     { ...rest, messages: first, positions: firstPositions },

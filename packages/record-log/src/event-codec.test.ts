@@ -86,6 +86,7 @@ describe('the other events', () => {
     );
     expect(encodeConfirmed({ id: '12', modifiedMs: 1000, observedMs: 2000, hash })).toBe(`{"v":1,"type":"confirmed","id":"12","m":1000,"o":2000,"hash":"${hash}"}`);
     expect(encodeDeleted({ id: '12', deletedMs: 3000 })).toBe('{"v":1,"type":"deleted","id":"12","d":3000}');
+    expect(encodeDeleted({ id: '12', deletedMs: 3000, listedMs: 4000 })).toBe('{"v":1,"type":"deleted","id":"12","d":3000,"l":4000}');
     expect(encodeCoverage({ coverage: 'c', fields: ['F'] })).toBe('{"v":1,"type":"coverage","coverage":"c","fields":["F"]}');
   });
 
@@ -93,6 +94,7 @@ describe('the other events', () => {
     const confirmed = { id: '12', modifiedMs: 1000, observedMs: 2000, hash: 'ab'.repeat(16) };
     expect(decodeEvent(encodeConfirmed(confirmed))).toEqual({ type: 'RecordConfirmed', ...confirmed });
     expect(decodeEvent(encodeDeleted({ id: '12', deletedMs: 3000 }))).toEqual({ type: 'RecordDeleted', id: '12', deletedMs: 3000 });
+    expect(decodeEvent(encodeDeleted({ id: '12', deletedMs: 3000, listedMs: 4000 }))).toEqual({ type: 'RecordDeleted', id: '12', deletedMs: 3000, listedMs: 4000 });
     expect(decodeEvent(encodeCoverage({ coverage: covered.id, fields: covered.fields }))).toEqual({ type: 'CoverageDeclared', coverage: covered.id, fields: covered.fields });
     expect(readSeenHead(Buffer.from(encodeConfirmed(confirmed)))).toBeNull();
   });

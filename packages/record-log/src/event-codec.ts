@@ -49,9 +49,9 @@ export function encodeRepaired({ id, modifiedMs, versionMs, observedMs, coverage
 export const encodeConfirmed = ({ id, modifiedMs, versionMs, observedMs, hash }: Version & { readonly id: string }): string =>
   `${versionMs === undefined ? head('confirmed', id, modifiedMs, observedMs, hash) : headOfRepair('confirmed', id, modifiedMs, observedMs, hash, versionMs)}}`;
 
-/** The value of a `RecordDeleted` message. */
-export const encodeDeleted = ({ id, deletedMs }: Omit<RecordDeleted, 'type'>): string =>
-  `{"v":1,"type":"deleted","id":"${id}","d":${deletedMs}}`;
+/** The value of a `RecordDeleted` message (docs/adr/0014). */
+export const encodeDeleted = ({ id, deletedMs, listedMs }: Omit<RecordDeleted, 'type'>): string =>
+  `{"v":1,"type":"deleted","id":"${id}","d":${deletedMs}${listedMs === undefined ? '' : `,"l":${listedMs}`}}`;
 
 /** The value of a `CoverageDeclared` message. Each partition holds it before the first event that names it. */
 export const encodeCoverage = ({ coverage, fields }: Omit<CoverageDeclared, 'type'>): string =>
@@ -64,7 +64,7 @@ const content = { coverage: z.string().min(1), fields: z.array(z.union([z.string
 const first = z.discriminatedUnion('type', [
   z.object({ ...version, ...content, type: z.literal('seen') }),
   z.object({ ...version, type: z.literal('confirmed') }),
-  z.object({ id: digits, type: z.literal('deleted'), d: ms }),
+  z.object({ id: digits, type: z.literal('deleted'), d: ms, l: ms.optional() }),
   z.object({ type: z.literal('coverage'), coverage: z.string().min(1), fields: z.array(z.string()).min(1) }),
 ]);
 const second = z.discriminatedUnion('type', [
@@ -107,7 +107,7 @@ function observationOf(event: z.infer<typeof first> | z.infer<typeof second>): R
     case 'confirmed':
       return { type: 'RecordConfirmed', ...versionOf(event) };
     case 'deleted':
-      return { type: 'RecordDeleted', id: event.id, deletedMs: event.d };
+      return { type: 'RecordDeleted', id: event.id, deletedMs: event.d, ...(event.l === undefined ? {} : { listedMs: event.l }) };
     case 'coverage':
       return { type: 'CoverageDeclared', coverage: event.coverage, fields: event.fields };
   }

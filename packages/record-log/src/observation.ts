@@ -17,11 +17,21 @@ export type RecordSeen = Version & {
  */
 export type RecordRepaired = Omit<RecordSeen, 'type'> & { readonly type: 'RecordRepaired'; readonly versionMs: number };
 
-/** A look saw the content the register already held; it only moves the time of the last look. */
+/**
+ * A look saw the content the register already held; it only moves the time of the last look. It carries no content, so it holds for
+ * what stands at its place in the log, and for nothing else.
+ */
 export type RecordConfirmed = Version & { readonly type: 'RecordConfirmed'; readonly id: string };
 
-/** The CRM lists the record as deleted. `deletedMs` is its `deleted_time`: epoch milliseconds, cut to whole seconds. */
-export type RecordDeleted = { readonly type: 'RecordDeleted'; readonly id: string; readonly deletedMs: number };
+/** The CRM lists the record as deleted. */
+export type RecordDeleted = {
+  readonly type: 'RecordDeleted';
+  readonly id: string;
+  /** The CRM's `deleted_time`: epoch milliseconds, cut to whole seconds. */
+  readonly deletedMs: number;
+  /** A CRM time not later than the beginning of the call that still listed it, epoch milliseconds; absent in older events. */
+  readonly listedMs?: number;
+};
 
 /** One immutable fact about one record. The fold of all of them is the record's state. */
 export type Observation = RecordSeen | RecordRepaired | RecordConfirmed | RecordDeleted;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 
 import { contentHash } from './content-hash.ts';
-import type { Observation, RecordDeleted, RecordRepaired, RecordSeen } from './observation.ts';
+import type { Observation, RecordConfirmed, RecordDeleted, RecordRepaired, RecordSeen } from './observation.ts';
 import { observedAt } from './version.ts';
 
 /** `10:05:00.250` of one fixed day, epoch milliseconds: a fixture's clock. */
@@ -25,8 +25,11 @@ export function seenAt({ modified, look: [lower, upper], name = 'Name' }: { modi
 /** The same, competing with another time than its own. */
 export const repairedAt = ({ version, ...sighting }: Parameters<typeof seenAt>[0] & { version: string }): RecordRepaired => ({ ...seenAt(sighting), type: 'RecordRepaired', versionMs: time(version) });
 
-/** The same record, listed as deleted. */
-export const deletedAt = (clock: string): RecordDeleted => ({ type: 'RecordDeleted', id: '5725767000000000001', deletedMs: time(clock) });
+/** The same record, listed as deleted; by a call that began at a time. */
+export const deletedAt = (clock: string, listed?: string): RecordDeleted => ({ type: 'RecordDeleted', id: '5725767000000000001', deletedMs: time(clock), ...(listed === undefined ? {} : { listedMs: time(listed) }) });
+
+/** What was seen is confirmed by a look at a time. */
+export const confirmedAt = ({ id, modifiedMs, versionMs, hash }: RecordSeen | RecordRepaired, look: string): RecordConfirmed => ({ type: 'RecordConfirmed', id, modifiedMs, ...(versionMs === undefined ? {} : { versionMs }), observedMs: time(look), hash });
 
 // Few distinct seconds and contents, so that ties in every component are common.
 const second = fc.nat({ max: 4 }).map((n) => 1_700_000_000_000 + n * 1000);
@@ -54,7 +57,14 @@ const confirmed = fc.record({ ...identity, fields }).map(({ fields, ...rest }): 
   ...rest,
   hash: contentHash('c', JSON.stringify(fields)),
 }));
-const deleted = observed.map((ms): Observation => ({ type: 'RecordDeleted', id: '1', deletedMs: ms - (ms % 1000) }));
+const deleted = fc.tuple(observed, fc.option(fc.nat({ max: 400 }), { nil: undefined })).map(([ms, listed]): Observation => ({ type: 'RecordDeleted', id: '1', deletedMs: ms - (ms % 1000), ...(listed === undefined ? {} : { listedMs: ms + listed * 250 }) }));
+const contentsAndDeletions = [{ weight: 4, arbitrary: seen }, { weight: 1, arbitrary: repaired }, { weight: 2, arbitrary: deleted }];
 
-/** Any set of observations of one record. */
-export const observations = fc.array(fc.oneof({ weight: 4, arbitrary: seen }, { weight: 1, arbitrary: repaired }, { weight: 1, arbitrary: confirmed }, { weight: 2, arbitrary: deleted }), { maxLength: 12 });
+/** Contents and deletions of one record, in any order. */
+export const statements = fc.array(fc.oneof(...contentsAndDeletions), { maxLength: 12 }) as fc.Arbitrary<Exclude<Observation, RecordConfirmed>[]>;
+
+/** A look that confirms any content, right or not. */
+export const confirmation = confirmed;
+
+/** Any observations of one record. */
+export const observations = fc.array(fc.oneof(...contentsAndDeletions, { weight: 2, arbitrary: confirmed }), { maxLength: 14 });

@@ -169,7 +169,10 @@ export class VirtualCrm {
         const { value, observed } = await this.#call((atMs) => this.#range(range, atMs));
         return { ...value, observed };
       },
-      deletedSince: (module, since) => this.#call((atMs) => this.records.listedDeletions(module, since.getTime(), atMs)).then(({ value }) => value),
+      deletedSince: async (module, since) => {
+        const { value, observed } = await this.#call((atMs) => this.records.listedDeletions(module, since.getTime(), atMs));
+        return { deletions: value, observed };
+      },
       countRecords: (module) => this.#call(() => this.records.visibleCount(module)).then(({ value }) => value),
       updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
       close: () => Promise.resolve(),

@@ -42,6 +42,7 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
       producer,
       register: { known: async () => new Map() },
       deadLetters: { put: async () => undefined },
+      epsilonMs: 60_000,
       modules: [leads],
       metrics: createReaderMetrics(createMetrics({ app: 'test' })),
       log: createLogger({ app: 'test', level: 'silent', isPretty: false }),

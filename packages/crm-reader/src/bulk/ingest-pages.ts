@@ -54,7 +54,7 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
 
 const noRows = { rows: 0, ids: null, bad: 0 };
 
-async function publish({ results, producer, register, deadLetters, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<PublishedRows & { readonly bad: number }> {
+async function publish({ results, producer, register, deadLetters, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<PublishedRows & { readonly bad: number }> {
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
   let noted = performance.now();
@@ -71,7 +71,7 @@ async function publish({ results, producer, register, deadLetters, metrics, runs
     // A row may have been read at any time between the job's creation and the end of its download.
     const span = { lowerMs: jobCreatedAt.getTime(), upperMs: result.observed.upperMs };
     const isFirst = (await runs.runOf(page)).kind === 'initial';
-    return await publishRows({ rows: result.rows, jobId, module, span, producer, register: isFirst ? undefined : register, deadLetters, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, module, span, producer, register: isFirst ? undefined : register, deadLetters, epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }

@@ -50,6 +50,7 @@ const publish = async (file: string) =>
     span: { lowerMs: Date.parse('2026-05-04T04:00:00Z'), upperMs: Date.parse('2026-05-04T05:00:00Z') },
     producer: { send: async (_topic, messages) => void sent.push(...messages) },
     deadLetters: { put: async (more) => void letters.push(...more) },
+    epsilonMs: 60_000,
     signal: new AbortController().signal,
   });
 const publishCsv = async (lines: string[], separator = '\n') => publish(await zipOf({ '42.csv': lines.join(separator) }));

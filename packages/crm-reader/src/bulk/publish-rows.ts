@@ -19,6 +19,7 @@ export type PublishRowsOptions = {
   /** Given where most rows are known already: those are only confirmed. A first load has nothing to be asked about. */
   readonly register?: Pick<RegisterReader, 'known'> | undefined;
   readonly deadLetters: DeadLetters;
+  readonly epsilonMs: number;
   readonly topic?: string;
   /** Called from time to time with the rows published so far. */
   readonly onProgress?: (rows: number) => void;
@@ -34,10 +35,10 @@ const ALWAYS_ALLOWED_BAD = 100;
  * @returns rows published, once each is acknowledged, with the least and the greatest id, and rows that went to the dead letters.
  * @throws {BulkFileError}
  */
-export async function publishRows({ rows, jobId, module, span, producer, register, deadLetters, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<PublishedRows & { readonly bad: number }> {
+export async function publishRows({ rows, jobId, module, span, producer, register, deadLetters, epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<PublishedRows & { readonly bad: number }> {
   const batches = createBatchProducer({ producer, topic });
   const toMessage = seenMessages(module, 'bulk');
-  const say = lookMessages(module, 'bulk');
+  const say = lookMessages(module, 'bulk', epsilonMs);
   const bad: DeadLetter[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
   let read: ReturnType<typeof rowReader> | undefined;

@@ -8,11 +8,10 @@ import { readWindow, type ReadWindowDeps } from './read-window.ts';
 export type CatchUpDeps = ReadWindowDeps &
   Omit<DeletedListDeps, 'crm' | 'register' | 'breaker'> & {
     readonly crm: DeletedListDeps['crm'] & ReadWindowDeps['crm'];
-    readonly register: DeletedListDeps['register'] & Pick<RegisterReader, 'doubtful' | 'deleted'>;
+    readonly register: DeletedListDeps['register'] & Pick<RegisterReader, 'doubtful' | 'oldestDoubt' | 'deleted'>;
     readonly breaker: Pick<DeletionBreaker, 'admits' | 'passed'>;
     readonly catchUps: Pick<CatchUps, 'open' | 'read' | 'tooLarge' | 'failed'>;
     readonly modules: readonly ModuleDefinition[];
-    readonly epsilonMs: number;
     readonly log: Logger;
     readonly signal: AbortSignal;
   };
@@ -37,11 +36,12 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
   try {
     const { isWhole, startedMs, ...window } = await readWindow(deps, module, catchUp.from);
     // Afterwards, so that what was deleted before the window's first call is listed by now.
-    const deletions = await readDeletedList(deps, module, catchUp.deletedFrom);
+    const deletedFrom = await reachingDoubts(deps, catchUp, startedMs);
+    const deletions = await readDeletedList(deps, module, deletedFrom);
     if (deletions.isHeld) return await catchUps.failed(catchUp.id, 'deletions are held until a person releases them');
     await deps.breaker.passed(module.apiName);
-    await wantDoubtful(deps, module, catchUp.deletedFrom);
-    await wantUnlisted(deps, module, catchUp.deletedFrom, deletions.listed);
+    await wantDoubtful(deps, module, deletedFrom, deletions.ascertained);
+    await wantUnlisted(deps, module, deletedFrom, deletions.listed);
     const result = { ...window, deleted: deletions.published };
     crashPoint('window-published');
     if (isWhole) await catchUps.read(catchUp.id, new Date(startedMs), result);
@@ -54,9 +54,24 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
   }
 }
 
-/** A record looked at within seconds of its deletion may have been restored since: only a later look can tell. */
-async function wantDoubtful({ register, looks, epsilonMs }: CatchUpDeps, { apiName }: ModuleDefinition, since: Date): Promise<void> {
-  await looks.want(apiName, await register.doubtful(apiName, new Date(since.getTime() - epsilonMs), epsilonMs), 'doubtful');
+/**
+ * How far back a catch-up reads the deleted list for deletions in doubt, and the hourly one. A doubt that the list cannot end (the record was
+ * restored, and nobody can see it) may not cost more than that; what is older is the daily restore scan's.
+ */
+const REACH_MS = { usual: 90 * 60_000, secondPass: 24 * 3_600_000 };
+
+/** Where the reading of the deleted list begins: early enough to meet deletions in doubt, which only the list can end. */
+async function reachingDoubts({ register, epsilonMs }: CatchUpDeps, { module, deletedFrom, isSecondPass }: CatchUpRow, startedMs: number): Promise<Date> {
+  const since = new Date(startedMs - (isSecondPass ? REACH_MS.secondPass : REACH_MS.usual));
+  const oldest = await register.oldestDoubt(module, since, epsilonMs);
+  // The register has the end of the whole second that the list compares.
+  return oldest === null ? deletedFrom : new Date(Math.min(deletedFrom.getTime(), oldest.getTime() - 2_000));
+}
+
+/** A record looked at within seconds of its deletion may have been restored since: a later look can tell, or the list that still names it. */
+async function wantDoubtful({ register, looks, epsilonMs }: CatchUpDeps, { apiName }: ModuleDefinition, since: Date, ascertained: ReadonlySet<string>): Promise<void> {
+  const doubtful = await register.doubtful(apiName, new Date(since.getTime() - epsilonMs), epsilonMs);
+  await looks.want(apiName, doubtful.filter((id) => !ascertained.has(id)), 'doubtful');
 }
 
 /** What is deleted as far as we know, but is on the list no more, has been restored; no notification need have told of it. */

@@ -1,6 +1,6 @@
 import type { DeletedRecord } from '@lockstep/crm-client';
 import { leads } from '@lockstep/modules';
-import { decodeEvent, type RecordEvent } from '@lockstep/record-log';
+import { decodeEvent, fold, type Observation, type RecordEvent } from '@lockstep/record-log';
 import { createLogger, createMetrics, realTime } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -17,26 +17,30 @@ let events: RecordEvent[];
 let deletions: Deletions;
 let believed: number;
 let wanted: string[][];
+/** When the list is read, and what the register has besides what was published. */
+let readAt: number;
+let observedMs: number;
 
 beforeEach(() => {
   stopping = new AbortController();
-  [lists, asked, events, believed, wanted] = [[], [], [], 100, []];
+  [lists, asked, events, believed, wanted, readAt, observedMs] = [[], [], [], 100, [], now, 1];
   deletions = new Deletions({
     module: leads,
     log,
     metrics: createReaderMetrics(createMetrics({ app: 'test' })),
     signal: stopping.signal,
     intervalMs: 1,
+    epsilonMs: 60_000,
     time: { ...realTime, now: () => now },
     crm: {
       deletedSince: async (_, since) => {
         asked.push(since);
-        return lists.shift() ?? [];
+        return { deletions: lists.shift() ?? [], observed: { lowerMs: readAt, upperMs: readAt + 50 } };
       },
     },
     // As if everything published were applied at once.
     register: {
-      known: async (_, ids) => new Map(ids.map((id) => [id, { modifiedMs: 1, observedMs: 1, hash: 'a', deletedMs: deletionOf(id) }])),
+      known: async (_, ids) => new Map(ids.map((id) => [id, { modifiedMs: 1, observedMs, hash: 'a', ...deletionOf(id) }])),
     },
     breaker: { admits: async (_, fresh) => fresh <= believed },
     referrers: { to: async (_, ids) => (ids.includes('7') ? [{ module: 'Deals', ids: ['70', '71'] }] : []) },
@@ -49,10 +53,10 @@ afterEach(async () => {
   await deletions.running;
 });
 
-/** The upper bound that the register has of what was published. */
-function deletionOf(id: string): number | null {
-  const published = events.flatMap((event) => (event.type === 'RecordDeleted' && event.id === id ? [event.deletedMs + 999] : []));
-  return published.length === 0 ? null : Math.max(...published);
+/** What the register has of the deletions that were published. */
+function deletionOf(id: string): { deletedMs: number | null; listedMs: number | null } {
+  const { deletedMs = null, listedMs = null } = fold(events.filter((event) => event.type === 'RecordDeleted' && event.id === id) as Observation[]);
+  return { deletedMs, listedMs };
 }
 
 /** Resolves once the hint is answered. */
@@ -66,7 +70,7 @@ describe('a delete hint', () => {
   test('pokes the reading of the list; what the list says becomes RecordDeleted, whether it was hinted or not', async () => {
     lists.push([listed('7'), listed('8')]);
     await hinted('7');
-    expect(events).toEqual(['7', '8'].map((id) => ({ type: 'RecordDeleted', id, deletedMs: Date.parse('2026-05-04T11:59:58Z') })));
+    expect(events).toEqual(['7', '8'].map((id) => ({ type: 'RecordDeleted', id, deletedMs: Date.parse('2026-05-04T11:59:58Z'), listedMs: now })));
   });
 
   test('whose record is not listed yet is read for again', async () => {
@@ -106,5 +110,64 @@ describe('a delete hint', () => {
     await hinted('7');
     await hinted('7');
     expect(events).toHaveLength(2);
+  });
+
+  describe('of a deletion that is known', () => {
+    const deletedMs = Date.parse('2026-05-04T11:59:58Z');
+    const listings = (): unknown[] => events.map((event) => ('listedMs' in event ? event.listedMs : null));
+
+    /** The list is read at these times after the deletion's last millisecond, and names the record each time. */
+    async function readAfter(...ms: number[]): Promise<void> {
+      for (const after of ms) {
+        readAt = deletedMs + 999 + after;
+        lists.push([listed('7')]);
+        await hinted('7');
+      }
+    }
+
+    test('publishes it again, once, where a look was close to it and the list is read late enough', async () => {
+      observedMs = deletedMs - 20_000;
+      await readAfter(1_000, 60_000, 60_001, 70_000, 120_000);
+      expect(listings()).toEqual([1_000, 60_001].map((after) => deletedMs + 999 + after));
+      expect(fold(events as Observation[])).toMatchObject({ deletedMs: deletedMs + 999, listedMs: deletedMs + 61_000 });
+    });
+
+    test('publishes it again where the look came after it', async () => {
+      observedMs = deletedMs + 30_000;
+      await readAfter(1_000, 60_001);
+      expect(events).toHaveLength(2);
+    });
+
+    test('publishes nothing again where no look was close, or the record was seen alive since', async () => {
+      for (const observed of [deletedMs - 60_000, deletedMs + 61_000]) {
+        [events.length, observedMs] = [0, observed];
+        await readAfter(1_000, 60_001, 120_000);
+        expect(events).toHaveLength(1);
+      }
+    });
+
+    test('publishes it once where it is first read late enough, whatever looks come afterwards', async () => {
+      await readAfter(60_001);
+      observedMs = deletedMs;
+      await readAfter(180_000);
+      expect(events).toHaveLength(1);
+    });
+
+    test('an entry of an earlier deletion says nothing about a later one in doubt', async () => {
+      observedMs = deletedMs + 3_600_000;
+      await readAfter(1_000);
+      lists.push([listed('7', '2026-05-04T13:00:00Z')]);
+      await hinted('7');
+      await readAfter(7_200_000);
+      expect(events).toHaveLength(2);
+    });
+
+    test('counts as no further deletion for the breaker, and wants no look at what points to it', async () => {
+      observedMs = deletedMs;
+      await readAfter(1_000);
+      [believed, wanted] = [0, []];
+      await readAfter(60_001);
+      expect([events.length, wanted]).toEqual([2, []]);
+    });
   });
 });

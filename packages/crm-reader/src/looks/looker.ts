@@ -21,6 +21,7 @@ export type LookerDeps = {
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  readonly epsilonMs: number;
   /** Shortest time between the starts of two looks that are not full. */
   readonly intervalMs: number;
   readonly time?: Time;
@@ -50,7 +51,7 @@ export class Looker {
   constructor(deps: LookerDeps) {
     this.#deps = deps;
     this.#time = deps.time ?? realTime;
-    this.#say = lookMessages(deps.module, 'look');
+    this.#say = lookMessages(deps.module, 'look', deps.epsilonMs);
     this.#again = new LookAgain({ look: (pending) => this.add(pending), signal: deps.signal, time: this.#time });
   }
 

@@ -1,7 +1,5 @@
 import { Migration } from '@mikro-orm/migrations';
 
-import { freshnessView } from '../freshness-view.ts';
-
 /** What completeness rests on: catch-ups, claims and how far they are applied, looks that are wanted, held deletions. */
 export class CreateCompleteness extends Migration {
   override up(): void {
@@ -65,4 +63,33 @@ export class CreateCompleteness extends Migration {
     this.addSql('create index parked_open on lockstep.parked (module) where resolved_at is null');
     this.addSql(freshnessView);
   }
+}
+
+/** The view as it was published; a later migration replaces it. */
+const freshnessView = `
+  create view lockstep.freshness as
+  with epsilon as (select value::bigint as ms from lockstep.setting where name = 'epsilon_ms'),
+  modules as (select module from lockstep.mapping)
+  select m.module,
+    changes.at as seen_up_to,
+    least(changes.at, (select to_timestamp(min(least(r.modified_ms, coalesce(r.deleted_ms, r.modified_ms))) / 1000.0) from lockstep.record_version r, epsilon e
+      where r.module = m.module and (r.observed_ms < r.modified_ms + 1000 + e.ms or abs(r.observed_ms - r.deleted_ms) <= e.ms))) as settled_up_to,
+    everything.at as refreshed_at,
+    (select count(*) from lockstep.parked p where p.module = m.module and p.resolved_at is null) as parked,
+    (select count(*) from lockstep.record_version r where r.module = m.module and r.hidden_since is not null) as hidden,
+    (select count(*) from lockstep.record_version r, epsilon e
+      where r.module = m.module and (r.observed_ms < r.modified_ms + 1000 + e.ms or abs(r.observed_ms - r.deleted_ms) <= e.ms)) as unsettled
+  from modules m
+  left join lateral (${reached('changes')}) changes on true
+  left join lateral (${reached('everything')}) everything on true`;
+
+/** The greatest claim of a kind whose offsets the projector has passed. */
+function reached(kind: 'changes' | 'everything'): string {
+  return `
+    select w.at from lockstep.watermark w
+    where w.module = m.module and w.kind = '${kind}' and not exists (
+      select from unnest(w.end_offsets) with ordinality as e (next_offset, n)
+      left join lockstep.projection_offset o on o.topic_id = w.topic_id and o.partition = e.n - 1
+      where coalesce(o.next_offset, 0) < e.next_offset)
+    order by w.at desc limit 1`;
 }

@@ -1,11 +1,11 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { Claim, DeletionBreaker, Freshness, LookReason, RegisterAudits, RegisterEntry, RegisterReader, WantedLook, WantedLooks, Watermarks } from '@lockstep/postgres';
-import { compareVersions, type Content, decodeEvent, isAlive, isSettled, type RecordConfirmed, type Version, versionTime } from '@lockstep/record-log';
+import { compareVersions, type Content, decodeEvent, doubtSince, isAlive, isSettled, observe, type Register, type Version, versionTime } from '@lockstep/record-log';
 
 import type { memoryWatermarks } from './memory-jobs.ts';
 
 /** A record's register and what stands in its row. */
-export type MemoryRecord = { live: Version | undefined; content: Content | undefined; deletedMs: number | undefined; isHidden: boolean };
+export type MemoryRecord = { live: Version | undefined; content: Content | undefined; deletedMs: number | undefined; listedMs: number | undefined; isHidden: boolean };
 
 /** A message of a record topic. */
 export type LoggedMessage = { readonly offset: number; readonly value: Buffer | null };
@@ -41,50 +41,33 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
   const want = (module: string, id: string, reason: LookReason): void => {
     if (!wanted.has(`${module}/${id}`)) wanted.set(`${module}/${id}`, { module, id, reason });
   };
-  const at = ({ live, deletedMs }: MemoryRecord) => ({ ...(live && { live }), ...(deletedMs === undefined ? {} : { deletedMs }) });
+  const at = ({ live, content, deletedMs, listedMs }: MemoryRecord): Register => ({ ...(live && { live }), ...(content && { content }), ...(deletedMs === undefined ? {} : { deletedMs }), ...(listedMs === undefined ? {} : { listedMs }) });
 
   const isLive = (record: MemoryRecord): boolean => isAlive(at(record), epsilonMs);
+  const isDoubtfulDeath = (record: MemoryRecord, doubtMs: number): boolean => record.deletedMs !== undefined && !isAlive(at(record), doubtMs) && !isSettled(at(record), doubtMs);
   const nextOf = (module: string, partition: number): number => positions.get(`${module}/${partition}`) ?? 0;
   const reached = (module: string, kind: Claim['kind']): Date | null => watermarks.claims(module, kind).find(({ endOffsets }) => endOffsets.every((end, partition) => nextOf(module, partition) >= end))?.at ?? null;
 
-  const confirm = (module: string, confirmed: RecordConfirmed): void => {
-    const record = tableOf(module).get(confirmed.id);
-    const live = record?.live;
-    if (live !== undefined && compareVersions(confirmed, live) <= 0) return;
-    const fits = record !== undefined && live !== undefined && live.modifiedMs === confirmed.modifiedMs && versionTime(live) === versionTime(confirmed) && live.hash === confirmed.hash;
-    // It has no content to write, so it may not change whether the record is alive.
-    if (fits && isAlive(at(record), epsilonMs) === isAlive({ ...at(record), live: confirmed }, epsilonMs)) {
-      record.live = versionOf(confirmed);
-      record.isHidden = false;
-    } else if (live === undefined || versionTime(confirmed) > versionTime(live) || (versionTime(confirmed) === versionTime(live) && confirmed.observedMs > live.observedMs)) {
-      want(module, confirmed.id, 'unconfirmed');
-    }
-  };
-  const apply = (module: string, { value }: LoggedMessage, confirmations: RecordConfirmed[]): void => {
+  const apply = (module: string, { value }: LoggedMessage): void => {
     const event = decodeEvent(value ?? '');
     if (event.type === 'CoverageDeclared') return;
-    if (event.type === 'RecordConfirmed') return void confirmations.push(event);
-    const record: MemoryRecord = tableOf(module).get(event.id) ?? { live: undefined, content: undefined, deletedMs: undefined, isHidden: false };
-    tableOf(module).set(event.id, record);
-    if (event.type === 'RecordDeleted') {
-      if (event.deletedMs + 999 <= (record.deletedMs ?? Number.NEGATIVE_INFINITY)) return;
-      record.deletedMs = event.deletedMs + 999;
-      record.isHidden = false;
-    } else if (record.live === undefined || compareVersions(event, record.live) > 0) {
-      record.live = versionOf(event);
-      record.content = { coverage: event.coverage, fields: event.fields };
-      record.isHidden = false;
+    const record: MemoryRecord = tableOf(module).get(event.id) ?? { live: undefined, content: undefined, deletedMs: undefined, listedMs: undefined, isHidden: false };
+    const { live, content, deletedMs, listedMs } = observe(at(record), event, epsilonMs);
+    const isSeen = live !== undefined && (record.live === undefined || compareVersions(live, record.live) !== 0);
+    if (event.type === 'RecordConfirmed') {
+      const isNewer = record.live === undefined || versionTime(event) > versionTime(record.live) || (versionTime(event) === versionTime(record.live) && event.observedMs > record.live.observedMs);
+      if (!isSeen && isNewer) want(module, event.id, 'unconfirmed');
+      if (!isSeen) return;
     }
+    Object.assign(record, { live, content, deletedMs, listedMs });
+    // What was seen, or counts as deleted now, is hidden no more.
+    record.isHidden &&= !isSeen && isLive(record);
+    tableOf(module).set(event.id, record);
   };
 
   return {
     project: (module, partition, messages) => {
-      const confirmations: RecordConfirmed[] = [];
-      for (const message of messages) apply(module.apiName, message, confirmations);
-      for (const [, ofRecord] of Map.groupBy(confirmations, ({ id }) => id)) {
-        const latest = ofRecord.toSorted((a, b) => versionTime(b) - versionTime(a) || b.observedMs - a.observedMs)[0];
-        if (latest !== undefined) confirm(module.apiName, latest);
-      }
+      for (const message of messages) apply(module.apiName, message);
       const last = messages.at(-1);
       if (last !== undefined) positions.set(`${module.apiName}/${partition}`, last.offset + 1);
     },
@@ -96,19 +79,23 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
         const known = new Map<string, RegisterEntry>();
         for (const id of ids) {
           const record = tableOf(module).get(id);
-          if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, ...(record.live?.versionMs === undefined ? {} : { versionMs: record.live.versionMs }), observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null });
+          if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, ...(record.live?.versionMs === undefined ? {} : { versionMs: record.live.versionMs }), observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null, listedMs: record.listedMs ?? null });
         }
         return known;
       },
       hidden: async (module, ids) => {
         for (const id of ids) {
           const record = tableOf(module).get(id);
-          if (record !== undefined && record.deletedMs === undefined) record.isHidden = true;
+          if (record !== undefined && isLive(record)) record.isHidden = true;
         }
       },
       deleted: async (module, since) => idsOf(tableOf(module), (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && !isAlive(at(record), epsilonMs)),
-      doubtful: async (module, since, doubtMs) =>
-        idsOf(tableOf(module), ({ live, deletedMs }) => live !== undefined && deletedMs !== undefined && deletedMs >= since.getTime() && Math.abs(live.observedMs - deletedMs) <= doubtMs),
+      doubtful: async (module, since, doubtMs) => idsOf(tableOf(module), (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && isDoubtfulDeath(record, doubtMs)),
+      oldestDoubt: async (module, since, doubtMs) => {
+        const deletions = [...tableOf(module).values()].filter((record) => isDoubtfulDeath(record, doubtMs)).map(({ deletedMs }) => deletedMs ?? 0);
+        const oldest = Math.min(...deletions.filter((ms) => ms >= since.getTime()));
+        return oldest === Number.POSITIVE_INFINITY ? null : new Date(oldest);
+      },
     },
     looks: {
       want: async (module, ids, reason) => {
@@ -160,9 +147,9 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
       held: async () => [...held].flatMap(([module, { deletions, heldAt, releasedUntilMs }]) => (releasedUntilMs === null ? [{ module, heldAt, deletions, allowed: allowedDeletions }] : [])),
     },
     freshness: (module) => {
-      const unsettled = [...tableOf(module.apiName).values()].filter((record) => record.live !== undefined && !isSettled(at(record), epsilonMs));
+      const unsettled = [...tableOf(module.apiName).values()].filter((record) => !isSettled(at(record), epsilonMs));
       const seenUpTo = reached(module.apiName, 'changes');
-      const firstUnsettledMs = Math.min(...unsettled.map(({ live, deletedMs }) => Math.min(live?.modifiedMs ?? Number.POSITIVE_INFINITY, deletedMs ?? Number.POSITIVE_INFINITY)));
+      const firstUnsettledMs = Math.min(...unsettled.map(({ live, deletedMs }) => doubtSince({ modifiedMs: live?.modifiedMs, observedMs: live?.observedMs, deletedMs }, epsilonMs)));
       return {
         module: module.apiName,
         seenUpTo,
@@ -177,5 +164,3 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
 }
 
 const idsOf = (table: ReadonlyMap<string, MemoryRecord>, fits: (record: MemoryRecord) => boolean): string[] => [...table].flatMap(([id, record]) => (fits(record) ? [id] : []));
-
-const versionOf = ({ modifiedMs, versionMs, observedMs, hash }: Version): Version => ({ modifiedMs, observedMs, hash, ...(versionMs === undefined ? {} : { versionMs }) });
