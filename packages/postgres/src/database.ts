@@ -5,6 +5,7 @@ import type { Pool, PoolClient } from 'pg';
 import type { PostgresConfig } from './config.ts';
 import { BulkPage, BulkRun, Channel } from './entities.ts';
 import { migrationsList } from './migrations/index.ts';
+import { pinSettings } from './session-settings.ts';
 
 /** The connection to the legacy database: entities for what changes slowly, the pool for what must be fast. */
 export type Database = {
@@ -17,7 +18,7 @@ export type Database = {
 };
 
 /**
- * Opens the pool. Nothing is created: see `migrate`.
+ * Opens the pool. Nothing is created: see `migrate`. Each connection gets the settings of `session-settings.ts`, whatever its role's are.
  * @throws {DatabaseError} `DATABASE_UNREACHABLE` (retryable) when no connection can be had.
  */
 export async function connect(config: PostgresConfig): Promise<Database> {
@@ -26,7 +27,7 @@ export async function connect(config: PostgresConfig): Promise<Database> {
     entities: [BulkRun, BulkPage, Channel],
     extensions: [Migrator],
     pool: { min: 0, max: config.poolSize },
-    driverOptions: { keepAlive: true, connectionTimeoutMillis: 10_000, onConnect: withoutNotices },
+    driverOptions: { keepAlive: true, connectionTimeoutMillis: 10_000, onConnect: (client: PoolClient) => client.query(pinSettings) },
     migrations: { tableName: 'migration', schema: 'lockstep', migrationsList, snapshot: false, transactional: true, silent: true },
     forceUtcTimezone: true,
     ensureDatabase: false,
@@ -39,5 +40,3 @@ export async function connect(config: PostgresConfig): Promise<Database> {
     close: () => orm.close(true),
   };
 }
-
-const withoutNotices = (client: PoolClient): Promise<unknown> => client.query('set client_min_messages = warning');
