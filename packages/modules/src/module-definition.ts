@@ -1,10 +1,9 @@
 import type { FieldKind } from '@lockstep/record-log';
 
-/**
- * The legacy column types a field may be mapped to. They name Postgres types; the projector casts to them, so a value that does
- * not fit is found by Postgres itself and parked.
- */
-export type ColumnType = 'text' | 'bigint' | 'integer' | 'numeric' | 'boolean' | 'date' | 'timestamptz' | `varchar(${number})` | `numeric(${number},${number})`;
+/** Postgres types that a mapping may declare. The projector goes by the table's own types, which may be others. */
+export type ColumnType =
+  | 'text' | 'bigint' | 'integer' | 'smallint' | 'numeric' | 'double precision' | 'boolean' | 'date' | 'timestamptz' | 'timestamp' | 'uuid'
+  | `varchar(${number})` | `char(${number})` | `numeric(${number},${number})`;
 
 /** One core field of a CRM module, and the legacy column that receives it. */
 export type FieldMapping = {
@@ -13,7 +12,14 @@ export type FieldMapping = {
   /** How the CRM's value is brought into its canonical form; the same from a CSV cell and from a JSON reply. */
   readonly kind: FieldKind;
   readonly column: string;
+  /** What the author of the mapping expects the column to be. Where the table has another type, the projector says so at its start. */
   readonly type: ColumnType;
+  /**
+   * What to do with a number that has more digits after the point than the column keeps, or a time with a finer fraction of a
+   * second: `round` lets Postgres round it; without this policy the record is kept aside (`VALUE_NOT_EXACT`). Choose `round` where
+   * the legacy application expects rounded values, and for `real` and `double precision`, which keep no decimal exactly.
+   */
+  readonly onExcessScale?: 'round';
   /** For a lookup: API name of the module it points to. When a record of that is deleted, this module's rows that point to it are looked at. */
   readonly refersTo?: string;
 };
@@ -25,9 +31,9 @@ export type ModuleDefinition = {
   /** Topic suffix and register partition: lower case, `[a-z0-9_]`. */
   readonly slug: string;
   readonly table: { readonly schema: string; readonly name: string };
-  /** Legacy column of the CRM record id: `bigint` (ids exceed 2^53) with a unique index. */
+  /** Legacy column of the CRM record id: `bigint`, or a numeric or text that holds 19 digits (ids exceed 2^53), with a unique index of its own. */
   readonly keyColumn: string;
-  /** Legacy column of `Modified_Time`: `timestamptz`. */
+  /** Legacy column of `Modified_Time`: `timestamptz`, or `timestamp`, which then holds UTC. */
   readonly modifiedTimeColumn: string;
   /** What a deletion in the CRM does: `mark` fills `deletedColumn` and keeps the row, `remove` deletes the row. */
   readonly onDelete: { readonly action: 'mark'; readonly deletedColumn: string } | { readonly action: 'remove' };
@@ -40,6 +46,7 @@ export type ModuleDefinition = {
   readonly fields: readonly FieldMapping[];
 };
 
+const scaled: ReadonlySet<FieldKind> = new Set(['integer', 'decimal', 'datetime']);
 const identifier = /^[a-z_][a-z0-9_]{0,62}$/;
 
 /**
@@ -61,6 +68,8 @@ export function defineModule(definition: ModuleDefinition): ModuleDefinition {
     fail('id and Modified_Time belong to every event; name their columns with keyColumn and modifiedTimeColumn');
   }
   if (definition.onConvert === 'mark' && !definition.fields.some(({ field, kind }) => field === 'Converted__s' && kind === 'boolean')) fail("onConvert 'mark' needs a boolean column for Converted__s");
+  const notRounded = definition.fields.find(({ onExcessScale, kind }) => onExcessScale !== undefined && !scaled.has(kind));
+  if (notRounded !== undefined) fail(`${notRounded.field} is of kind ${notRounded.kind}, which has nothing to round`);
   const notLookup = definition.fields.find(({ refersTo, kind }) => refersTo !== undefined && kind !== 'lookup');
   if (notLookup !== undefined) fail(`${notLookup.field} is no lookup and cannot refer to ${notLookup.refersTo}`);
   // A bulk read of more than 200 fields silently exports all of them, and id and Modified_Time are always among them. What one

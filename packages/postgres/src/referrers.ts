@@ -22,7 +22,8 @@ export const referrers = ({ pool }: Pick<Database, 'pool'>, modules: readonly Mo
       const columns = fields.filter(({ refersTo }) => refersTo === module).map(({ column }) => `"${column}"`);
       if (columns.length === 0) continue;
       const { rows } = await pool.query<{ id: string }>(
-        `select "${keyColumn}" as id from "${table.schema}"."${table.name}" where ${columns.map((column) => `${column} = any($1::bigint[])`).join(' or ')} limit ${MOST}`,
+        // Parameters without a type take the column's, which need not be bigint.
+        `select "${keyColumn}"::text as id from "${table.schema}"."${table.name}" where ${columns.map((column) => `${column} = any($1)`).join(' or ')} limit ${MOST}`,
         [ids],
       );
       if (rows.length > 0) found.push({ module: apiName, ids: rows.map(({ id }) => id) });

@@ -2,7 +2,8 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import { copyInto, sqlState } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
-import { recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
+import { timeStepMs } from './column-fit.ts';
+import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
 import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
@@ -10,6 +11,7 @@ import type { ModuleProjection } from './module-projection.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
 import { createNarrowStage } from './register-sql.ts';
 import { sendTogether, type Statement } from './statements.ts';
+import { columnOf, unnest } from './write-plan.ts';
 
 /** Messages of one topic, and the positions their partitions stand at before and after them. */
 export type Batch = { readonly topic: string; readonly topicId: string; readonly messages: readonly LogMessage[]; readonly positions: Positions };
@@ -36,13 +38,14 @@ const COPY_FROM = 50;
  * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
  */
 export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded = foldBatch(batch.messages)): Promise<Applied> {
+  if (!projection.isTableKnown) await projection.readTable(client);
   try {
     const merged = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
     const decision = decide(merged, projection);
     await sendTogether(client, [
       ...(await winnerWrites(client, projection, decision)),
-      ...deadWrites(projection.module, decision.dead),
+      ...deadWrites(projection, decision.dead),
       ...confirmWrites(projection, folded.confirmations),
       ...parkWrites(projection.module, batch, folded.rejects),
       { text: 'commit' },
@@ -58,8 +61,9 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
 /** Opens the transaction, moves the positions and merges the fold into the register. @returns the records that changed. */
 async function begin(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Merged[]> {
   const isSmall = folded.records.size > 0 && folded.records.size < COPY_FROM;
-  const [, moved, merged] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch), ...(isSmall ? [mergeFromArrays(projection, folded)] : [])]);
+  const [, moved, shape, merged] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch), projection.shapeStatement, ...(isSmall ? [mergeFromArrays(projection, folded)] : [])]);
   await checkAdvanced(client, projection, batch, moved);
+  projection.checkShape(shape?.rows ?? []);
   return merged === undefined ? await mergeRegister(client, projection, folded) : mergedOf(merged, folded);
 }
 
@@ -116,6 +120,7 @@ const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBat
 
 /** Writes winners into the legacy table. */
 export async function writeWinners(client: PoolClient, projection: ModuleProjection, decision: Pick<Decision, 'winners' | 'allFresh'>): Promise<void> {
+  projection.checkShape((await client.query(projection.shapeStatement)).rows);
   for (const statement of await winnerWrites(client, projection, decision)) await client.query(statement);
 }
 
@@ -152,19 +157,23 @@ async function copiedStraight(client: PoolClient, target: string, text: Buffer):
 }
 
 /** Marks or removes the rows of the dead. */
-export async function writeDead(client: PoolClient, module: ModuleDefinition, dead: Decision['dead']): Promise<void> {
-  for (const statement of deadWrites(module, dead)) await client.query(statement);
+export async function writeDead(client: PoolClient, projection: ModuleProjection, dead: Decision['dead']): Promise<void> {
+  for (const statement of deadWrites(projection, dead)) await client.query(statement);
 }
 
-function deadWrites({ table, keyColumn, onDelete }: ModuleDefinition, dead: Decision['dead']): Statement[] {
+/** By the table's own types, like every statement on it; the key may be a text. */
+function deadWrites({ module: { table, keyColumn, onDelete }, table: described }: ModuleProjection, dead: Decision['dead']): Statement[] {
   if (dead.length === 0) return [];
   const name = `"${table.schema}"."${table.name}"`;
   const ids = dead.map(({ id }) => id);
-  if (onDelete.action === 'remove') return [{ text: `delete from ${name} where "${keyColumn}" = any($1::bigint[])`, values: [ids] }];
+  const key = columnOf(described, keyColumn);
+  if (onDelete.action === 'remove') return [{ text: `delete from ${name} where "${keyColumn}" operator(pg_catalog.=) any($1::${key.type}[])`, values: [ids] }];
   const column = `"${onDelete.deletedColumn}"`;
-  const text = `update ${name} t set ${column} = d.at from unnest($1::bigint[], $2::timestamptz[]) as d (id, at)
-    where t."${keyColumn}" = d.id and t.${column} is distinct from d.at`;
-  return [{ text, values: [ids, dead.map(({ deletedMs }) => deletedTime(deletedMs))] }];
+  const deletedColumn = columnOf(described, onDelete.deletedColumn);
+  const text = `update ${name} t set ${column} = d.at from ${unnest([key, deletedColumn])} as d (id, at)
+    where t."${keyColumn}" operator(pg_catalog.=) d.id and (t.${column} is null or t.${column} operator(pg_catalog.<>) d.at)`;
+  const step = timeStepMs(deletedColumn);
+  return [{ text, values: [ids, dead.map(({ deletedMs }) => exactTime(deletedColumn.name, deletedTime(deletedMs), step))] }];
 }
 
 function confirmWrites({ registerSql }: ModuleProjection, confirmations: readonly Confirmation[]): Statement[] {

@@ -1,5 +1,6 @@
 import { writeCopyFields } from './copy-text.ts';
 import { type Decision, deletedTime } from './decide.ts';
+import { ProjectionError } from './errors.ts';
 import type { FoldedRecord } from './fold-batch.ts';
 import type { WritePlan } from './write-plan.ts';
 
@@ -13,12 +14,18 @@ export function winnersAsCopyText(winners: Decision['winners'], plan: WritePlan)
   const text = Buffer.allocUnsafe(size);
   let end = 0;
   for (const { record, deletedMs } of winners) {
-    const deleted = !plan.hasDeletedColumn ? '' : deletedMs === null ? '\t\\N' : `\t${deletedTime(deletedMs)}`;
-    end += text.write(`${record.id}\t${new Date(record.modifiedMs).toISOString()}${deleted}`, end, 'latin1');
-    end = writeCopyFields(record.value, record.fieldsAt, plan.keep, text, end);
+    const deleted = !plan.hasDeletedColumn ? '' : deletedMs === null ? '\t\\N' : `\t${exactTime('the deletion time', deletedTime(deletedMs), plan.deletedStepMs)}`;
+    end += text.write(`${record.id}\t${exactTime('the modified time', new Date(record.modifiedMs).toISOString(), plan.modifiedStepMs)}${deleted}`, end, 'latin1');
+    end = writeCopyFields(record.value, record.fieldsAt, plan.keep, text, end, plan.rules);
     text[end++] = 0x0a;
   }
   return text.subarray(0, end);
+}
+
+/** @throws {ProjectionError} `VALUE_NOT_EXACT` when the column, which keeps steps of `stepMs`, would round the time. */
+export function exactTime(column: string, iso: string, stepMs: number): string {
+  if (stepMs > 1 && Date.parse(iso) % stepMs !== 0) throw new ProjectionError(`${column}: the column would hold another value than the CRM's`, 'VALUE_NOT_EXACT');
+  return iso;
 }
 
 /** Folded records as COPY text for the narrow stage. */

@@ -1,4 +1,5 @@
 import { ProjectionError } from './errors.ts';
+import { type CellRule, isExact } from './exact-value.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -13,12 +14,14 @@ const [N, T, F, U] = [0x6e, 0x74, 0x66, 0x75];
  *
  * @param json the message; `at` is the offset of the `[` of its fields.
  * @param keep one entry per field of the coverage: whether it is mapped to a column. Unmapped fields are passed over.
+ * @param rules one entry per field of the coverage, where its column does not hold every text as it stands.
  * @param target receives, for each kept field, a tab and its text; it has room for the rest of `json` from `at`.
  * @returns where the text ends in `target`.
  * @throws {ProjectionError} `EVENT_FIELDS_MALFORMED` when the fields are not a flat JSON array of `keep.length` strings,
- *   booleans and nulls; `VALUE_NOT_STORABLE` for what no Postgres text can hold (U+0000, half a surrogate pair).
+ *   booleans and nulls; `VALUE_NOT_STORABLE` for what no Postgres text can hold (U+0000, half a surrogate pair); `VALUE_NOT_EXACT` for
+ *   what the column would change in silence.
  */
-export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean[], target: Buffer, to: number): number {
+export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean[], target: Buffer, to: number, rules: CellRules = noRules): number {
   let pos = at + 1;
   let out = to;
   for (let field = 0; field < keep.length; field += 1) {
@@ -49,16 +52,18 @@ export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean
           throw malformed(field);
         }
       }
+      const rule = rules[field];
+      if (rule !== undefined && !isExact(rule, target, start + 1, out)) throw notExact(rule);
     } else if (first === N && json[pos + 1] === U && json[pos + 2] === 0x6c && json[pos + 3] === 0x6c) {
       pos += 4;
       target[out++] = BACKSLASH;
       target[out++] = 0x4e;
     } else if (first === T && json[pos + 1] === 0x72 && json[pos + 2] === U && json[pos + 3] === 0x65) {
       pos += 4;
-      target[out++] = T;
+      out = rules[field]?.form === 'words' ? out + target.write('true', out, 'latin1') : writeByte(target, out, T);
     } else if (first === F && json[pos + 1] === 0x61 && json[pos + 2] === 0x6c && json[pos + 3] === 0x73 && json[pos + 4] === 0x65) {
       pos += 5;
-      target[out++] = F;
+      out = rules[field]?.form === 'words' ? out + target.write('false', out, 'latin1') : writeByte(target, out, F);
     } else {
       throw malformed(field);
     }
@@ -67,6 +72,17 @@ export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean
   }
   return out;
 }
+
+/** For each field, what its column holds unchanged; undefined where that is every text. */
+export type CellRules = readonly (CellRule | undefined)[];
+const noRules: CellRules = [];
+
+function writeByte(target: Buffer, at: number, byte: number): number {
+  target[at] = byte;
+  return at + 1;
+}
+
+const notExact = ({ column }: CellRule): ProjectionError => new ProjectionError(`${column}: the column would hold another value than the CRM's`, 'VALUE_NOT_EXACT');
 
 const malformed = (field: number): ProjectionError => new ProjectionError(`field ${field} is not what its coverage promises`, 'EVENT_FIELDS_MALFORMED');
 

@@ -5,7 +5,7 @@ import { ProjectionError } from './errors.ts';
 /** What is wrong with data that cannot be applied. */
 export type Fault = { readonly code: string; readonly cause: string };
 
-const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'COVERAGE_UNKNOWN']);
+const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE_NOT_EXACT', 'COVERAGE_UNKNOWN']);
 
 /** What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. */
 export function faultOfData(error: unknown): Fault | null {

@@ -4,18 +4,29 @@ import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import { coverage, type CoverageDeclared } from '@lockstep/record-log';
 import type { Pool, PoolClient } from 'pg';
 
+import type { DescribedTable } from './described-table.ts';
 import { ProjectionError } from './errors.ts';
 import { registerSql, type RegisterSql } from './register-sql.ts';
+import { shapeSql } from './table-catalogue.ts';
+import { checkTable } from './table-check.ts';
+import type { Prepared } from './statements.ts';
 import { type WritePlan, writePlan } from './write-plan.ts';
 
-/** One module's projection: its statements, and the coverages its log has declared. */
+type Client = Pick<PoolClient, 'query'>;
+
+/** One module's projection: its table as it was last read, its statements, and the coverages its log has declared. */
 export class ModuleProjection {
   readonly module: ModuleDefinition;
   readonly registerSql: RegisterSql;
   readonly fingerprint: string;
   readonly keepsDeleted: boolean;
   readonly epsilonMs: number;
+  readonly #coverages = new Map<string, readonly string[]>();
   readonly #plans = new Map<string, WritePlan>();
+  readonly #shape: Prepared;
+  #table: DescribedTable | undefined;
+  /** What works with the table as it is, and may surprise; for the log. */
+  notes: readonly string[] = [];
 
   constructor(module: ModuleDefinition, epsilonMs: number) {
     this.module = module;
@@ -23,8 +34,44 @@ export class ModuleProjection {
     this.fingerprint = hash('sha256', JSON.stringify(module)).slice(0, 32);
     this.keepsDeleted = module.onDelete.action === 'mark';
     this.epsilonMs = epsilonMs;
+    this.#shape = shapeSql(module);
     const own = coverageOf(module);
-    this.#plans.set(own.id, writePlan(module, own));
+    this.#coverages.set(own.id, own.fields);
+  }
+
+  /** The table as it was last read. */
+  get table(): DescribedTable {
+    if (this.#table === undefined) throw new ProjectionError(`the table of ${this.module.apiName} was not read yet`, 'TABLE_CHANGED');
+    return this.#table;
+  }
+
+  /**
+   * Reads the table, and checks that it fits, unless it is known and has not changed. What was built for a changed table is built again.
+   * @returns whether it changed since it was last read.
+   * @throws {ProjectionError} `TABLE_UNFIT`, `CASCADING_FOREIGN_KEY`.
+   */
+  async readTable(client: Client): Promise<boolean> {
+    const { table, notes } = await checkTable(client, this.module);
+    const isChanged = this.#table?.shape !== table.shape;
+    if (isChanged) this.#plans.clear();
+    this.#table = table;
+    this.notes = notes;
+    return isChanged;
+  }
+
+  get isTableKnown(): boolean {
+    return this.#table !== undefined;
+  }
+
+  /** What the table is now, for {@link checkShape}; it stays so until the transaction ends. */
+  get shapeStatement(): Prepared {
+    return this.#shape;
+  }
+
+  /** @throws {ProjectionError} `TABLE_CHANGED` when the table is not the one the plans are built for. */
+  checkShape(rows: readonly unknown[]): void {
+    const [row] = rows as { shape: string }[];
+    if (row?.shape !== this.table.shape) throw new ProjectionError(`the table of ${this.module.apiName} was changed`, 'TABLE_CHANGED');
   }
 
   /** Notes coverages in the batch's transaction, so that a restart in the middle of the log knows them. */
@@ -32,7 +79,7 @@ export class ModuleProjection {
     for (const { coverage: id, fields } of declared) {
       if (coverage(fields).id !== id) throw new ProjectionError(`coverage ${id} is declared with fields that are not its own`, 'COVERAGE_UNKNOWN');
       await client.query('insert into lockstep.coverage (module, id, fields) values ($1, $2, $3) on conflict do nothing', [this.module.apiName, id, fields]);
-      if (!this.#plans.has(id)) this.#plans.set(id, writePlan(this.module, { id, fields }));
+      this.#coverages.set(id, fields);
     }
   }
 
@@ -43,33 +90,29 @@ export class ModuleProjection {
   async planFor(client: PoolClient, id: string): Promise<WritePlan> {
     const known = this.#plans.get(id);
     if (known !== undefined) return known;
-    const { rows } = await client.query<{ fields: string[] }>('select fields from lockstep.coverage where module = $1 and id = $2', [this.module.apiName, id]);
-    if (rows[0] === undefined) throw new ProjectionError(`the log of ${this.module.apiName} never declared coverage ${id}`, 'COVERAGE_UNKNOWN');
-    const plan = writePlan(this.module, { id, fields: rows[0].fields });
+    const plan = writePlan(this.module, this.table, { id, fields: this.#coverages.get(id) ?? (await this.#declaredFields(client, id)) });
     this.#plans.set(id, plan);
     return plan;
+  }
+
+  async #declaredFields(client: PoolClient, id: string): Promise<readonly string[]> {
+    const { rows: [row] } = await client.query<{ fields: string[] }>('select fields from lockstep.coverage where module = $1 and id = $2', [this.module.apiName, id]);
+    if (row === undefined) throw new ProjectionError(`the log of ${this.module.apiName} never declared coverage ${id}`, 'COVERAGE_UNKNOWN');
+    this.#coverages.set(id, row.fields);
+    return row.fields;
   }
 }
 
 /**
- * Makes this build's mapping the current one, and checks what it would do to the legacy schema.
- * @throws {ProjectionError} `CASCADING_FOREIGN_KEY` where removing a row would remove or change rows of other tables.
+ * Compares this build's mapping with the table, and makes it the current one.
+ * @throws {ProjectionError} `TABLE_UNFIT` with every fault and its remedy; `CASCADING_FOREIGN_KEY` where the only fault is that removing a
+ *   row would remove or change rows of other tables. Then the mapping that was current stays so.
  */
-export async function adoptMapping(pool: Pool, { module, fingerprint }: ModuleProjection): Promise<void> {
-  const { rows } = await pool.query<{ name: string }>(
-    `select conrelid::regclass::text as name from pg_constraint
-     where contype = 'f' and confrelid = format('%I.%I', $1::text, $2::text)::regclass and confdeltype in ('c', 'n', 'd')`,
-    [module.table.schema, module.table.name],
-  );
-  if (module.onDelete.action === 'remove' && rows[0] !== undefined) {
-    throw new ProjectionError(
-      `${module.apiName} removes deleted rows, and ${rows[0].name} has a foreign key that would cascade: use onDelete 'mark', or change the constraint`,
-      'CASCADING_FOREIGN_KEY',
-    );
-  }
+export async function adoptMapping(pool: Pool, projection: ModuleProjection): Promise<void> {
+  await projection.readTable(pool);
   await pool.query(
     `insert into lockstep.mapping (module, fingerprint) values ($1, $2)
      on conflict (module) do update set fingerprint = excluded.fingerprint, built_at = now() where mapping.fingerprint <> excluded.fingerprint`,
-    [module.apiName, fingerprint],
+    [projection.module.apiName, projection.fingerprint],
   );
 }

@@ -1,10 +1,12 @@
 import type { PoolClient } from 'pg';
 
 import { type Applied, applyBatch, type Batch, parkBatch } from './apply-batch.ts';
+import { faultByColumn } from './fault-by-column.ts';
 import { faultOfData, mayYetFit } from './fault-of-data.ts';
 import { type FoldedBatch, foldBatch } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import type { Positions } from './positions.ts';
+import { maySpeakOfTable } from './table-check.ts';
 
 const nothing: Applied = { applied: 0, refused: 0, refusedBulk: 0, rejects: 0, waiting: 0 };
 
@@ -29,17 +31,30 @@ export async function projectBatch(client: PoolClient, projection: ModuleProject
  */
 async function projectPart(client: PoolClient, projection: ModuleProjection, part: Batch, folded?: FoldedBatch): Promise<Applied> {
   try {
-    return await applyBatch(client, projection, part, folded);
+    return await applyToCurrentTable(client, projection, part, folded);
   } catch (error) {
     const fault = faultOfData(error);
     if (fault === null) throw error;
     const [message] = part.messages;
     if (part.messages.length === 1 && message !== undefined) {
-      await parkBatch(client, projection, part, [{ message, ...fault }]);
+      await parkBatch(client, projection, part, [{ message, ...(await faultByColumn(client, projection, message, fault)) }]);
       return { ...nothing, ...(mayYetFit(fault.code) ? { waiting: 1 } : { rejects: 1 }) };
     }
     const [first, second] = cut(part, part.messages.length >> 1);
     return sum(await projectPart(client, projection, first), await projectPart(client, projection, second));
+  }
+}
+
+/**
+ * Applies a part; when that fails because the table was changed, reads the table again and applies the part with new plans.
+ * @throws {ProjectionError} `TABLE_UNFIT` when the table no longer fits.
+ */
+async function applyToCurrentTable(client: PoolClient, projection: ModuleProjection, part: Batch, folded?: FoldedBatch): Promise<Applied> {
+  try {
+    return await applyBatch(client, projection, part, folded);
+  } catch (error) {
+    if (!maySpeakOfTable(error) || !(await projection.readTable(client))) throw error;
+    return await applyBatch(client, projection, part, folded);
   }
 }
 

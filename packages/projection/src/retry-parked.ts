@@ -92,7 +92,7 @@ async function applyTogether(client: PoolClient, projection: ModuleProjection, w
 async function attempt(client: PoolClient, projection: ModuleProjection, waiting: readonly Waiting[]): Promise<Faults> {
   const decision = decide(await mergeRegister(client, projection, foldBatch(waiting.map(({ message }) => message))), projection);
   const faults: Faults = new Map();
-  for (const dead of decision.dead) await guarded(client, dead.id, faults, () => writeDead(client, projection.module, [dead]));
+  for (const dead of decision.dead) await guarded(client, dead.id, faults, () => writeDead(client, projection, [dead]));
   await releaseUniqueValues(client, projection, decision.winners);
   for (const winner of decision.winners) await guarded(client, winner.record.id, faults, () => writeWinners(client, projection, { winners: [winner], allFresh: false }));
   if (faults.size > 0) return faults;
@@ -125,7 +125,7 @@ async function releaseUniqueValues(client: PoolClient, projection: ModuleProject
     const { table, columns } = await projection.planFor(client, coverage);
     const released = columns.filter((column) => unique.has(column)).map((column) => `"${column}"`);
     if (released.length === 0) continue;
-    await client.query(`update ${table} set ${released.map((column) => `${column} = null`).join(', ')} where "${projection.module.keyColumn}" = any($1::bigint[])`, [group.map(({ record }) => record.id)]);
+    await client.query(`update ${table} set ${released.map((column) => `${column} = null`).join(', ')} where "${projection.module.keyColumn}" = any($1)`, [group.map(({ record }) => record.id)]);
   }
 }
 

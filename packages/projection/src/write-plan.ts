@@ -1,6 +1,12 @@
-import type { ColumnType, ModuleDefinition } from '@lockstep/modules';
+import { hash } from 'node:crypto';
+
+import type { ModuleDefinition } from '@lockstep/modules';
 import type { Coverage } from '@lockstep/record-log';
 
+import { cellRule, timeStepMs } from './column-fit.ts';
+import type { CellRules } from './copy-text.ts';
+import type { DescribedColumn, DescribedTable } from './described-table.ts';
+import { ProjectionError } from './errors.ts';
 import { prepared, type Prepared } from './statements.ts';
 
 /**
@@ -10,65 +16,82 @@ import { prepared, type Prepared } from './statements.ts';
 export type WritePlan = {
   /** One entry per field of the coverage: whether a column receives it. */
   readonly keep: readonly boolean[];
+  /** One entry per field of the coverage: what its column holds unchanged. */
+  readonly rules: CellRules;
   /** Key, modified time, deletion mark (if rows are marked), then the kept fields' columns. */
   readonly columns: readonly string[];
   readonly hasDeletedColumn: boolean;
+  /** The least step of the two times that their columns keep, in milliseconds. */
+  readonly modifiedStepMs: number;
+  readonly deletedStepMs: number;
   /** Where winners are staged: a temporary table of the connection. */
   readonly stage: string;
   readonly createStage: string;
   readonly table: string;
   /** Stage → table, only where a mapped value differs. */
   readonly mergeStage: string;
-  /** The same from arrays of text, one parameter per column: for small batches. */
+  /** The same from one array per column: for small batches. */
   readonly mergeArrays: Prepared;
 };
 
-/** The plan for events of this coverage. A field that is mapped no more is passed over. */
-export function writePlan(module: ModuleDefinition, coverage: Coverage): WritePlan {
-  const { apiName, slug, table: { schema, name }, keyColumn, modifiedTimeColumn, onDelete } = module;
+/** The plan for events of this coverage, by the table's own types. A field that is mapped no more is ignored. */
+export function writePlan(module: ModuleDefinition, described: DescribedTable, coverage: Coverage): WritePlan {
+  const { apiName, table: { schema, name }, keyColumn, modifiedTimeColumn, onDelete } = module;
   const byField = new Map(module.fields.map((mapping) => [mapping.field, mapping]));
   const mapped = coverage.fields.map((field) => byField.get(field));
-  const bookkeeping: Column[] = [
-    { column: keyColumn, type: 'bigint' },
-    { column: modifiedTimeColumn, type: 'timestamptz' },
-    ...(onDelete.action === 'mark' ? [{ column: onDelete.deletedColumn, type: 'timestamptz' } as const] : []),
-  ];
-  const written: Column[] = [...bookkeeping, ...mapped.filter((mapping) => mapping !== undefined)];
-  const columns = written.map(({ column }) => column);
-  const table = `${quote(schema)}.${quote(name)}`;
-  const stage = quote(`stage_${slug}_${coverage.id}`);
-  const list = columns.map(quote).join(', ');
   if (mapped.every((mapping) => mapping === undefined)) throw new Error(`module ${apiName}: no field of coverage ${coverage.id} is mapped`);
+  const deleted = onDelete.action === 'mark' ? [columnOf(described, onDelete.deletedColumn)] : [];
+  const modified = columnOf(described, modifiedTimeColumn);
+  const cells = mapped.map((mapping) => mapping && { mapping, column: columnOf(described, mapping.column) });
+  const written = [columnOf(described, keyColumn), modified, ...deleted, ...cells.flatMap((cell) => cell?.column ?? [])];
+  const table = `${quote(schema)}.${quote(name)}`;
+  const list = written.map((column) => quote(column.name)).join(', ');
+  const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
+  const merge = { table, keyColumn, columns: written.map((column) => column.name) };
   return {
     keep: mapped.map((mapping) => mapping !== undefined),
-    columns,
+    rules: cells.map((cell) => cell && cellRule(cell.mapping, cell.column)),
+    columns: merge.columns,
     hasDeletedColumn: onDelete.action === 'mark',
+    modifiedStepMs: timeStepMs(modified),
+    deletedStepMs: Math.max(1, ...deleted.map(timeStepMs)),
     stage,
     table,
     createStage: `create temp table if not exists ${stage} on commit delete rows as select ${list} from ${table} with no data`,
-    mergeStage: merge({ table, keyColumn, columns, select: `select ${list} from ${stage}` }),
-    mergeArrays: prepared(merge({ table, keyColumn, columns, select: selectArrays(written) })),
+    mergeStage: mergeSql({ ...merge, select: `select ${list} from ${stage}` }),
+    mergeArrays: prepared(mergeSql({ ...merge, select: selectArrays(written) })),
   };
 }
 
-type Column = { readonly column: string; readonly type: ColumnType };
-
-function merge({ table, keyColumn, columns, select }: { table: string; keyColumn: string; columns: readonly string[]; select: string }): string {
-  const rest = columns.filter((column) => column !== keyColumn).map(quote);
-  return `insert into ${table} as t (${columns.map(quote).join(', ')}) ${select}
-    on conflict (${quote(keyColumn)}) do update set ${rest.map((column) => `${column} = excluded.${column}`).join(', ')}
-    where (${rest.map((column) => `t.${column}`).join(', ')}) is distinct from (${rest.map((column) => `excluded.${column}`).join(', ')})`;
+/** @throws {ProjectionError} `TABLE_CHANGED` for a column that the table no longer has. */
+export function columnOf({ columns }: DescribedTable, name: string): DescribedColumn {
+  const column = columns.get(name);
+  if (column === undefined) throw new ProjectionError(`column ${name} does not exist`, 'TABLE_CHANGED');
+  return column;
 }
 
 /*
- * Arrays arrive as text and are cast to the column's base type. The length of a varchar and the scale of a numeric are left to
- * the assignment: an explicit cast to varchar(n) would cut the value silently.
+ * Rows are compared byte by byte (record_image_ops): `is distinct from` takes the first operator "=" on the search path, and finds no
+ * difference between texts that a column's type or collation holds equal, such as `a` and `A` in citext.
  */
-function selectArrays(written: readonly Column[]): string {
-  const values = written.map(({ type }, i) => `v.c${i}::${baseType(type)}`);
-  return `select ${values.join(', ')} from unnest(${written.map((_, i) => `$${i + 1}::text[]`).join(', ')}) as v (${written.map((_, i) => `c${i}`).join(', ')})`;
+function mergeSql({ table, keyColumn, columns, select }: { table: string; keyColumn: string; columns: readonly string[]; select: string }): string {
+  const rest = columns.filter((column) => column !== keyColumn).map(quote);
+  return `insert into ${table} as t (${columns.map(quote).join(', ')}) ${select}
+    on conflict (${quote(keyColumn)}) do update set ${rest.map((column) => `${column} = excluded.${column}`).join(', ')}
+    where row(${rest.map((column) => `t.${column}`).join(', ')})::record operator(pg_catalog.*<>) row(${rest.map((column) => `excluded.${column}`).join(', ')})::record`;
 }
 
-const baseType = (type: ColumnType): string => (type.startsWith('varchar') ? 'text' : type.replace(/\(.*/, ''));
+/*
+ * Each array is of the column's own type, so that its values pass the same input function as in COPY: an explicit cast from text would
+ * cut a varchar or a domain over one silently, and a cast by another type would depend on the session's time zone.
+ */
+function selectArrays(written: readonly DescribedColumn[]): string {
+  const values = written.map((_, i) => `v.c${i}`);
+  return `select ${values.join(', ')} from ${unnest(written)} as v (${values.map((_, i) => `c${i}`).join(', ')})`;
+}
+
+/** Parameters, one array per column and of its type, side by side. */
+export const unnest = (columns: readonly DescribedColumn[]): string =>
+  `rows from (${columns.map(({ type }, i) => `pg_catalog.unnest($${i + 1}::${type}[])`).join(', ')})`;
 
 const quote = (identifier: string): string => `"${identifier}"`;

@@ -1,0 +1,54 @@
+/** A column as the catalogue has it, domains resolved. */
+export type DescribedColumn = {
+  readonly name: string;
+  /** Qualified and quoted, without a length: what a cast names, e.g. `pg_catalog.numeric`, `public.mood`. */
+  readonly type: string;
+  /** As psql shows it, e.g. `numeric(16,2)`. */
+  readonly shown: string;
+  /** The type below any domains: its name in pg_catalog, or `enum`, `citext`, `other`. */
+  readonly base: string;
+  /** The type modifier that applies to `base`; -1 for none. */
+  readonly modifier: number;
+  readonly isNotNull: boolean;
+  /** Whether an insert that does not name the column gives it a value. */
+  readonly hasDefault: boolean;
+  readonly isGenerated: boolean;
+  readonly isIdentityAlways: boolean;
+  /** What this user may not do with it, of `select`, `insert`, `update` and `usage` (of its type). */
+  readonly forbidden: readonly string[];
+};
+
+/** A legacy table as the catalogue has it, and as this user may use it. */
+export type DescribedTable = {
+  /** Changes with whatever changes the table; see `shapeSql`. */
+  readonly shape: string;
+  /** `pg_class.relkind`: `r` ordinary, `p` partitioned, `v` view … */
+  readonly kind: string;
+  readonly isPermanent: boolean;
+  readonly isRowSecurityActive: boolean;
+  /** Whether other tables inherit from it (partitions do not count). */
+  readonly hasHeirs: boolean;
+  readonly hasKeyIndex: boolean;
+  readonly rules: readonly string[];
+  /** Tables with a foreign key to this one that would remove or change their rows when one of its rows is removed. */
+  readonly cascades: readonly string[];
+  /** Triggers that may change a row before it is written. */
+  readonly rowTriggers: readonly string[];
+  /** Privileges that are missing beside those on columns, as the grants that would give them. */
+  readonly missingGrants: readonly string[];
+  readonly columns: ReadonlyMap<string, DescribedColumn>;
+};
+
+const HEADER = 4;
+
+/** Length of a varchar or char in characters; Infinity where it has none. */
+export const lengthOf = ({ modifier }: DescribedColumn): number => (modifier < 0 ? Number.POSITIVE_INFINITY : modifier - HEADER);
+
+/** Digits after the point that a numeric keeps (negative since Postgres 15: zeros before it). */
+export const scaleOf = ({ modifier }: DescribedColumn): number => (modifier < 0 ? Number.POSITIVE_INFINITY : (((modifier - HEADER) & 0x7ff) ^ 1024) - 1024);
+
+/** Digits before the point that a numeric holds. */
+export const wholeDigitsOf = (column: DescribedColumn): number => (column.modifier < 0 ? Number.POSITIVE_INFINITY : (((column.modifier - HEADER) >> 16) & 0xffff) - scaleOf(column));
+
+/** Digits of a second that a timestamp keeps. */
+export const secondDigitsOf = ({ modifier }: DescribedColumn): number => (modifier < 0 ? 6 : modifier);
