@@ -23,9 +23,11 @@ export async function folderState(dir: string, filesWhenInitialised: readonly st
   return filesWhenInitialised.every((name) => names.includes(name)) ? 'initialised' : 'broken';
 }
 
-/** The error for a folder that cannot be used as it is. */
-export function brokenFolder(service: string, dir: string, problem: string): LocalStackError {
-  const remedy = 'Remove that folder, or start with --fresh (in code: fresh: true), to begin with an empty one; or restore it from a copy.';
+/** The error for a folder that cannot be used as it is. @param isForeign whether it belongs to another data folder, and is not to be removed. */
+export function brokenFolder(service: string, dir: string, problem: string, { isForeign = false } = {}): LocalStackError {
+  const remedy = isForeign
+    ? 'Start with --fresh (in code: fresh: true) to begin with an empty one; that folder stays as it is.'
+    : 'Remove that folder, or start with --fresh (in code: fresh: true), to begin with an empty one; or restore it from a copy.';
   return new LocalStackError(`The ${service} data in ${dir} cannot be used: ${problem}. ${remedy}`, { code: 'STACK_DATA_BROKEN' });
 }
 

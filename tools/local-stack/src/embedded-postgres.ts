@@ -10,7 +10,7 @@ import { portFor } from './free-port.ts';
 import { endLeftOver } from './left-overs.ts';
 import { postgresBinaries } from './postgres-binaries.ts';
 import type { PostgresBinaries } from './postgres-binaries.ts';
-import { withinReach } from './postgres-reach.ts';
+import { clusterWithinReach, programsWithinReach, removeCluster } from './postgres-reach.ts';
 import { postgresUser } from './postgres-user.ts';
 import type { PostgresUser } from './postgres-user.ts';
 import { restartable } from './restartable.ts';
@@ -19,7 +19,8 @@ import type { Crashable, ServiceOptions } from './service.ts';
 /**
  * PostgreSQL as a child process.
  *
- * Below the data folder: `postgres/` (the cluster; initialised beside it and renamed, so that it exists only whole),
+ * Below the data folder: `postgres/` (the cluster; initialised beside it and renamed, so that it exists only whole) or, where the server's user
+ * cannot enter it, `postgres.id` (see `postgres-elsewhere.ts`),
  * `postgres.log` (the server's output), `postgres.process.json` (which process it is).
  */
 const run = promisify(execFile);
@@ -33,10 +34,11 @@ const notDurable = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off
 /** Starts the server and returns once it answers and its database `legacy` exists. */
 export async function startEmbeddedPostgres({ dataDir, port, isFresh, isDurable, env, log }: ServiceOptions): Promise<Crashable & { url: string; stop(): Promise<void> }> {
   const user = await postgresUser();
-  const { binaries, cluster } = await withinReach(user, { binaries: await postgresBinaries(), cluster: join(dataDir, 'postgres') }, log);
+  const binaries = await programsWithinReach(user, await postgresBinaries());
   const recordFile = join(dataDir, 'postgres.process.json');
   await endLeftOver(recordFile, 'SIGINT', (pid) => log(`ending the Postgres server that an earlier run left behind (process ${pid})`));
-  if (isFresh) await rm(cluster, { recursive: true, force: true });
+  if (isFresh) await removeCluster(dataDir);
+  const cluster = await clusterWithinReach(user, { dataDir, isTemporary: !isDurable, log });
   await ensureInitialised(cluster, { binaries, user, isDurable, env });
   const serverPort = await portFor('Postgres', port);
   const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200', ...(isDurable ? [] : notDurable)];

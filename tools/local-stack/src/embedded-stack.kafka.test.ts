@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ import { readRecord } from './left-overs.ts';
 import { identify } from './process-identity.ts';
 import { startStack } from './stack.ts';
 import type { Stack, StackOptions } from './stack.ts';
-import { canEmbedKafka, embeddedEnv, temporaryDataDir } from './testing/embedded-env.ts';
+import { canEmbedKafka, clusterOf, embeddedEnv, temporaryDataDir } from './testing/embedded-env.ts';
 
 let folder: Awaited<ReturnType<typeof temporaryDataDir>>;
 let running: Stack[] = [];
@@ -62,6 +63,31 @@ describe.skipIf(!canEmbedKafka)('the embedded stack', () => {
     const third = await start({ fresh: true });
     expect(await topicsOf(third)).toEqual([]);
     expect(await query(third, `select to_regclass('kept') as kept`)).toEqual([{ kept: null }]);
+  });
+
+  test('finds its Postgres data again below a folder that other users cannot enter, and leaves none of it behind', async () => {
+    const closed = await temporaryDataDir({ isClosed: true });
+    const options = { dataDir: closed.dataDir, needs: ['postgres' as const] };
+    const first = await start(options);
+    await query(first, 'create table kept as select 1 as one');
+    await first.stop();
+    const second = await start(options);
+    expect(await query(second, 'select one from kept')).toEqual([{ one: 1 }]);
+    await second.stop();
+    const third = await start({ ...options, fresh: true });
+    expect(await query(third, `select to_regclass('kept') as kept`)).toEqual([{ kept: null }]);
+    await third.stop();
+    const cluster = await clusterOf(closed.dataDir);
+    await closed.remove();
+    expect(existsSync(cluster)).toBe(false);
+  });
+
+  // Only root runs Postgres as another user.
+  test.runIf(process.getuid?.() === 0)('does not begin afresh without being asked when its Postgres data cannot be entered any more', async () => {
+    await (await start({ needs: ['postgres'] })).stop();
+    await chmod(join(folder.dataDir, '..'), 0o700);
+    await expect(start({ needs: ['postgres'] })).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringContaining(join(folder.dataDir, 'postgres')) });
+    await expect(start({ needs: ['postgres'], fresh: true })).resolves.toBeDefined();
   });
 
   test('goes on with its data, on the same ports, after a crash of either service', async () => {

@@ -1,63 +1,72 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, lstat, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { LocalStackError } from './errors.ts';
+import { brokenFolder } from './data-dir.ts';
 import type { PostgresBinaries } from './postgres-binaries.ts';
+import { createElsewhere, elsewhere, ensureOwnFolder, findElsewhere, removeElsewhere, removeUnclaimed } from './postgres-elsewhere.ts';
 import type { PostgresUser } from './postgres-user.ts';
 
-/** The server's programs and the folder of its cluster. */
-export type PostgresPlaces = { readonly binaries: PostgresBinaries; readonly cluster: string };
-
-const run = promisify(execFile);
-const elsewhere = '/var/tmp/lockstep-postgres'; // unlike /tmp it survives a reboot
-
-/**
- * Postgres runs as another user when we are root, and that user cannot enter a checkout below root's home, which is closed to
- * others. Then, and only then, the programs are copied to a folder of /var/tmp, once, and the cluster lives beside them.
+/*
+ * Postgres runs as another user when we are root, and that user may not be able to enter the checkout or the data folder: one below root's
+ * home is closed to others. What it cannot enter, and only that, lies below /var/tmp: a copy of the programs, the cluster, or both.
  */
-export async function withinReach(user: PostgresUser | undefined, places: PostgresPlaces, log: (line: string) => void): Promise<PostgresPlaces> {
-  if (user === undefined) return places;
-  const isReached = await Promise.all([canEnter(user, dirname(places.binaries.postgres)), canEnter(user, dirname(places.cluster))]);
-  if (!isReached.includes(false)) return places;
-  await ownFolder(elsewhere);
-  const bin = join(await copyOfPrograms(places.binaries), 'bin');
-  const cluster = clusterElsewhere(places.cluster);
-  log(`the user postgres cannot enter this checkout; the data is in ${cluster}`);
-  return { binaries: { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres') }, cluster };
+const run = promisify(execFile);
+
+/** The server's programs where its user can run them; they are copied once where it cannot. */
+export async function programsWithinReach(user: PostgresUser | undefined, binaries: PostgresBinaries): Promise<PostgresBinaries> {
+  if (user === undefined || (await canPass(user, binaries.postgres))) return binaries;
+  await ensureOwnFolder(elsewhere);
+  const bin = join(await copyOfPrograms(binaries), 'bin');
+  return { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres') };
 }
 
-/** Where {@link withinReach} keeps the cluster of a data folder that the server's user cannot enter. */
-export const clusterElsewhere = (cluster: string): string => join(elsewhere, `cluster-${shortHash(cluster)}`);
+/**
+ * The folder of a data folder's cluster: `postgres` below it, or a place elsewhere where the server's user cannot enter it. A cluster stays where
+ * it was made.
+ * @param isTemporary whether the cluster may go once the data folder is gone.
+ * @throws {LocalStackError} `STACK_DATA_BROKEN`, with the real path, when what is there cannot be used.
+ */
+export async function clusterWithinReach(user: PostgresUser | undefined, { dataDir, isTemporary, log }: { dataDir: string; isTemporary: boolean; log: (line: string) => void }): Promise<string> {
+  const usual = join(dataDir, 'postgres');
+  if (user === undefined) return usual;
+  const known = await findElsewhere(dataDir);
+  if (known === undefined && (await canPass(user, dataDir))) return usual;
+  if (known === undefined && (await isInUse(usual))) throw brokenFolder('Postgres', usual, 'the user postgres cannot enter it any more. Open the folders above it to others (chmod o+x)');
+  const { cluster } = known ?? (await createElsewhere(dataDir, isTemporary));
+  await removeUnclaimed(log);
+  log(`the user postgres cannot enter this checkout; the data is in ${cluster}`);
+  return cluster;
+}
 
-const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+/** Removes a data folder's cluster, wherever it is. Repeating it does nothing. */
+export async function removeCluster(dataDir: string): Promise<void> {
+  await removeElsewhere(dataDir);
+  await rm(join(dataDir, 'postgres'), { recursive: true, force: true });
+}
 
-async function canEnter(user: PostgresUser, dir: string): Promise<boolean> {
-  return await run('test', ['-x', dir], { ...user, cwd: '/' }).then(
+const isInUse = (dir: string): Promise<boolean> => readdir(dir).then((names) => names.length > 0, () => false);
+
+async function canPass(user: PostgresUser, path: string): Promise<boolean> {
+  return await run('test', ['-x', path], { ...user, cwd: '/' }).then(
     () => true,
     () => false,
   );
 }
 
-/** Anybody may write to /var/tmp: a folder that somebody else put there under our name is refused. */
-async function ownFolder(dir: string): Promise<void> {
-  await mkdir(dir, { mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
-  const found = await lstat(dir);
-  if (found.isDirectory() && found.uid === process.getuid?.()) return;
-  throw new LocalStackError(`${dir} belongs to somebody else; remove it, run Docker, or set DATABASE_URL`, { code: 'STACK_POSTGRES_UNAVAILABLE' });
-}
-
-/** Copied under another name first: a copy that was cut off is never taken for a whole one, and two at a time do not mix. */
+/**
+ * Named by what they are, so that all checkouts share one copy. Copied under another name first: a copy that was cut off is never taken for a
+ * whole one, and two at a time do not mix.
+ */
 async function copyOfPrograms({ postgres }: PostgresBinaries): Promise<string> {
-  const to = join(elsewhere, `programs-${shortHash(`${postgres} ${(await stat(postgres)).mtimeMs}`)}`);
+  const to = join(elsewhere, `programs-${createHash('sha256').update(await readFile(postgres)).digest('hex').slice(0, 16)}`);
   if (existsSync(to)) return to;
   const partial = await mkdtemp(`${to}.partial-`);
   const copy = join(partial, 'native');
   await cp(join(dirname(postgres), '..'), copy, { recursive: true, verbatimSymlinks: true });
+  await run('chmod', ['-R', 'go+rX', copy]); // an installation under a strict umask is closed to others
   await rename(copy, to).catch((error: unknown) => {
     if (!existsSync(to)) throw error; // else another process was faster
   });

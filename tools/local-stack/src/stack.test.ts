@@ -1,8 +1,8 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startStack } from './stack.ts';
-import { embeddedEnv, temporaryDataDir } from './testing/embedded-env.ts';
+import { clusterOf, embeddedEnv, temporaryDataDir } from './testing/embedded-env.ts';
 
 let folder: Awaited<ReturnType<typeof temporaryDataDir>>;
 
@@ -37,18 +37,31 @@ describe('where the stack comes from', () => {
   });
 });
 
-describe('a half-made Postgres folder', () => {
-  test('is named, with what to do', async () => {
-    await mkdir(join(folder.dataDir, 'postgres', 'base'), { recursive: true });
-    const start = startStack({ dataDir: folder.dataDir, needs: ['postgres'], env: embeddedEnv });
-    await expect(start).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringMatching(/postgres cannot be used.*Remove that folder.*--fresh/) });
+describe.each([{ isClosed: false }, { isClosed: true }])('a Postgres folder that cannot be used ($isClosed: below a folder that other users cannot enter)', ({ isClosed }) => {
+  let dataDir: string;
+  let cluster: string;
+  const start = (fresh = false) => startStack({ dataDir, needs: ['postgres'], env: embeddedEnv, durable: false, fresh });
+
+  beforeEach(async () => {
+    await folder.remove();
+    folder = await temporaryDataDir({ isClosed });
+    ({ dataDir } = folder);
+    cluster = await clusterOf(dataDir);
   });
 
-  test('of another version is named with that version', async () => {
-    await mkdir(join(folder.dataDir, 'postgres'));
-    await Promise.all(['global', 'pg_wal', 'postgresql.conf'].map((name) => writeFile(join(folder.dataDir, 'postgres', name), '')));
-    await writeFile(join(folder.dataDir, 'postgres', 'PG_VERSION'), '15\n');
-    const start = startStack({ dataDir: folder.dataDir, needs: ['postgres'], env: embeddedEnv });
-    await expect(start).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringContaining('PostgreSQL 15 wrote it') });
+  test('is named where it really is, with what to do, and --fresh empties it', async () => {
+    await mkdir(join(cluster, 'base'), { recursive: true });
+    await expect(start()).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringMatching(/postgres cannot be used.*Remove that folder.*--fresh/) });
+    await expect(start()).rejects.toThrow(cluster);
+    await (await start(true)).stop();
+    expect(await readdir(await clusterOf(dataDir))).toContain('PG_VERSION');
+  });
+
+  test('is named with the version that wrote it', async () => {
+    await mkdir(cluster, { recursive: true });
+    await Promise.all(['global', 'pg_wal', 'postgresql.conf'].map((name) => writeFile(join(cluster, name), '')));
+    await writeFile(join(cluster, 'PG_VERSION'), '15\n');
+    await expect(start()).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringMatching(/PostgreSQL 15 wrote it/) });
+    await expect(start()).rejects.toThrow(cluster);
   });
 });

@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkoutDir, isAbandoned } from './data-dir.ts';
 import { endLeftOver } from './left-overs.ts';
-import { clusterElsewhere } from './postgres-reach.ts';
+import { removeCluster } from './postgres-reach.ts';
 import { startStack } from './stack.ts';
 import type { Stack, StackOptions } from './stack.ts';
 
@@ -54,7 +54,7 @@ async function removeAbandonedRuns(): Promise<void> {
 }
 
 async function removeData(dataDir: string): Promise<void> {
-  await rm(clusterElsewhere(join(dataDir, 'postgres')), { recursive: true, force: true });
+  await removeCluster(dataDir);
   await rm(dataDir, { recursive: true, force: true });
 }
 

@@ -1,7 +1,9 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kafkaRuntime } from '../kafka-jars.ts';
+import { clusterWithinReach, removeCluster } from '../postgres-reach.ts';
+import { postgresUser } from '../postgres-user.ts';
 
 /** The environment without the services it names and without Docker: what is left is the embedded stack. */
 export const embeddedEnv: NodeJS.ProcessEnv = { ...process.env, KAFKA_BROKERS: '', DATABASE_URL: '', DOCKER_HOST: 'unix:///nowhere' };
@@ -12,9 +14,18 @@ export const canEmbedKafka = await kafkaRuntime(embeddedEnv, () => undefined).th
   () => false,
 );
 
-/** A data folder of a test's own that the user postgres can enter, and what removes it. */
-export async function temporaryDataDir(): Promise<{ dataDir: string; remove(): Promise<void> }> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'lockstep-stack-'));
-  await chmod(dataDir, 0o755);
-  return { dataDir, remove: () => rm(dataDir, { recursive: true, force: true }) };
+/** A data folder for one test: one that the user postgres can enter, or one in a folder that is closed to others. */
+export async function temporaryDataDir({ isClosed = false } = {}): Promise<{ dataDir: string; remove(): Promise<void> }> {
+  const parent = await mkdtemp(join(tmpdir(), 'lockstep-stack-'));
+  const dataDir = join(parent, 'data');
+  await mkdir(dataDir);
+  await chmod(parent, isClosed ? 0o700 : 0o755);
+  const remove = async (): Promise<void> => {
+    await removeCluster(dataDir);
+    await rm(parent, { recursive: true, force: true });
+  };
+  return { dataDir, remove };
 }
+
+/** Where the cluster of a data folder is, or will be. */
+export const clusterOf = async (dataDir: string): Promise<string> => clusterWithinReach(await postgresUser(), { dataDir, isTemporary: true, log: () => undefined });
