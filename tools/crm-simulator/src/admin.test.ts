@@ -30,7 +30,7 @@ test('the truth is one plain object a live record, by id', async () => {
 
 test('the truth holds Unicode, quotes and line breaks', async () => {
   const text = JSON.stringify(await truth('Leads'));
-  for (const wanted of [/\\n/, /\\r\\n/, /\\"/, /[\u3040-\u9fff]/, /\p{Emoji_Presentation}/u]) expect(text).toMatch(wanted);
+  for (const wanted of [/\\n/, /\\r\\n/, /\\"/, /[\u3040-\u9fff]/, /\p{Emoji_Presentation}/u, /\u2028/, /\u2029/, /\u0085/, /\\u000b/, /\\f/, /[^\\]\\r[^\\]/]) expect(text).toMatch(wanted);
 });
 
 test('records are created, edited, read and deleted, and the truth follows', async () => {

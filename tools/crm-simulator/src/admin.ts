@@ -92,6 +92,10 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
     const { since, after, limit } = read(schemas.since, query);
     return core.log.since(since, after, limit);
   });
+  app.get('/history', async ({ query }) => {
+    const { after, limit } = read(schemas.since, query);
+    return core.log.history(after, limit);
+  });
 
   app.get('/faults', async () => core.setFaults({}));
   app.post('/faults', async ({ body }) => core.setFaults(defined(read(schemas.faults, body))));

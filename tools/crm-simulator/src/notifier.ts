@@ -26,7 +26,7 @@ type Deps = {
 export function notifyChannels(deps: Deps, change: Change): void {
   for (let at = 0; at < change.ids.length; at += BATCH) {
     const ids = change.ids.slice(at, at + BATCH);
-    const entries = deps.log.add(change, ids);
+    const entries = deps.log.add(change, at, at + BATCH);
     if (change.isSilent) continue;
     const told = [...ids, ...deps.strangers(change.module)];
     for (const channel of deps.channels.list()) {

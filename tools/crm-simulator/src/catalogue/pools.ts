@@ -21,7 +21,8 @@ export const states = ['Bavaria', 'Tamil Nadu', 'Texas', 'Québec', 'Île-de-Fra
 export const countries = ['Germany', 'India', 'United States', 'Canada', 'France', 'Brazil', 'Japan', 'Côte d\'Ivoire', 'Australia'];
 export const sentences = [
   'Met at the fair; wants a quote by Friday.', 'Said: "call me back", twice.', 'Zweite Zeile folgt.\nHier ist sie.', 'Budget ~ 10 000 €, maybe more', 'Keep, commas, here',
-  'Tab\there and a backslash \\n that is no line break', 'Needs approval 👍🏽', 'Long-standing customer since 2009', 'Windows line break\r\nfollows', 'Asked about delivery times',
+  'Tab\there and a backslash \\n that is no line break', 'Line separator\u2028and paragraph separator\u2029inside', 'Next line\u0085vertical tab\u000Band form feed\u000Cinside',
+  'Lone carriage return\rinside', 'Ends with a backslash \\', '\u00A0No-break space, zero-width\u200Bspace, right-to-left\u202Emark', 'Combining e\u0301 is not é', 'Needs approval 👍🏽', 'Long-standing customer since 2009', 'Windows line break\r\nfollows', 'Asked about delivery times',
 ];
 export const tagNames = ['hot', 'new', 'VIP', 'follow up', 'fair 2024', 'Großkunde', 'do not call', 'partner'];
 export const languages = ['English', 'German', 'French', 'Tamil', 'Português', '日本語', 'Hindi'];

@@ -16,8 +16,12 @@ export type Change = {
   readonly ids: readonly string[];
   /** Names of the fields an update set; the same for every id. */
   readonly values: ReadonlyMap<string, Value>;
+  /** The records as they are after it, in the order of the ids; none after a deletion. */
+  readonly records: readonly LiveRecord[];
   /** Epoch ms, whole seconds: `Modified_Time`, or the time of the deletion. */
   readonly changedMs: number;
+  /** False for what a formula does, and for a restored record: then `Modified_Time` is what it was. */
+  readonly movesTime: boolean;
   /** Whether no channel is told. */
   readonly isSilent: boolean;
 };
@@ -82,7 +86,7 @@ export class Organisation {
     if (!keepsTime && store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
     for (const record of records) this.#keepStale(store, record.key, record);
     const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : (modifiedMs ?? changedMs)));
-    if (!keepsTime) this.#tell({ module: store.module, operation: 'update', ids, values, changedMs: modifiedMs ?? changedMs, isSilent });
+    this.#tell({ module: store.module, operation: 'update', ids, values, records: edited, changedMs: modifiedMs ?? changedMs, movesTime: !keepsTime, isSilent: isSilent || keepsTime });
     return edited;
   }
 
@@ -94,7 +98,7 @@ export class Organisation {
     const all = new Map<string, Value>([['Owner', currentUser], ...values, ['Created_By', currentUser], ['Modified_By', currentUser]]);
     const record = store.create(all, changedMs, generated);
     this.#keepStale(store, record.key, undefined);
-    this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, changedMs, isSilent: false });
+    this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, records: [record], changedMs, movesTime: true, isSilent: false });
     return record;
   }
 
@@ -104,7 +108,7 @@ export class Organisation {
     const record = this.record(moduleName, id);
     this.#keepStale(store, record.key, record);
     const deleted = store.delete(record, wholeSecond(this.#clock.nowMs()), type, currentUser);
-    this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), changedMs: deleted.deletedMs, isSilent: false });
+    this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), records: [], changedMs: deleted.deletedMs, movesTime: true, isSilent: false });
     return deleted;
   }
 
@@ -116,7 +120,7 @@ export class Organisation {
     const store = this.store(moduleName);
     const record = store.restore(keyOf(id) ?? -1);
     if (record === undefined) throw new AdminError(404, 'UNKNOWN_RECORD', `${moduleName} ${id} is not in the recycle bin`);
-    this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), changedMs: record.modifiedMs, isSilent });
+    this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), records: [record], changedMs: record.modifiedMs, movesTime: false, isSilent });
     return record;
   }
 
