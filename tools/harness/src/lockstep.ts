@@ -44,6 +44,8 @@ export type LockstepOptions = {
   readonly signal?: AbortSignal;
   /** Called once the CRM simulator answers, before the apps are started. */
   readonly onSimulator?: (simulator: SimulatorProcess) => void;
+  /** Awaited before the apps are started: what is to stand in the legacy database before the first load. */
+  readonly beforeApps?: (running: { readonly databaseUrl: string; readonly simulator: SimulatorProcess | undefined }) => Promise<void>;
 };
 
 /** Everything, running. */
@@ -92,6 +94,7 @@ export async function startLockstep(options: LockstepOptions): Promise<Lockstep>
       closers.push(() => simulator.stop());
       options.onSimulator?.(simulator);
     }
+    await options.beforeApps?.({ databaseUrl, simulator });
 
     const crm = simulator === undefined ? {} : { ...crmEnvironment(simulator.url, options.apiVersion ?? 'v8'), ...paceOf(options.simulator ?? []) };
     const env: NodeJS.ProcessEnv = {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
-import type { Comparison } from './compare.ts';
+import type { Comparison } from './compare-all.ts';
 import { compareAll } from './compare-all.ts';
 import { fetchJson, metricSum } from './http.ts';
 import type { Lockstep } from './lockstep.ts';

@@ -1,0 +1,28 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { jsonLines } from './json-lines.ts';
+
+async function* inPieces(bytes: Buffer, size: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+}
+
+async function read(text: string, size: number): Promise<unknown[]> {
+  const found: unknown[] = [];
+  for await (const value of jsonLines(inPieces(Buffer.from(text), size))) found.push(value);
+  return found;
+}
+
+const separators = ['\u2028', '\u2029', '\u0085', '\v', '\f', '\r', '\r\n', '\n', '\u001C', '\u001E'];
+
+test('no character of a value ends a line, however the bytes are cut', async () => {
+  const text = fc.array(fc.oneof(fc.constantFrom(...separators), fc.string({ unit: 'grapheme' }))).map((parts) => parts.join(''));
+  await fc.assert(fc.asyncProperty(fc.array(fc.record({ id: fc.nat(), text })), fc.integer({ min: 1, max: 40 }), async (records, size) => {
+    expect(await read(records.map((record) => `${JSON.stringify(record)}\n`).join(''), size)).toEqual(records);
+  }));
+});
+
+test('a text that was cut off is refused', async () => {
+  await expect(read('{"id":1}\n{"id":2}', 5)).rejects.toThrow('ends within a line');
+  await expect(read('{"id":1}\n{"id":\n', 5)).rejects.toThrow(SyntaxError);
+});
