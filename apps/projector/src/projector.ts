@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type Position, type TopicPartition } from '@lockstep/kafka';
+import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type KafkaError, type Position, type TopicPartition } from '@lockstep/kafka';
 import type { Database } from '@lockstep/postgres';
 import { type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
@@ -46,6 +46,8 @@ export class Projector {
   readonly #lanes: Lane[];
   readonly #assigned = new Map<string, AssignedPartition>();
   readonly #halted = new Map<string, unknown>();
+  /** Partitions whose log cannot be read on for the time being. */
+  readonly #unreadable = new Map<string, KafkaError>();
   readonly #closing = new AbortController();
   readonly #parkedShare = new ParkedShare();
   #topics = new Map<string, OpenTopic>();
@@ -76,6 +78,7 @@ export class Projector {
       onAssigned: (partitions) => this.#assign(partitions),
       onRevoked: async (partitions) => this.#revoke(partitions),
       onBatch: (batch) => this.#take(batch),
+      onUnreadable: (place, error) => this.#cannotRead(place, error),
       onFatal,
     });
     const { signal } = this.#closing;
@@ -88,10 +91,11 @@ export class Projector {
   /** @throws {Error} naming the partitions that wait for a person, and why; for the readiness check. */
   check(): void {
     if (this.#consumer === undefined) throw new Error('the record topics do not exist yet: start the ingress');
-    const [first] = this.#halted;
+    const halted = [...this.#halted, ...this.#unreadable];
+    const [first] = halted;
     if (first === undefined) return;
     const [partition, error] = first;
-    throw new Error(`${this.#halted.size} partitions are halted, e.g. ${partition}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Error(`${halted.length} partitions are halted, e.g. ${partition}: ${error instanceof Error ? error.message : String(error)}`);
   }
 
   async close(): Promise<void> {
@@ -144,13 +148,18 @@ export class Projector {
     if (former !== undefined) former.isStopped = true;
     this.#assigned.delete(key);
     if (this.#halted.delete(key)) this.#consumer?.resume([{ topic, partition }]);
-    this.#deps.metrics.halted.set(this.#halted.size);
+    this.#unreadable.delete(key);
+    this.#countHalted();
   }
 
   async #take({ topic, partition, messages }: ConsumedBatch): Promise<void> {
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
     if (assigned === undefined || this.#halted.has(key)) return;
+    if (this.#unreadable.delete(key)) {
+      this.#countHalted();
+      this.#deps.log.info({ topic, partition }, 'a partition can be read again');
+    }
     const queued = messages.map((message) => logMessage(message, partition));
     const bytes = queued.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
     const isBusy = this.#queuedBytes > 0;
@@ -190,8 +199,23 @@ export class Projector {
       this.#halted.set(`${topic}/${partition}`, error);
       this.#deps.log.error({ err: error, topic, partition }, 'a partition is halted until somebody acts');
     }
-    this.#deps.metrics.halted.set(this.#halted.size);
+    this.#countHalted();
     this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));
+  }
+
+  /** What was read before may be applied. A log that is corrupt is read again by the consumer; lost offsets need a person. */
+  #cannotRead({ topic, partition }: TopicPartition, error: KafkaError): void {
+    const key = `${topic}/${partition}`;
+    const assigned = this.#assigned.get(key);
+    if (assigned === undefined) return;
+    if (error.code === 'OFFSETS_LOST') return this.#halt([assigned], error);
+    this.#unreadable.set(key, error);
+    this.#countHalted();
+    this.#deps.log.error({ err: error, topic, partition }, 'a partition cannot be read on; it is read again each minute');
+  }
+
+  #countHalted(): void {
+    this.#deps.metrics.halted.set(this.#halted.size + this.#unreadable.size);
   }
 
   /** Tries again what conflicted with other rows. @returns true when it helped, and there is more. */

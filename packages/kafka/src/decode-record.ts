@@ -1,41 +1,44 @@
 import { Cursor } from './varint.ts';
 
-/** What kafkajs knows of the batch a record came in. Offset and times are decimal texts. */
-export type BatchContext = { readonly firstOffset: string; readonly firstTimestamp: string; readonly maxTimestamp: string; readonly timestampType: number; readonly isControlBatch: boolean };
-
-const LOG_APPEND_TIME = 1;
+/** What a record needs to know of its batch. Times are epoch milliseconds. */
+export type BatchContext = {
+  readonly firstOffset: number;
+  readonly firstTimestampMs: number;
+  /** When the broker appended the batch, where the topic keeps that instead of the producer's times. */
+  readonly appendedMs: number | undefined;
+  readonly isControlBatch: boolean;
+};
 
 /**
- * One record of a Kafka record batch (message format 2). kafkajs builds an object of the headers, one copy for each header, and
- * counts with BigInt; and whatever it builds lives until all of a fetch is decoded, to be copied by each collection until then.
- * @see Kafka documentation, "Implementation: record batch"
+ * A record of a batch (message format 2) whose parts are read when they are needed: whatever is built for each record lives until all of a fetch is
+ * decoded, to be copied by each collection until then. Offsets are numbers: they stay below 2^53 for a long while.
+ * @see Kafka documentation, "Implementation: record"
  */
-export const decodeRecord = ({ buffer }: { readonly buffer: Buffer }, context: BatchContext): DecodedRecord => new DecodedRecord(buffer, context);
-
-/** A record whose parts are read when they are asked for. Offsets are numbers: they stay below 2^53 for a long while. */
 export class DecodedRecord {
   readonly offset: number;
-  /** What kafkajs sorts out by itself. */
-  readonly isControlRecord: boolean;
   readonly #buffer: Buffer;
   readonly #context: BatchContext;
   readonly #timestampDelta: number;
   readonly #keyAt: number;
 
-  constructor(buffer: Buffer, context: BatchContext) {
-    const cursor = new Cursor(buffer, 1);
+  /** @param at where the record begins, behind its length. */
+  constructor(buffer: Buffer, at: number, context: BatchContext) {
+    const cursor = new Cursor(buffer, at + 1);
     this.#buffer = buffer;
     this.#context = context;
     this.#timestampDelta = cursor.varint();
-    this.offset = Number(context.firstOffset) + cursor.varint();
+    this.offset = context.firstOffset + cursor.varint();
     this.#keyAt = cursor.at;
-    this.isControlRecord = context.isControlBatch;
+  }
+
+  /** Whether it marks the end of a transaction, and is no message. */
+  get isControlRecord(): boolean {
+    return this.#context.isControlBatch;
   }
 
   /** Epoch milliseconds, as the producer or the broker stamped it. */
   get timestampMs(): number {
-    const { timestampType, maxTimestamp, firstTimestamp } = this.#context;
-    return timestampType === LOG_APPEND_TIME ? Number(maxTimestamp) : Number(firstTimestamp) + this.#timestampDelta;
+    return this.#context.appendedMs ?? this.#context.firstTimestampMs + this.#timestampDelta;
   }
 
   get key(): Buffer | null {

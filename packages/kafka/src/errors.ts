@@ -8,6 +8,10 @@
  * - `TOPIC_COMPACTED`: the topic is compacted, so its history is not whole. Set cleanup.policy=delete; rebuild from a whole log.
  * - `TOPIC_TRUNCATED`: the topic's first offsets are gone. Set retention.ms=-1; the history cannot be rebuilt from it.
  * - `TOPIC_UNSAFE`: fewer than 3 replicas, or min.insync.replicas under 2: one broken disk would lose history.
+ * - `LOG_CORRUPT`: a partition cannot be read on: a record batch does not match its CRC-32C, or its head, compression or place is wrong, or the broker
+ *   sends nothing where its log goes on. Nothing of the batch was handed on. Check the broker's disk and memory, and restore the partition from another
+ *   replica (move the leadership; stop the broker, remove its copy, let it replicate). It is read again each minute: no restart is needed.
+ * - `OFFSETS_LOST`: a partition's log no longer holds the next offset, in front of it or behind it. Nothing was skipped. Rebuild from a whole log.
  * - `KAFKAJS_VERSION`: the installed kafkajs is not the one that is patched here.
  */
 export class KafkaError extends Error {
@@ -31,4 +35,6 @@ export type KafkaErrorCode =
   | 'TOPIC_COMPACTED'
   | 'TOPIC_TRUNCATED'
   | 'TOPIC_UNSAFE'
+  | 'LOG_CORRUPT'
+  | 'OFFSETS_LOST'
   | 'KAFKAJS_VERSION';

@@ -39,12 +39,12 @@ beforeEach(async () => {
 const messages = (count: number, from = 0): ProducedMessage[] =>
   Array.from({ length: count }, (_, i) => ({ key: `key-${from + i}`, value: JSON.stringify({ n: from + i, text: 'Écho 東京' }), headers: { ce_type: 'test' } }));
 
-type Running = { consumer: Consumer; batches: ConsumedBatch[]; assignments: (readonly TopicPartition[])[]; revoked: TopicPartition[]; until: (isDone: () => boolean) => Promise<void> };
+type Running = { consumer: Consumer; batches: ConsumedBatch[]; assignments: (readonly TopicPartition[])[]; revoked: TopicPartition[]; unreadable: (TopicPartition & { error: KafkaError })[]; until: (isDone: () => boolean) => Promise<void> };
 
 /** A consumer that notes what it is told, and tells whoever waits. */
 async function consume({ groupId = uniqueName('group'), positions = () => [] }: { groupId?: string; positions?: (assigned: readonly TopicPartition[]) => Position[] } = {}): Promise<Running> {
   const consumer = await createConsumer(client, { groupId, topics: [topic.name], maxWaitMs: 50 });
-  const running: Omit<Running, 'until'> = { consumer, batches: [], assignments: [], revoked: [] };
+  const running: Omit<Running, 'until'> = { consumer, batches: [], assignments: [], revoked: [], unreadable: [] };
   let changed = (): void => undefined;
   await consumer.run({
     onAssigned: (assigned) => {
@@ -60,6 +60,10 @@ async function consume({ groupId = uniqueName('group'), positions = () => [] }: 
       running.batches.push(batch);
       changed();
       return Promise.resolve();
+    },
+    onUnreadable: (place, error) => {
+      running.unreadable.push({ ...place, error });
+      changed();
     },
     onFatal: (error) => {
       throw error;
@@ -123,6 +127,7 @@ describe('producing and consuming', () => {
       onAssigned: () => Promise.resolve([]),
       onRevoked: () => Promise.resolve(),
       onFatal: again.reject,
+      onUnreadable: (_, error) => again.reject(error),
       onBatch: ({ messages: batch }) => {
         seen.push(batch.map(({ offset }) => offset));
         if (seen.length === 1) return Promise.reject(new Error('not this time'));
@@ -138,7 +143,7 @@ describe('producing and consuming', () => {
   test('a consumer that gives no sign is reported', async () => {
     const consumer = await createConsumer(client, { groupId: uniqueName('group'), topics: [topic.name], stallMs: 0 });
     const error = await new Promise<KafkaError>((resolve, reject) => {
-      consumer.run({ onAssigned: () => Promise.resolve([]), onRevoked: () => Promise.resolve(), onBatch: () => Promise.resolve(), onFatal: resolve }).catch(reject);
+      consumer.run({ onAssigned: () => Promise.resolve([]), onRevoked: () => Promise.resolve(), onBatch: () => Promise.resolve(), onUnreadable: (_, error) => reject(error), onFatal: resolve }).catch(reject);
     });
     await consumer.close();
     expect(error).toMatchObject({ code: 'KAFKA_CONSUMER_STALLED' });

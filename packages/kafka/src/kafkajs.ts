@@ -5,7 +5,8 @@
  * - a partition that moves to a broker which has answered already is left out of the next attempt, and nobody is told (tulios/kafkajs#1798);
  * - its producer groups a batch by copying arrays, quadratically, and grows buffers record by record and field by field: it is given one
  *   message, whose value is a whole batch, packed (packed-messages.ts), and its request is ours (produce-request.ts, request-frame.ts);
- * - its consumer counts with BigInt, and copies a record's headers once for each of them;
+ * - its consumer checks no batch's CRC, fails all partitions for what is wrong with one, and counts with BigInt: batches are decoded by
+ *   record-batches.ts, and what a fetch brought of a partition is a FetchedBatch (fetched-batch.ts);
  * - zstd, which it leaves to its users, comes from node:zlib (zstd.ts).
  */
 import { createRequire } from 'node:module';
@@ -13,8 +14,9 @@ import { dirname, sep } from 'node:path';
 
 import type * as KafkaJs from 'kafkajs';
 
-import { decodeRecord } from './decode-record.ts';
 import { KafkaError } from './errors.ts';
+import { decodeMessages, partitionsApart, type ResponseModule } from './fetch-response.ts';
+import { FetchedBatch } from './fetched-batch.ts';
 import type { PackedMessages, PackedPart } from './packed-messages.ts';
 import { produceRequest } from './produce-request.ts';
 import { type Encoded, frameRequest } from './request-frame.ts';
@@ -33,7 +35,9 @@ for (const path of Object.keys(require.cache)) if (path.startsWith(library)) del
 replace('kafkajs/src/producer/groupMessagesPerPartition.js', groupMessagesPerPartition);
 replace('kafkajs/src/protocol/requests/produce/v3/request.js', produceRequest);
 replace('kafkajs/src/protocol/request.js', frameRequest);
-replace('kafkajs/src/protocol/recordBatch/record/v0/decoder.js', decodeRecord);
+replace('kafkajs/src/protocol/requests/fetch/v1/response.js', partitionsApart(require('kafkajs/src/protocol/requests/fetch/v1/response.js') as ResponseModule));
+replace('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js', decodeMessages);
+replace('kafkajs/src/consumer/batch.js', FetchedBatch);
 // Last, for it takes along what it is made of.
 replace('kafkajs/src/producer/sendMessages.js', eachAttemptAnew(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
 mendRequestQueue();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { decodeRecord } from './decode-record.ts';
+import { DecodedRecord } from './decode-record.ts';
 import { partitionOf } from './murmur2.ts';
 import { PackedMessages, type PackedPart } from './packed-messages.ts';
 import type { ProducedMessage } from './message.ts';
@@ -70,8 +70,9 @@ describe('packed messages', () => {
     const part = packed.parts(1).get(0) as PackedPart;
     const records = Buffer.alloc(packed.sizeOfRecords(part));
     expect(packed.writeRecords(part, records)).toBe(records.length);
-    const buffer = new Cursor(records, 0).skip();
-    const record = decodeRecord({ buffer: buffer.bytes() as Buffer }, { firstOffset: '40', firstTimestamp: '7', maxTimestamp: '7', timestampType: 0, isControlBatch: false });
+    const second = new Cursor(records, 0).skip();
+    second.varint();
+    const record = new DecodedRecord(records, second.at, { firstOffset: 40, firstTimestampMs: 7, appendedMs: undefined, isControlBatch: false });
     expect([record.offset, record.timestampMs, String(record.key), String(record.header('x'))]).toEqual([41, 7, 'k', 'y']);
     expect(record.value?.equals(value)).toBe(true);
   });

@@ -1,11 +1,8 @@
-import { createRequire } from 'node:module';
-
+import { crc32c } from './crc32c.ts';
 import { KafkaError } from './errors.ts';
 import type { PackedPart } from './packed-messages.ts';
 import type { Encoded } from './request-frame.ts';
 import { compress } from './zstd.ts';
-
-const crc32c = createRequire(import.meta.url)('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number;
 
 /** What kafkajs says of a produce request, its messages packed. */
 export type ProduceRequest = {

@@ -90,6 +90,7 @@ async function readTopic(lockstep: Lockstep, count: number): Promise<ProducedMes
       if (messages.length >= count) complete.resolve();
     },
     onFatal: complete.reject,
+    onUnreadable: (_, error) => complete.reject(error),
   });
   await complete.promise;
   await consumer.close();

@@ -10,7 +10,7 @@ export type LoggedEvent = { readonly partition: number; readonly offset: number;
 
 /**
  * Everything the log holds of one record, oldest first. Reads the record's whole partition: some seconds for millions of messages.
- * @throws {UsageError} for an unknown module; {@link KafkaError} when no broker answers.
+ * @throws {UsageError} for an unknown module; {@link KafkaError} when no broker answers, or the partition cannot be read (`LOG_CORRUPT`).
  */
 export async function readRecordLog(env: NodeJS.ProcessEnv, moduleName: string, id: string): Promise<LoggedEvent[]> {
   const topic = topicOf(knownModule(moduleName));
@@ -28,6 +28,9 @@ export async function readRecordLog(env: NodeJS.ProcessEnv, moduleName: string, 
     onAssigned: async (assigned) => assigned.map((one) => ({ ...one, offset: one.partition === partition ? 0 : (offsets.find((other) => other.partition === one.partition)?.high ?? 0) })),
     onRevoked: async () => undefined,
     onFatal: done.reject,
+    onUnreadable: (place, error) => {
+      if (place.partition === partition) done.reject(error);
+    },
     onBatch: async (batch) => {
       if (batch.partition !== partition) return;
       for (const message of batch.messages) {
@@ -37,8 +40,11 @@ export async function readRecordLog(env: NodeJS.ProcessEnv, moduleName: string, 
       }
     },
   });
-  await done.promise;
-  await consumer.close();
+  try {
+    await done.promise;
+  } finally {
+    await consumer.close();
+  }
   return found;
 }
 

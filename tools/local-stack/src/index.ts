@@ -5,6 +5,8 @@ export { createTestDatabase } from './test-database.ts';
 export type { TestDatabase } from './test-database.ts';
 export { createTestTopic, testKafkaBrokers } from './test-topic.ts';
 export type { TestTopic, TestTopicOptions } from './test-topic.ts';
+export { segmentFile } from './broken-log.ts';
+export type { SegmentFile } from './broken-log.ts';
 export { emptyKafka } from './empty-kafka.ts';
 export { applyLegacySchema } from './legacy-schema.ts';
 export { uniqueName } from './unique-name.ts';

@@ -18,6 +18,9 @@ describeLog('Kafka', async () => {
       entries.push(...messages.map(({ offset, key, value }) => ({ partition, offset, key: String(key), value: String(value) })));
       changed();
     },
+    onUnreadable: (_, error) => {
+      throw error;
+    },
     onFatal: (error) => {
       throw error;
     },

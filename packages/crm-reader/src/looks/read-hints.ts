@@ -28,6 +28,7 @@ export async function readHints(deps: ReadHintsDeps): Promise<void> {
     },
     onRevoked: async () => undefined,
     onBatch: (batch) => answerer.take(batch),
+    onUnreadable: (place, error) => log.error({ err: error, ...place }, 'hints of a partition cannot be read; catch-ups find what they announced'),
     onFatal,
   });
   await loop({ name: 'commit of hints', everyMs: COMMIT_EVERY_MS, signal, log, body: commit });
