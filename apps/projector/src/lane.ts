@@ -25,7 +25,7 @@ export type LaneDeps = {
   readonly maxBatchMessages: number;
   /** Called after each commit. */
   readonly onApplied: (projection: ModuleProjection, applied: Applied, seconds: number, partitions: readonly AssignedPartition[]) => void;
-  /** Called once for what only a person can mend; the partition takes no more work. */
+  /** Called once for what only a person can resolve; the partitions take no more work. */
   readonly onHalt: (assigned: readonly AssignedPartition[], error: unknown) => void;
   /** Called when messages before the next one in hand are missing: the consumer is to fetch them again. */
   readonly onGap: (assigned: AssignedPartition) => void;
@@ -42,6 +42,7 @@ export class Lane {
   readonly #queue: Work[] = [];
   readonly #closing = new AbortController();
   #client: PoolClient | undefined;
+  #giveBack: () => void = () => undefined;
   #wake: (() => void) | undefined;
   #running: Promise<void>;
   #queuedBytes = 0;
@@ -67,7 +68,7 @@ export class Lane {
     this.#closing.abort();
     this.#wake?.();
     await this.#running;
-    this.#client?.release();
+    this.#giveBack();
   }
 
   async #run(): Promise<void> {
@@ -102,7 +103,7 @@ export class Lane {
     return taken;
   }
 
-  /** Projects until it is done, however long the database is away; gives up only what a person must mend. */
+  /** Projects until it is done, however long the database is away; halts only the partitions whose own messages a person must see to. */
   async #project(works: readonly Work[]): Promise<void> {
     for (let attempt = 0; !this.#closing.signal.aborted; attempt += 1) {
       try {
@@ -110,16 +111,20 @@ export class Lane {
         return;
       } catch (error) {
         const isFenced = error instanceof ProjectionError && error.code === 'POSITION_TAKEN';
-        if (!isFenced && !isTransient(error)) {
-          this.#deps.onHalt([...new Set(works.map(({ assigned }) => assigned))], error);
-          return;
-        }
+        if (!isFenced && !isTransient(error)) return await this.#haltCulprits(works, error);
         this.#deps.log.warn({ err: error, attempt }, 'batch will be retried');
         if (isFenced) await this.#reloadPositions(works).catch(() => undefined);
         else this.#dropClient();
         await sleep(Math.min(100 * 2 ** attempt, MAX_RETRY_MS) * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(() => undefined);
       }
     }
+  }
+
+  /** Each partition goes by itself, so that one that cannot go on takes no other with it. */
+  async #haltCulprits(works: readonly Work[], error: unknown): Promise<void> {
+    const byPartition = [...Map.groupBy(works, ({ assigned }) => assigned)];
+    if (byPartition.length > 1) for (const [, own] of byPartition) await this.#project(own);
+    else this.#deps.onHalt(byPartition.map(([assigned]) => assigned), error);
   }
 
   async #projectOnce(works: readonly Work[]): Promise<void> {
@@ -161,11 +166,15 @@ export class Lane {
   async #connection(): Promise<PoolClient> {
     if (this.#client === undefined) {
       const client = await this.#deps.db.pool.connect();
-      // A connection that breaks goes back to the pool all the same: else the pool has one fewer for ever.
-      client.on('error', () => {
+      // A connection that breaks goes back to the pool all the same: else the pool has one fewer forever.
+      const onError = (): void => {
         if (this.#client === client) this.#dropClient();
-      });
+      };
+      client.on('error', onError);
       this.#client = client;
+      this.#giveBack = () => {
+        if (this.#client === client) client.off('error', onError).release();
+      };
     }
     return this.#client;
   }
