@@ -218,22 +218,34 @@ export class Projector {
     this.#deps.metrics.halted.set(this.#halted.size + this.#unreadable.size);
   }
 
-  /** Tries again what conflicted with other rows. @returns true when it helped, and there is more. */
+  /** Tries again what conflicted with other rows, each module by itself. @returns true when it helped, and there is more. */
   async #retryParked(): Promise<boolean> {
+    const failures: unknown[] = [];
     let isWorthwhile = false;
     for (const { projection } of this.#topics.values()) {
-      const client = await this.#deps.db.pool.connect();
       try {
-        const { resolved, waiting } = await retryParked(client, projection);
-        if (resolved + waiting > 0) this.#deps.log.info({ module: projection.module.apiName, resolved, waiting }, 'tried again what conflicted');
-        isWorthwhile ||= resolved > 0;
-        client.release();
+        isWorthwhile = (await this.#retryModule(projection)) || isWorthwhile;
       } catch (error) {
-        client.release(true);
-        throw error;
+        failures.push(error);
+        this.#deps.log.warn({ err: error, module: projection.module.apiName }, 'what conflicted could not be tried again');
       }
     }
+    // Where nothing works the loop backs off.
+    if (failures.length > 0 && failures.length === this.#topics.size) throw new AggregateError(failures, 'what conflicted could not be tried again in any module');
     return isWorthwhile;
+  }
+
+  async #retryModule(projection: ModuleProjection): Promise<boolean> {
+    const client = await this.#deps.db.pool.connect();
+    try {
+      const { resolved, waiting } = await retryParked(client, projection);
+      if (resolved + waiting > 0) this.#deps.log.info({ module: projection.module.apiName, resolved, waiting }, 'tried again what conflicted');
+      client.release();
+      return resolved > 0;
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
   }
 
   /** A hint for tools that show lag; what counts is in Postgres. */

@@ -11,7 +11,7 @@ import { deletedMessage } from './record-publisher.ts';
 export type DeletedListDeps = {
   readonly crm: Pick<CrmClient, 'deletedSince'>;
   readonly producer: Pick<Producer, 'send'>;
-  readonly register: Pick<RegisterReader, 'known'>;
+  readonly register: Pick<RegisterReader, 'known' | 'parkedDeletions'>;
   readonly breaker: Pick<DeletionBreaker, 'admits'>;
   readonly referrers: Referrers;
   readonly looks: Pick<WantedLooks, 'want'>;
@@ -32,9 +32,9 @@ export type DeletedListRead = {
 };
 
 /**
- * Reads the list of deleted records since a time, the only source of deletions, and publishes those the register does not
- * have, and again those that are in doubt and were read late enough to end it. Returns once Kafka has all of them, and looks are wanted
- * at the records that point to the newly deleted: a merge deletes one record and lets them point to another, and need not move their
+ * Reads the list of deleted records since a time, the only source of deletions, and publishes those that neither the register
+ * has nor are parked, and again those that are in doubt and were read late enough to end it. Returns once Kafka has all of them, and looks are
+ * wanted at the records that point to the newly deleted: a merge deletes one record and lets them point to another, and need not move their
  * `Modified_Time`.
  */
 export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date): Promise<DeletedListRead> {
@@ -42,9 +42,10 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   const { deletions, observed } = await crm.deletedSince(apiName, since);
   const all = deletions.map(({ id, deletedTime }): Listing => ({ id, deletedMs: instantMs(deletedTime), listedMs: observed.lowerMs }));
   const listed = new Set(all.map(({ id }) => id));
-  const known = await register.known(apiName, [...listed]);
-  // The register keeps the upper bound of the whole second.
-  const fresh = all.filter(({ id, deletedMs }) => (known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY) < deletedMs);
+  const [known, parked] = await Promise.all([register.known(apiName, [...listed]), register.parkedDeletions(apiName, [...listed])]);
+  // Both keep the upper bound of the whole second. What is parked is in the log: a removal that waits is not published at each scan.
+  const knownMs = (id: string): number => Math.max(known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY, parked.get(id) ?? Number.NEGATIVE_INFINITY);
+  const fresh = all.filter(({ id, deletedMs }) => knownMs(id) < deletedMs);
   const removed = new Set(fresh.map(({ id }) => id).filter((id) => (known.get(id)?.modifiedMs ?? null) !== null));
   if (!(await breaker.admits(apiName, removed.size))) {
     log.error({ module: apiName, deletions: removed.size }, 'deletions are held: more than are believed without a person; see "lockstep release"');

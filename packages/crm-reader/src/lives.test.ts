@@ -81,6 +81,7 @@ const register = {
       return [id, { modifiedMs: live?.modifiedMs ?? null, ...(live?.versionMs === undefined ? {} : { versionMs: live.versionMs }), observedMs: live?.observedMs ?? null, hash: live?.hash ?? null, deletedMs: deletedMs ?? null, listedMs: listedMs ?? null }];
     }));
   },
+  parkedDeletions: async () => new Map<string, number>(),
   hidden: async () => undefined,
   doubtful: async () => [],
   oldestDoubt: async (apiName: string) => oldestDoubt(apiName),

@@ -9,7 +9,7 @@ import { epsilonSetting, isAliveSql, timesOf } from './fold-sql.ts';
 export type DeletionBreaker = {
   /**
    * Whether so many further deletions may be published now. If not, that is noted, and they are asked about again later.
-   * @param fresh deletions, of records that stand in the table, that the register does not have.
+   * @param fresh deletions, of records that stand in the table, that are not in the log yet. Those that are count by themselves, applied or parked.
    */
   admits(module: string, fresh: number): Promise<boolean>;
   /** Notes that a whole list of deletions was let through: nothing of the module is held any more. */
@@ -30,7 +30,10 @@ export const deletionBreaker = ({ pool }: Pick<Database, 'pool'>): DeletionBreak
   admits: async (module, fresh) => {
     if (fresh === 0) return true;
     const { rows } = await pool.query<{ recent: number; is_released: boolean }>(
-      `select (select count(*)::int from lockstep.record_version where module = $1 and deleted_ms > extract(epoch from now() - interval '1 hour') * 1000) as recent,
+      `with hour as (select extract(epoch from now() - interval '1 hour') * 1000 as ago)
+       select (select count(*)::int from (
+           select record_id from lockstep.record_version, hour where module = $1 and deleted_ms > ago
+           union select record_id::bigint from lockstep.parked, hour where module = $1 and deleted_ms > ago and resolved_at is null) as deleted) as recent,
         exists (select from lockstep.held_deletions where module = $1 and released_until > now()) as is_released`,
       [module],
     );

@@ -17,6 +17,8 @@ export type RegisterEntry = {
 export type RegisterReader = {
   /** @returns what is known of these records; those it says nothing about are unknown. */
   known(module: string, ids: readonly string[]): Promise<Map<string, RegisterEntry>>;
+  /** Of these records the latest deletion that is in the log, but was parked when it was to be applied: the upper bound of its second. */
+  parkedDeletions(module: string, ids: readonly string[]): Promise<Map<string, number>>;
   /** Notes that a look did not find these records; those that count as deleted stay as they are. The next look that finds one clears it. */
   hidden(module: string, ids: readonly string[]): Promise<void>;
   /** Records that count as deleted, with a deletion since a time. */
@@ -39,6 +41,14 @@ export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader
       [module, ids],
     );
     return new Map(rows.map((row) => [row.id, entryOf(row)]));
+  },
+  parkedDeletions: async (module, ids) => {
+    if (ids.length === 0) return new Map();
+    const { rows } = await pool.query<{ id: string; deleted_ms: string }>(
+      'select record_id as id, max(deleted_ms) as deleted_ms from lockstep.parked where module = $1 and record_id = any($2::text[]) and deleted_ms is not null group by record_id',
+      [module, ids],
+    );
+    return new Map(rows.map((row) => [row.id, Number(row.deleted_ms)]));
   },
   hidden: async (module, ids) => {
     if (ids.length === 0) return;

@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { resolveOvertaken } from './overtaken.ts';
 
 /**
  * Why a record is to be looked at again although nobody hinted: `unconfirmed` (a confirmation did not fit the register),
@@ -11,7 +12,7 @@ export type WantedLook = { readonly module: string; readonly id: string; readonl
 /** Looks that somebody wants: the projector, which never calls the CRM, and the catch-up. The scheduler makes hints of them. */
 export type WantedLooks = {
   want(module: string, ids: readonly string[], reason: LookReason): Promise<void>;
-  /** Notes parked messages whose records have moved on as resolved. */
+  /** Notes parked messages as resolved that the register has overtaken; see `resolveOvertaken`. */
   resolveOvertaken(): Promise<void>;
   due(limit: number): Promise<WantedLook[]>;
   done(looks: readonly WantedLook[]): Promise<void>;
@@ -26,12 +27,7 @@ export const wantedLooks = ({ pool }: Pick<Database, 'pool'>): WantedLooks => ({
       [module, ids, reason],
     );
   },
-  resolveOvertaken: async () => {
-    await pool.query(
-      `update lockstep.parked p set resolved_at = now(), value = null from lockstep.record_version r
-       where p.resolved_at is null and r.module = p.module and r.record_id = p.record_id::bigint and r.log_partition = p.partition and r.log_offset > p.log_offset`,
-    );
-  },
+  resolveOvertaken: async () => void (await pool.query(resolveOvertaken)),
   due: async (limit) => {
     const { rows } = await pool.query<WantedLook>('select module, record_id as id, reason from lockstep.look_wanted where due_at <= now() order by due_at limit $1', [limit]);
     return rows;

@@ -8,6 +8,7 @@ import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
+import { parkedVersion } from './parked-version.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
 import { createNarrowStage } from './register-sql.ts';
 import { sendTogether, type Statement } from './statements.ts';
@@ -182,18 +183,20 @@ function confirmWrites({ registerSql }: ModuleProjection, confirmations: readonl
   return [{ ...registerSql.confirm, values: [column('id'), column('modifiedMs'), column('versionMs'), column('observedMs'), column('hash')] }];
 }
 
+// A position is parked a second time only when the log is read again from before it: then it counts and is tried again.
 const parkSql = `
-  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable, value)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (topic_id, partition, log_offset) do nothing`;
+  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, value, record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+  on conflict (topic_id, partition, log_offset) do update set
+    resolved_at = null, parked_at = now(), tries = 0, code = excluded.code, cause = excluded.cause, retryable = excluded.retryable, value = excluded.value, record_id = excluded.record_id,
+    modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms`;
 
 function parkWrites({ apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {
-  return rejects.map(({ message, code, cause }) => {
-    const { partition, offset, value } = message;
+  return rejects.map(({ message: { partition, offset, value }, code, cause }) => {
+    const { recordId, modifiedMs, versionMs, observedMs, hash, deletedMs } = parkedVersion(value);
     const isWaiting = mayYetFit(code);
     // The value is kept for as long as it waits, and no longer.
-    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, recordIdOf(message), code, cause, isWaiting, isWaiting ? value : null] };
+    const kept = isWaiting ? value : null;
+    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, isWaiting, kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs] };
   });
 }
-
-const recordIdOf = ({ value }: LogMessage): string | null => /"id":"(\d{1,19})"/.exec(value?.toString('latin1', 0, 200) ?? '')?.[1] ?? null;
-

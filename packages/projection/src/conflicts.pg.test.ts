@@ -4,7 +4,10 @@ import { connect, type Database, migrate } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
+import { parkBatch } from './apply-batch.ts';
+import type { LogMessage } from './fold-batch.ts';
 import { adoptMapping } from './module-projection.ts';
+import { loadPositions } from './positions.ts';
 import { retryParked } from './retry-parked.ts';
 import { recordId, Topic } from './testing.ts';
 
@@ -79,16 +82,99 @@ describe('Deal before its Account under a foreign key', () => {
   });
 });
 
-describe('a row that is removed while others point to it', () => {
-  test('goes once they are gone', async () => {
-    await product.project([product.seen({ modified: '09:00:00', Product_Name: 'A' })]);
+describe.each([
+  ['no action', '23503'],
+  ['restrict', '23001'],
+])('a row that is removed while others point to it ON DELETE %s', (action, code) => {
+  const alone = (): LogMessage[] => [];
+  const amongMany = (): LogMessage[] => Array.from({ length: 120 }, (_, i) => product.seen({ n: 100 + i, modified: '10:00:00', Product_Name: `New ${i}` }));
+  const amongRemovals = (): LogMessage[] => [10, 11].map((n) => product.deleted('10:00:00', n));
+
+  beforeEach(async () => {
+    await client.query(`alter table public.product_reviews drop constraint if exists product_reviews_product_id_fkey, add constraint product_reviews_product_id_fkey foreign key (product_id) references public.products (id) on delete ${action}`);
+    await product.project([1, 10, 11].map((n) => product.seen({ n, modified: '09:00:00', Product_Name: `P${n}` })));
     await client.query(`insert into public.product_reviews (product_id, stars) values (${recordId(1)}, 5)`);
-    await product.project([product.deleted('10:00:00')]);
+  });
+
+  test.each([['alone', alone, 3], ['among many new rows', amongMany, 123], ['among other removals', amongRemovals, 1]])('goes once they are gone, %s in its batch, which is applied but for it', async (_, others, left) => {
+    expect(await product.project([...others(), product.deleted('10:00:00'), ...others()])).toMatchObject({ rejects: 0, waiting: 1 });
+    expect(await rows('select record_id, code, retryable from lockstep.parked')).toEqual([{ record_id: recordId(1), code, retryable: true }]);
+    expect(await rows('select count(*)::int as n from public.products')).toEqual([{ n: left }]);
     expect(await retry(product)).toEqual({ resolved: 0, waiting: 1 });
     await client.query('delete from public.product_reviews');
     expect(await retry(product)).toEqual({ resolved: 1, waiting: 0 });
-    expect(await codes()).toEqual([]);
+    expect(await rows('select count(*)::int as n from public.products')).toEqual([{ n: left - 1 }]);
+    expect(await rows(`select deleted_ms::float8 as deleted from lockstep.record_version where record_id = ${recordId(1)}`)).toEqual([{ deleted: Date.parse('2026-03-02T10:00:00.999Z') }]);
   });
+});
+
+describe('a fault of the row itself', () => {
+  test.each([
+    ['23502', 'alter table public.deals alter column stage set not null', 'alter table public.deals alter column stage drop not null'],
+    ['23514', `alter table public.deals add constraint staged check (coalesce(stage, '') <> '')`, 'alter table public.deals drop constraint staged'],
+  ])('%s is parked for good, without its value', async (code, ddl, undo) => {
+    await client.query(ddl);
+    expect(await deal.project([deal.seen({ modified: '10:00:00' })])).toMatchObject({ rejects: 1, waiting: 0 });
+    await client.query(undo);
+    expect(await rows('select code, retryable, value, observed_ms is not null as has_version from lockstep.parked')).toEqual([{ code, retryable: false, value: null, has_version: true }]);
+  });
+
+  test('that shows when it is tried again: it is tried no more, and its value is kept no longer', async () => {
+    await client.query('alter table public.deals add constraint of_contact foreign key (contact_id) references public.leads (id)');
+    await deal.project([deal.seen({ modified: '10:00:00', Contact_Name: recordId(9) })]);
+    await client.query(`alter table public.deals add constraint staged check (coalesce(stage, '') <> '')`);
+    expect(await retry(deal)).toEqual({ resolved: 0, waiting: 1 });
+    await client.query('alter table public.deals drop constraint staged');
+    expect(await rows('select code, retryable, value from lockstep.parked')).toEqual([{ code: '23514', retryable: false, value: null }]);
+    expect(await retry(deal)).toEqual({ resolved: 0, waiting: 0 });
+  });
+});
+
+describe('of several processes', () => {
+  const waits = async (): Promise<unknown> => {
+    await client.query('alter table public.deals add constraint of_contact foreign key (contact_id) references public.leads (id)');
+    await deal.project([deal.seen({ modified: '10:00:00', Contact_Name: recordId(9) })]);
+    return lead.project([lead.seen({ n: 9, modified: '10:00:00', Last_Name: 'Parent' })]);
+  };
+
+  test('one tries what waits, and the others pass over what it has in hand', async () => {
+    await waits();
+    await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour'`);
+    const other = await db.pool.connect();
+    await other.query('begin; select from lockstep.parked for update');
+    await client.query(`set lock_timeout = '5s'`);
+    expect(await retryParked(client, deal.projection)).toEqual({ resolved: 0, waiting: 0 });
+    await client.query('set lock_timeout = 0');
+    await other.query('rollback');
+    other.release();
+    expect(await retry(deal)).toEqual({ resolved: 1, waiting: 0 });
+  });
+
+  test('one whose mapping was replaced tries nothing', async () => {
+    await waits();
+    await client.query(`update lockstep.mapping set fingerprint = 'newer' where module = 'Deals'`);
+    expect(await retry(deal)).toEqual({ resolved: 0, waiting: 0 });
+    expect([await waiting(), await rows('select from public.deals')]).toEqual([[{ code: '23503' }], []]);
+  });
+
+  test('one whose position was taken parks nothing', async () => {
+    const [message] = [deal.seen({ modified: '10:00:00' })];
+    const at = { topic: deal.topicId, topicId: deal.topicId };
+    await loadPositions(client, { ...at, partitions: [0] });
+    await client.query('update lockstep.projection_offset set next_offset = 1');
+    const parking = parkBatch(client, deal.projection, { ...at, messages: [message], positions: new Map([[0, { from: 0, to: 1 }]]) }, [{ message, code: '23503', cause: 'a parent is missing' }]);
+    await expect(parking).rejects.toMatchObject({ code: 'POSITION_TAKEN' });
+    expect([await waiting(), await rows('select next_offset::int as next from lockstep.projection_offset')]).toEqual([[], [{ next: 1 }]]);
+  });
+});
+
+test('what still conflicts under a constraint that is checked at the end waits on, and costs the others nothing', async () => {
+  await client.query('alter table public.products add constraint one_code unique (product_code) deferrable initially deferred');
+  const code = (n: number, modified: string, value: string): LogMessage => product.seen({ n, modified, Product_Code: value });
+  await product.project([code(1, '09:00:00', 'x'), code(2, '09:00:00', 'y'), code(3, '09:00:00', 'z')]);
+  for (const message of [code(1, '10:00:00', 'y'), code(2, '10:00:00', 'x'), code(4, '10:00:00', 'z')]) expect(await product.project([message])).toMatchObject({ waiting: 1 });
+  expect(await retry(product)).toEqual({ resolved: 2, waiting: 1 });
+  expect([await codes(), await waiting(), await rows('select max(tries) as tries from lockstep.parked')]).toEqual([[{ code: 'y' }, { code: 'x' }, { code: 'z' }], [{ code: '23505' }], [{ tries: 1 }]]);
 });
 
 describe('two rows swapping a unique value', () => {

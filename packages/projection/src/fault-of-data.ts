@@ -1,4 +1,4 @@
-import { sqlState } from '@lockstep/postgres';
+import { isTransient, sqlState } from '@lockstep/postgres';
 
 import { ProjectionError } from './errors.ts';
 
@@ -10,11 +10,35 @@ const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE
 /** What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. */
 export function faultOfData(error: unknown): Fault | null {
   if (error instanceof ProjectionError) return parkable.has(error.code) ? { code: error.code, cause: error.message } : null;
-  const code = sqlState(error);
-  if (!(error instanceof Error) || !/^2[23]/.test(code)) return null;
-  const column = 'where' in error && typeof error.where === 'string' ? /column "?(\w+)/.exec(error.where)?.[1] : undefined;
-  return { code, cause: column === undefined ? error.message : `${column}: ${error.message}` };
+  return isDataException(sqlState(error)) ? faultOf(error) : null;
 }
 
-/** Whether the same data may fit later: a foreign key's parent or a unique value's former owner may still be on its way. */
-export const mayYetFit = (code: string): boolean => code === '23503' || code === '23505';
+/**
+ * Why something that waits cannot be applied now, or null when it says nothing about that row: connection, lock, disk. A trigger's exception
+ * or a missing privilege is the row's as well, so that it does not keep the others from being tried.
+ */
+export function faultOfWaiting(error: unknown): Fault | null {
+  if (error instanceof ProjectionError) return faultOfData(error);
+  return sqlState(error) === '' || isTransient(error) ? null : faultOf(error);
+}
+
+const isDataException = (code: string): boolean => /^2[23]/.test(code);
+
+function faultOf(error: unknown): Fault {
+  const { message, where } = error as Error & { where?: unknown };
+  const column = typeof where === 'string' ? /column "?(\w+)/.exec(where)?.[1] : undefined;
+  return { code: sqlState(error), cause: column === undefined ? message : `${column}: ${message}` };
+}
+
+/*
+ * What depends on other rows, and so on the time: restrict_violation (a removal or key change that RESTRICT refuses, from Postgres 18
+ * on), foreign_key_violation, unique_violation, exclusion_violation. Of class 23 the others (not_null_violation, check_violation) are
+ * faults of the row itself.
+ */
+const conflicts = new Set(['23001', '23503', '23505', '23P01']);
+
+/** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
+export const mayYetFit = (code: string): boolean => conflicts.has(code);
+
+/** Whether the data itself is at fault, whatever becomes of other rows. */
+export const fitsNever = (code: string): boolean => parkable.has(code) || (isDataException(code) && !mayYetFit(code));

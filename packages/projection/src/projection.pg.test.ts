@@ -164,8 +164,8 @@ describe('deletes', () => {
     expect(await rows('select product_name from public.products order by id')).toEqual([{ product_name: 'A' }, { product_name: 'B' }]);
   });
 
-  test('removing rows is refused where a foreign key would cascade', async () => {
-    await client.query('create table public.cascading (product_id bigint references public.products (id) on delete cascade)');
+  test.each(['cascade', 'set null', 'set default'])('removing rows is refused where a foreign key would %s', async (action) => {
+    await client.query(`create table public.cascading (product_id bigint default 0 references public.products (id) on delete ${action})`);
     await expect(adoptMapping(db.pool, new ModuleProjection(products, EPSILON_MS))).rejects.toMatchObject({ code: 'CASCADING_FOREIGN_KEY' });
     await client.query('drop table public.cascading');
   });

@@ -1,32 +1,28 @@
-import type { ModuleDefinition } from '@lockstep/modules';
+import { resolveOvertakenOf } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
-import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
-import { decide, type Decision } from './decide.ts';
-import { type Fault, faultOfData, mayYetFit } from './fault-of-data.ts';
-import { foldBatch, type LogMessage } from './fold-batch.ts';
+import { applyWaiting } from './apply-waiting.ts';
+import { type Fault, fitsNever } from './fault-of-data.ts';
+import type { LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
+import { maySpeakOfTable } from './table-check.ts';
+import { readConstraints } from './unique-indexes.ts';
 
 /*
  * What conflicts with other rows waits in lockstep.parked and is tried again here, 2 s, 4 s, 8 s … up to half an hour after the last
- * try. All that waits of a module is tried together, because two rows that swap a unique value are each in the other's way:
- *
- *   fold → register → unique columns of the winners to NULL → winners, one by one → constraints checked
- *
- * What still does not fit is left out, and the rest is begun anew without it: nothing half done stays. A row keeps its place all the
- * while, with its foreign columns.
+ * try. All that waits of a module is tried in one transaction, because rows that swap a unique value are in each other's way; see
+ * apply-waiting.ts. A row keeps its place all the while, with its foreign columns.
  */
 
-/** What came of a try. */
+/** Result of a try. */
 export type Retried = {
-  /** Messages that wait no more: applied, or overtaken by a newer one. */
+  /** Messages that wait no more: applied, or overtaken by a newer version. */
   readonly resolved: number;
   readonly waiting: number;
 };
 
 /** A message that waits. */
-type Waiting = { readonly id: string; readonly recordId: string; readonly message: LogMessage };
-type Faults = Map<string, Fault>;
+type Message = { readonly id: string; readonly recordId: string; readonly message: LogMessage };
 
 const AT_ONCE = 500;
 
@@ -35,18 +31,20 @@ const AT_ONCE = 500;
  * @throws whatever is not the data's fault; then nothing is written.
  */
 export async function retryParked(client: PoolClient, projection: ModuleProjection): Promise<Retried> {
+  if (!projection.isTableKnown) await projection.readTable(client);
   await client.query('begin');
   try {
-    const waiting = await lockWaiting(client, projection);
-    if (waiting.length > 0) await client.query('set constraints all deferred');
+    const locked = await lockWaiting(client, projection);
+    const waiting = await withoutOvertaken(client, locked);
     const faults = await applyWhatFits(client, projection, waiting);
-    const left = waiting.filter(({ recordId }) => faults.has(recordId));
-    await noteLeft(client, left, faults);
-    await client.query('update lockstep.parked set resolved_at = now(), value = null where id = any($1)', [waiting.filter(({ recordId }) => !faults.has(recordId)).map(({ id }) => id)]);
+    await noteLeft(client, faults);
+    await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [waiting.filter(({ id }) => !faults.has(id)).map(({ id }) => id)]);
     await client.query('commit');
-    return { resolved: waiting.length - left.length, waiting: left.length };
+    return { resolved: locked.length - faults.size, waiting: faults.size };
   } catch (error) {
     await client.query('rollback');
+    // The next try has the table as it is now.
+    if (maySpeakOfTable(error)) await projection.readTable(client);
     throw error;
   }
 }
@@ -54,12 +52,12 @@ export async function retryParked(client: PoolClient, projection: ModuleProjecti
 type Row = { id: string; record_id: string; partition: number; log_offset: string; value: Buffer };
 
 /** All that waits, when some of it is due, and this process's mapping is the current one. */
-async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprint }: ModuleProjection): Promise<Waiting[]> {
+async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprint }: ModuleProjection): Promise<Message[]> {
   const { rows } = await client.query<Row>(
     `select id, record_id, partition, log_offset, value from lockstep.parked
-     where module = $1 and resolved_at is null and retryable and value is not null and record_id is not null
+     where module = $1 and retryable and value is not null and record_id is not null
        and exists (select from lockstep.mapping where module = $1 and fingerprint = $2)
-       and exists (select from lockstep.parked d where d.module = $1 and d.resolved_at is null and d.retryable and d.value is not null
+       and exists (select from lockstep.parked d where d.module = $1 and d.retryable and d.value is not null and d.record_id is not null
          and d.parked_at + least(2 ^ least(d.tries + 1, 20), 1800) * interval '1 second' <= now())
      order by tries, id limit ${AT_ONCE} for update skip locked`,
     [apiName, fingerprint],
@@ -67,87 +65,42 @@ async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprin
   return rows.map(({ id, record_id: recordId, partition, log_offset, value }) => ({ id, recordId, message: { partition, offset: Number(log_offset), value } }));
 }
 
-/** Leaves applied what fits. @returns what does not, by record. */
-async function applyWhatFits(client: PoolClient, projection: ModuleProjection, waiting: readonly Waiting[]): Promise<Faults> {
-  const faults = await applyTogether(client, projection, waiting);
-  // Where nothing fitted, a constraint that is checked at the end may have told of all what only one has done.
-  const alone = [...Map.groupBy(waiting, ({ recordId }) => recordId)];
-  if (faults.size < alone.length || alone.length === 1) return faults;
-  for (const [recordId, ofRecord] of alone) if ((await applyTogether(client, projection, ofRecord)).size === 0) faults.delete(recordId);
-  return faults;
+/** What the register has overtaken is not tried: a content to which the record did not return would win by its `Modified_Time`. */
+async function withoutOvertaken(client: PoolClient, locked: readonly Message[]): Promise<readonly Message[]> {
+  if (locked.length === 0) return locked;
+  const { rows } = await client.query<{ id: string; isOvertaken: boolean }>(resolveOvertakenOf, [locked.map(({ id }) => id)]);
+  const overtaken = new Set(rows.filter(({ isOvertaken }) => isOvertaken).map(({ id }) => id));
+  return locked.filter(({ id }) => !overtaken.has(id));
 }
 
-async function applyTogether(client: PoolClient, projection: ModuleProjection, waiting: readonly Waiting[]): Promise<Faults> {
-  const faults: Faults = new Map();
-  for (let trying = waiting; trying.length > 0; trying = trying.filter(({ recordId }) => !faults.has(recordId))) {
-    await client.query('savepoint together');
-    const failed = await attempt(client, projection, trying);
-    if (failed.size === 0) return faults;
-    await client.query('rollback to savepoint together');
-    for (const [recordId, fault] of failed) faults.set(recordId, fault);
+/** Leaves applied what fits. @returns what does not, by the id of the message. */
+async function applyWhatFits(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[]): Promise<Map<string, Fault>> {
+  if (waiting.length === 0) return new Map();
+  await client.query('set constraints all deferred');
+  const context = { client, projection, constraints: await readConstraints(client, projection.module) };
+  const folded = [...Map.groupBy(waiting, ({ recordId }) => recordId)].map(([recordId, parts]) => ({ recordId, parts, messages: parts.map(({ message }) => message) }));
+  const left = await applyWaiting(context, folded);
+  const faults = new Map<string, Fault>();
+  for (const [{ recordId, parts }, fault] of left) {
+    for (const { id } of parts) faults.set(id, fault);
+    // Where the newest of a record does not fit, an older one may: each is judged by itself, as in a batch.
+    for (const { id, message } of parts.length === 1 ? [] : parts) {
+      const alone = await applyWaiting(context, [{ recordId, messages: [message] }]);
+      const [ownFault] = alone.values();
+      if (ownFault === undefined) faults.delete(id);
+      else faults.set(id, ownFault);
+    }
   }
   return faults;
 }
 
-async function attempt(client: PoolClient, projection: ModuleProjection, waiting: readonly Waiting[]): Promise<Faults> {
-  const decision = decide(await mergeRegister(client, projection, foldBatch(waiting.map(({ message }) => message))), projection);
-  const faults: Faults = new Map();
-  for (const dead of decision.dead) await guarded(client, dead.id, faults, () => writeDead(client, projection, [dead]));
-  await releaseUniqueValues(client, projection, decision.winners);
-  for (const winner of decision.winners) await guarded(client, winner.record.id, faults, () => writeWinners(client, projection, { winners: [winner], allFresh: false }));
-  if (faults.size > 0) return faults;
-  const late: Faults = new Map();
-  await guarded(client, '', late, () => client.query('set constraints all immediate'));
-  const fault = late.get('');
-  if (fault === undefined) await client.query('set constraints all deferred');
-  return fault === undefined ? faults : new Map(waiting.map(({ recordId }) => [recordId, fault]));
-}
-
-/** Does a part; if the data is at fault, that is noted and the part undone. */
-async function guarded(client: PoolClient, recordId: string, faults: Faults, part: () => Promise<unknown>): Promise<void> {
-  await client.query('savepoint part');
-  try {
-    await part();
-  } catch (error) {
-    const fault = faultOfData(error);
-    if (fault === null) throw error;
-    faults.set(recordId, fault);
-    await client.query('rollback to savepoint part');
-  }
-  await client.query('release savepoint part');
-}
-
-/** Empties the unique columns that the winners are about to write, so that no winner is in another's way. */
-async function releaseUniqueValues(client: PoolClient, projection: ModuleProjection, winners: Decision['winners']): Promise<void> {
-  if (winners.length === 0) return;
-  const unique = await nullableUniqueColumns(client, projection.module);
-  for (const [coverage, group] of Map.groupBy(winners, ({ record }) => record.coverage)) {
-    const { table, columns } = await projection.planFor(client, coverage);
-    const released = columns.filter((column) => unique.has(column)).map((column) => `"${column}"`);
-    if (released.length === 0) continue;
-    await client.query(`update ${table} set ${released.map((column) => `${column} = null`).join(', ')} where "${projection.module.keyColumn}" = any($1)`, [group.map(({ record }) => record.id)]);
-  }
-}
-
-/** Columns of the table's unique indexes that may be null, those in expressions among them. */
-async function nullableUniqueColumns(client: PoolClient, { table: { schema, name } }: ModuleDefinition): Promise<Set<string>> {
-  const { rows } = await client.query<{ name: string }>(
-    `select distinct a.attname as name from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum > 0 and not a.attnotnull and a.attgenerated = ''
-     where i.indrelid = format('%I.%I', $1::text, $2::text)::regclass and i.indisunique
-       and (a.attnum = any(i.indkey) or exists (
-         select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid and d.refobjid = i.indrelid and d.refobjsubid = a.attnum))`,
-    [schema, name],
-  );
-  return new Set(rows.map((row) => row.name));
-}
-
-/** What is in the way now may be another thing than before; what cannot fit ever is not tried again. */
-async function noteLeft(client: PoolClient, left: readonly Waiting[], faults: Faults): Promise<void> {
-  if (left.length === 0) return;
-  const faultsOf = left.map(({ recordId }) => faults.get(recordId) as Fault);
+/** What is in the way now may be another thing than before; what cannot fit ever is not tried again, and its value is not kept. */
+async function noteLeft(client: PoolClient, faults: ReadonlyMap<string, Fault>): Promise<void> {
+  if (faults.size === 0) return;
+  const codes = [...faults.values()].map(({ code }) => code);
   await client.query(
-    `update lockstep.parked p set tries = tries + 1, parked_at = now(), code = f.code, cause = f.cause, retryable = f.retryable
+    `update lockstep.parked p set tries = tries + 1, parked_at = now(), code = f.code, cause = f.cause, retryable = f.retryable, value = case when f.retryable then value end
      from unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) as f (id, code, cause, retryable) where p.id = f.id`,
-    [left.map(({ id }) => id), faultsOf.map(({ code }) => code), faultsOf.map(({ cause }) => cause), faultsOf.map(({ code }) => mayYetFit(code))],
+    [[...faults.keys()], codes, [...faults.values()].map(({ cause }) => cause), codes.map((code) => !fitsNever(code))],
   );
 }

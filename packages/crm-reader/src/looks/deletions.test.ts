@@ -41,6 +41,7 @@ beforeEach(() => {
     // As if everything published were applied at once.
     register: {
       known: async (_, ids) => new Map(ids.map((id) => [id, { modifiedMs: 1, observedMs, hash: 'a', ...deletionOf(id) }])),
+        parkedDeletions: async () => new Map(),
     },
     breaker: { admits: async (_, fresh) => fresh <= believed },
     referrers: { to: async (_, ids) => (ids.includes('7') ? [{ module: 'Deals', ids: ['70', '71'] }] : []) },

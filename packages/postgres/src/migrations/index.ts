@@ -5,6 +5,7 @@ import { CreateIncidents } from './004-create-incidents.ts';
 import { CreateCreditUse } from './006-create-credit-use.ts';
 import { CreateLives } from './007-create-lives.ts';
 import { AddPageEnds } from './008-add-page-ends.ts';
+import { KeepParkedVersions } from './009-keep-parked-versions.ts';
 import { AddListedTime } from './010-add-listed-time.ts';
 
 /** In the order they are applied. A published one is never changed. */
@@ -16,5 +17,6 @@ export const migrationsList = [
   { name: '006-create-credit-use', class: CreateCreditUse },
   { name: '007-create-lives', class: CreateLives },
   { name: '008-add-page-ends', class: AddPageEnds },
+  { name: '009-keep-parked-versions', class: KeepParkedVersions },
   { name: '010-add-listed-time', class: AddListedTime },
 ];

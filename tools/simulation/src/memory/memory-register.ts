@@ -83,6 +83,8 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
         }
         return known;
       },
+      // Nothing is parked in memory.
+      parkedDeletions: async () => new Map(),
       hidden: async (module, ids) => {
         for (const id of ids) {
           const record = tableOf(module).get(id);

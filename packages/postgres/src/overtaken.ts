@@ -1,0 +1,41 @@
+import { STALE_AT_MOST_MS } from '@lockstep/completeness';
+
+/*
+ * A later offset is not a newer version: what is parked (`p`) is compared with the register (`r`) by version.
+ *
+ *   overtaken   The register has this version or a greater one, or this deletion or a later one; or its look began so much later that it
+ *               cannot have seen an older state: the record returned to a content that stands. A confirmation is such a look.
+ *   moot        The record is dead after this content, or lives after this deletion. It no longer counts as parked. Where its value is
+ *               kept it is applied once it fits, so that the row of a deleted record is the fold of the log as well.
+ *
+ * What has no readable version was observed no later than it was parked. What has no readable id stays until a person resolves it.
+ */
+const isDeletion = 'p.deleted_ms is not null';
+const version = (of: string): string => `(coalesce(${of}.version_ms, ${of}.modified_ms), ${of}.observed_ms, ${of}.content_hash, ${of}.modified_ms)`;
+const observedMs = 'coalesce(p.observed_ms, (extract(epoch from p.parked_at) * 1000)::bigint)';
+
+// Where the register says nothing, neither is so.
+const isOvertaken = `coalesce(case when ${isDeletion} then r.deleted_ms >= p.deleted_ms
+  else coalesce(${version('r')} >= ${version('p')}, false) or r.observed_ms > ${observedMs} + ${STALE_AT_MOST_MS} end, false)`;
+const isMoot = `coalesce(case when ${isDeletion} then r.observed_ms > p.deleted_ms + e.ms
+  else ${observedMs} <= r.deleted_ms + e.ms and (r.observed_ms is null or r.observed_ms <= r.deleted_ms + e.ms) end, false)`;
+
+// Nineteen digits may be more than a bigint holds.
+const recordId = `case when length(p.record_id) < 19 or (length(p.record_id) = 19 and p.record_id collate "C" <= '9223372036854775807') then p.record_id::bigint end`;
+
+const resolve = (which: string): string => `
+  with judged as (
+    select p.id, ${isOvertaken} as is_overtaken, ${isMoot} as is_moot
+    from lockstep.parked p
+    join lockstep.record_version r on r.module = p.module and r.record_id = ${recordId}
+    cross join (select value::bigint as ms from lockstep.setting where name = 'epsilon_ms') e
+    where (p.resolved_at is null or p.value is not null) and ${which})
+  update lockstep.parked p set resolved_at = coalesce(p.resolved_at, now()), value = case when not j.is_overtaken then p.value end
+  from judged j where j.id = p.id and (j.is_overtaken or (j.is_moot and p.resolved_at is null))
+  returning p.id, j.is_overtaken as "isOvertaken"`;
+
+/** Resolves all that is overtaken, or moot. Repeating it changes nothing. */
+export const resolveOvertaken = resolve('true');
+
+/** The same for the messages whose `id` is in the bigint array `$1`. @returns rows of `id` and `isOvertaken`. */
+export const resolveOvertakenOf = resolve('p.id = any($1::bigint[])');

@@ -1,0 +1,202 @@
+import type { PoolClient } from 'pg';
+
+import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
+import { decide, type Decision } from './decide.ts';
+import { type Fault, faultOfWaiting } from './fault-of-data.ts';
+import { foldBatch, type LogMessage } from './fold-batch.ts';
+import type { ModuleProjection } from './module-projection.ts';
+import { holderOf, type TableConstraints, type UniqueIndex } from './unique-indexes.ts';
+
+/*
+ * Each record that waits is a unit of its own, under a savepoint: merge its register, write its row, check deferrable constraints. Where
+ * another one of those that wait holds a unique value that the row needs, that one joins the unit:
+ *
+ *   write the row ─ conflict ─▶ whose is the value? ─▶ write that row first; where it is begun already (a ring), empty its column
+ *
+ * Should that fail, the unit is tried once more the other way round: the holder's column is emptied, and its row is written afterwards.
+ * It may point to the row that takes its value. A unit is kept whole or not at all, so nothing that was emptied stays so, and the failure
+ * of one says nothing about the others. What failed is tried again for as long as others succeed: their rows may have been in the way.
+ */
+
+/** Messages of one record that are applied together. */
+export type Waiting = { readonly recordId: string; readonly messages: readonly LogMessage[] };
+
+type Winner = Decision['winners'][number];
+type Context = { readonly client: PoolClient; readonly projection: ModuleProjection; readonly constraints: TableConstraints };
+
+/** Applies what fits. @returns the rest, and why not. */
+export async function applyWaiting<T extends Waiting>(context: Context, waiting: readonly T[]): Promise<Map<T, Fault>> {
+  const pending = new Map(waiting.map((one) => [one.recordId, one]));
+  const faults = new Map<T, Fault>();
+  for (let isMoving = true; isMoving; ) {
+    isMoving = false;
+    // Those that move along with another leave the map, and are passed over.
+    for (const one of pending.values()) {
+      const fault = await applyUnit(context, one, pending);
+      if (fault === null) isMoving = pending.size > 0;
+      else faults.set(one, fault);
+    }
+  }
+  return new Map([...faults].filter(([one]) => pending.has(one.recordId)));
+}
+
+/** Applies one, and all that have to move with it; those leave `pending`. @returns why it does not fit, and then nothing is changed. */
+async function applyUnit(context: Context, root: Waiting, pending: Map<string, Waiting>): Promise<Fault | null> {
+  const { client } = context;
+  let unit = new Unit(context, pending, 'holders first');
+  await client.query('savepoint unit');
+  let fault = await unit.apply(root).then(() => null, faultOrThrow);
+  if (fault !== null && unit.hasMoved) {
+    await client.query('rollback to savepoint unit');
+    unit = new Unit(context, pending, 'holders last');
+    fault = await unit.apply(root).then(() => null, faultOrThrow);
+  }
+  if (fault !== null) {
+    await client.query('rollback to savepoint unit; release savepoint unit');
+    return unit.firstConflict ?? fault;
+  }
+  await client.query('release savepoint unit');
+  for (const id of unit.written) pending.delete(id);
+  return null;
+}
+
+function faultOrThrow(error: unknown): Fault {
+  const fault = faultOfWaiting(error);
+  if (fault === null) throw error;
+  return fault;
+}
+
+class Unit {
+  /** What the first row conflicted with, before others were asked to move. */
+  firstConflict: Fault | undefined;
+  /** The records that were applied. */
+  readonly written = new Set<string>();
+  readonly #context: Context;
+  readonly #pending: ReadonlyMap<string, Waiting>;
+  readonly #order: 'holders first' | 'holders last';
+  readonly #decisions = new Map<string, Decision>();
+  readonly #begun = new Set<string>();
+  readonly #due: Waiting[] = [];
+  readonly #released = new Set<string>();
+
+  constructor(context: Context, pending: ReadonlyMap<string, Waiting>, order: 'holders first' | 'holders last') {
+    this.#context = context;
+    this.#pending = pending;
+    this.#order = order;
+  }
+
+  /** Whether others were asked to move. */
+  get hasMoved(): boolean {
+    return this.#begun.size > 1;
+  }
+
+  async apply(root: Waiting): Promise<void> {
+    const { client } = this.#context;
+    this.#due.push(root);
+    for (let next = this.#due.shift(); next !== undefined; next = this.#due.shift()) {
+      await this.#write(next);
+      const error = await this.#attempt(() => client.query('set constraints all immediate; set constraints all deferred'));
+      if (error === undefined) continue;
+      this.firstConflict ??= faultOrThrow(error);
+      await this.#addPartners(next.recordId);
+      if (this.#due.length === 0) throw error;
+    }
+  }
+
+  async #write({ recordId, messages }: Waiting): Promise<void> {
+    if (this.#begun.has(recordId)) return;
+    this.#begun.add(recordId);
+    const { client, projection } = this.#context;
+    const { winners: [winner], dead } = await this.#decisionOf({ recordId, messages });
+    await writeDead(client, projection, dead);
+    if (winner !== undefined) await this.#writeWinner(winner);
+    this.written.add(recordId);
+  }
+
+  async #writeWinner(winner: Winner): Promise<void> {
+    const { client, projection } = this.#context;
+    for (;;) {
+      const error = await this.#attempt(() => writeWinners(client, projection, { winners: [winner], allFresh: false }));
+      if (error === undefined) return;
+      this.firstConflict ??= faultOrThrow(error);
+      if (!(await this.#makeRoom(winner, error))) throw error;
+    }
+  }
+
+  /** The register's word on a record, merged once a unit. */
+  async #decisionOf({ recordId, messages }: Waiting): Promise<Decision> {
+    const { client, projection } = this.#context;
+    const known = this.#decisions.get(recordId);
+    if (known !== undefined) return known;
+    const decision = decide(await mergeRegister(client, projection, foldBatch(messages)), projection);
+    this.#decisions.set(recordId, decision);
+    return decision;
+  }
+
+  /** Lets the row that holds the value give it up, if it is to be written here. @returns false when it stays where it is. */
+  async #makeRoom(winner: Winner, error: unknown): Promise<boolean> {
+    const { client, projection, constraints } = this.#context;
+    const index = constraints.uniqueIndexes.get(violatedIndex(error, projection) ?? '');
+    if (index === undefined) return false;
+    const holder = this.#pending.get((await holderOf(client, projection, winner, index)) ?? '');
+    if (holder === undefined || this.written.has(holder.recordId)) return false;
+    const isBegun = this.#begun.has(holder.recordId);
+    const { winners: [next] } = await this.#decisionOf(holder);
+    // One whose row is removed, or not written at all, is never emptied.
+    if (!isBegun && (this.#order === 'holders first' || next === undefined)) {
+      await this.#write(holder);
+      return true;
+    }
+    if (next === undefined || !(await this.#release(next, index))) return false;
+    if (!isBegun) this.#due.push(holder);
+    return true;
+  }
+
+  /** Empties a column of a row that is still to be written. @returns false when there is none that may be. */
+  async #release({ record: { id, coverage } }: Winner, { releasable }: UniqueIndex): Promise<boolean> {
+    const { client, projection } = this.#context;
+    const { table, columns } = await projection.planFor(client, coverage);
+    for (const column of releasable) {
+      const release = `${id}/${column}`;
+      if (!columns.includes(column) || this.#released.has(release)) continue;
+      this.#released.add(release);
+      const error = await this.#attempt(() => client.query(`update ${table} set "${column}" = null where "${projection.module.keyColumn}" = $1`, [id]));
+      if (error === undefined) return true;
+    }
+    return false;
+  }
+
+  /** Under deferrable constraints nothing needs to be emptied: rows that are in each other's way are written, and checked together. */
+  async #addPartners(recordId: string): Promise<void> {
+    const { client, constraints } = this.#context;
+    for (const query of constraints.partnersOf) {
+      const { rows } = await client.query<{ id: string }>(query, [recordId]);
+      for (const { id } of rows) {
+        const partner = this.#pending.get(id);
+        if (partner !== undefined && !this.#begun.has(id)) this.#due.push(partner);
+      }
+    }
+  }
+
+  /** Does a part, or undoes it. @returns what went wrong, where it is the row's fault. */
+  async #attempt(part: () => Promise<unknown>): Promise<unknown> {
+    const { client } = this.#context;
+    await client.query('savepoint part');
+    try {
+      await part();
+      await client.query('release savepoint part');
+      return undefined;
+    } catch (error) {
+      faultOrThrow(error);
+      await client.query('rollback to savepoint part; release savepoint part');
+      return error;
+    }
+  }
+}
+
+/** The unique index that an error names; null for any other error, and for other tables. */
+function violatedIndex(error: unknown, { module: { table } }: ModuleProjection): string | null {
+  if (!(error instanceof Error) || !('code' in error) || error.code !== '23505') return null;
+  const { schema, constraint } = error as Error & { schema?: string; constraint?: string };
+  return schema === table.schema ? (constraint ?? null) : null;
+}
