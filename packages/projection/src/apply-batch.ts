@@ -39,7 +39,6 @@ const COPY_FROM = 50;
  * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
  */
 export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded = foldBatch(batch.messages)): Promise<Applied> {
-  if (!projection.isTableKnown) await projection.readTable(client);
   try {
     const merged = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);

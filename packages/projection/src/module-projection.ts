@@ -8,7 +8,7 @@ import type { DescribedTable } from './described-table.ts';
 import { ProjectionError } from './errors.ts';
 import { registerSql, type RegisterSql } from './register-sql.ts';
 import { shapeSql } from './table-catalogue.ts';
-import { checkTable } from './table-check.ts';
+import { checkTable, maySpeakOfTable } from './table-check.ts';
 import type { Prepared } from './statements.ts';
 import { type WritePlan, writePlan } from './write-plan.ts';
 
@@ -59,8 +59,18 @@ export class ModuleProjection {
     return isChanged;
   }
 
-  get isTableKnown(): boolean {
-    return this.#table !== undefined;
+  /**
+   * Does work that depends on the table; once more, with new plans, when it fails because the table was changed.
+   * @throws {ProjectionError} `TABLE_UNFIT` when the table no longer fits.
+   */
+  async onCurrentTable<T>(client: PoolClient, work: () => Promise<T>): Promise<T> {
+    if (this.#table === undefined) await this.readTable(client);
+    try {
+      return await work();
+    } catch (error) {
+      if (!maySpeakOfTable(error) || !(await this.readTable(client))) throw error;
+      return await work();
+    }
   }
 
   /** What the table is now, for {@link checkShape}; it stays so until the transaction ends. */

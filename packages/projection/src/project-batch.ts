@@ -6,7 +6,6 @@ import { faultOfData, mayYetFit } from './fault-of-data.ts';
 import { type FoldedBatch, foldBatch } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import type { Positions } from './positions.ts';
-import { maySpeakOfTable } from './table-check.ts';
 
 const nothing: Applied = { applied: 0, refused: 0, refusedBulk: 0, rejects: 0, waiting: 0 };
 
@@ -31,7 +30,7 @@ export async function projectBatch(client: PoolClient, projection: ModuleProject
  */
 async function projectPart(client: PoolClient, projection: ModuleProjection, part: Batch, folded?: FoldedBatch): Promise<Applied> {
   try {
-    return await applyToCurrentTable(client, projection, part, folded);
+    return await projection.onCurrentTable(client, () => applyBatch(client, projection, part, folded));
   } catch (error) {
     const fault = faultOfData(error);
     if (fault === null) throw error;
@@ -42,19 +41,6 @@ async function projectPart(client: PoolClient, projection: ModuleProjection, par
     }
     const [first, second] = cut(part, part.messages.length >> 1);
     return sum(await projectPart(client, projection, first), await projectPart(client, projection, second));
-  }
-}
-
-/**
- * Applies a part; when that fails because the table was changed, reads the table again and applies the part with new plans.
- * @throws {ProjectionError} `TABLE_UNFIT` when the table no longer fits.
- */
-async function applyToCurrentTable(client: PoolClient, projection: ModuleProjection, part: Batch, folded?: FoldedBatch): Promise<Applied> {
-  try {
-    return await applyBatch(client, projection, part, folded);
-  } catch (error) {
-    if (!maySpeakOfTable(error) || !(await projection.readTable(client))) throw error;
-    return await applyBatch(client, projection, part, folded);
   }
 }
 

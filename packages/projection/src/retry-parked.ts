@@ -5,7 +5,6 @@ import { applyWaiting } from './apply-waiting.ts';
 import { type Fault, fitsNever } from './fault-of-data.ts';
 import type { LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
-import { maySpeakOfTable } from './table-check.ts';
 import { readConstraints } from './unique-indexes.ts';
 
 /*
@@ -30,8 +29,9 @@ const AT_ONCE = 500;
  * Tries what waits of a module again, in one transaction, when some of it is due. Repeating it changes nothing; several processes may.
  * @throws whatever is not the data's fault; then nothing is written.
  */
-export async function retryParked(client: PoolClient, projection: ModuleProjection): Promise<Retried> {
-  if (!projection.isTableKnown) await projection.readTable(client);
+export const retryParked = (client: PoolClient, projection: ModuleProjection): Promise<Retried> => projection.onCurrentTable(client, () => retryOnce(client, projection));
+
+async function retryOnce(client: PoolClient, projection: ModuleProjection): Promise<Retried> {
   await client.query('begin');
   try {
     const locked = await lockWaiting(client, projection);
@@ -43,8 +43,6 @@ export async function retryParked(client: PoolClient, projection: ModuleProjecti
     return { resolved: locked.length - faults.size, waiting: faults.size };
   } catch (error) {
     await client.query('rollback');
-    // The next try has the table as it is now.
-    if (maySpeakOfTable(error)) await projection.readTable(client);
     throw error;
   }
 }
