@@ -2,8 +2,9 @@ import { z } from 'zod';
 
 import type { Observed } from './crm-clock.ts';
 import { CrmError } from './errors.ts';
-import { parseReply } from './json.ts';
+import { parsed, parseReply } from './json.ts';
 import type { Transport } from './transport.ts';
+import type { VersionRules } from './versions.ts';
 
 /** The page of a module that a job is to export. */
 export type BulkReadRequest = {
@@ -16,7 +17,7 @@ export type BulkReadRequest = {
   readonly pageToken: string | null;
   /** Only records with a `Modified_Time` from here on, cut to whole seconds; null exports them all. */
   readonly since?: Date | null;
-  /** Called once when the job ends; it proves nothing, so it only means "ask now". */
+  /** Called once when the job ends; it proves nothing, so it only means "poll now". */
   readonly callbackUrl: string | null;
 };
 
@@ -31,24 +32,24 @@ export type BulkReadStatus =
 
 const MAX_FIELDS = 200;
 const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
-const created = z.object({ data: z.array(z.object({ details: z.object({ id: z.coerce.string(), created_time: time }) })).min(1) });
+// Digits: a number of more than 15 would have lost some of them already.
+const jobId = z.union([z.stringFormat('digits', /^\d{1,19}$/), z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER).transform(String)]);
+const created = z.object({ data: z.array(z.object({ details: z.object({ id: jobId, created_time: time }) })).min(1) });
 const job = z.object({
   data: z
     .array(
       z.object({
         state: z.string(),
-        result: z
-          .object({
-            count: z.number().int().optional(),
-            more_records: z.boolean().optional(),
-            next_page_token: z.string().nullish(),
-            error_message: z.object({ code: z.string().optional(), message: z.string().optional() }).optional(),
-          })
-          .nullish(),
+        // Before it has completed, a job's result is not promised, and is not read.
+        result: z.looseObject({ error_message: z.looseObject({ code: z.string().optional(), message: z.string().optional() }).optional() }).nullish(),
       }),
     )
     .min(1),
 });
+const completed = z
+  .object({ count: z.number().int().nonnegative(), more_records: z.boolean(), per_page: z.number().int().positive().optional(), next_page_token: z.string().min(1).nullish() })
+  .refine(({ count, per_page: most = Number.POSITIVE_INFINITY }) => count <= most, { message: 'more than a page holds', path: ['count'] })
+  .refine(({ count, more_records: hasMore }) => count > 0 || !hasMore, { message: 'an empty page that is not the last', path: ['count'] });
 
 /**
  * Creates a job. Repeating it creates another one, so it is not retried by itself.
@@ -70,14 +71,20 @@ export async function createBulkRead(transport: Transport, base: string, { modul
   return { jobId: details.id, createdTime: details.created_time };
 }
 
-/** @throws {CrmError} `CRM_NOT_FOUND` for a job the CRM no longer knows. */
-export async function bulkReadStatus(transport: Transport, base: string, jobId: string): Promise<BulkReadStatus> {
-  const { text } = await transport.call({ method: 'GET', path: `${base}/read/${jobId}`, purpose: 'bulk-read' });
-  const [{ state, result }] = parseReply(`GET ${base}/read/{id}`, job, text).data as [z.infer<typeof job>['data'][number]];
+/**
+ * @param nextPageBy how the page after this one will be named: a page that is not the last has to say it.
+ * @throws {CrmError} `CRM_NOT_FOUND` for a job the CRM no longer knows; `CRM_REPLY_UNEXPECTED` for one that has completed and does not say how many rows it has, or
+ *   whether more follow: no default is safe, "0 rows, the last page" would end the run without a word.
+ */
+export async function bulkReadStatus(transport: Transport, base: string, { jobId: id, nextPageBy }: { jobId: string; nextPageBy: VersionRules['nextPageBy'] }): Promise<BulkReadStatus> {
+  const { text } = await transport.call({ method: 'GET', path: `${base}/read/${id}`, purpose: 'bulk-read' });
+  const call = `GET ${base}/read/{id}`;
+  const [{ state, result }] = parseReply(call, job, text).data as [z.infer<typeof job>['data'][number]];
   if (state === 'FAILURE') return { state: 'failed', failure: result?.error_message?.message ?? result?.error_message?.code ?? 'no reason given' };
   if (state !== 'COMPLETED') return { state: 'running' };
-  const { count = 0, more_records: moreRecords = false, next_page_token: nextPageToken } = result ?? {};
-  return { state: 'completed', count, moreRecords, ...(nextPageToken === null || nextPageToken === undefined ? {} : { nextPageToken }) };
+  const { count, more_records: moreRecords, next_page_token: nextPageToken } = parsed(call, completed, result);
+  if (moreRecords && nextPageBy === 'page_token' && typeof nextPageToken !== 'string') throw new CrmError(`${call}: more records follow, and no next_page_token names them`, 'CRM_REPLY_UNEXPECTED');
+  return { state: 'completed', count, moreRecords, ...(typeof nextPageToken === 'string' ? { nextPageToken } : {}) };
 }
 
 /**

@@ -3,8 +3,10 @@ import type { Time } from '@lockstep/telemetry';
 import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, type BulkReadRequest, type BulkReadStatus } from './bulk-reads.ts';
 import type { CrmConfig } from './config.ts';
 import type { Observed } from './crm-clock.ts';
+import { type FieldMeta, fieldsOf } from './fields.ts';
+import { type FullTexts, fullTexts, type FullTextsRequest, readRecord } from './full-texts.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
-import { changedSince, countRecords, type DeletedList, deletedSince, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
+import { changedSince, countRecords, type DeletedList, deletedSince, type FoundRecord, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
 import { type VersionRules, versionRules } from './versions.ts';
@@ -23,6 +25,9 @@ export type CrmClient = {
   recordsBetween(range: IdRange): Promise<RecordPage>;
   deletedSince(module: string, since: Date): Promise<DeletedList>;
   countRecords(module: string): Promise<number>;
+  fieldsOf(module: string): Promise<FieldMeta[]>;
+  fullTexts(request: FullTextsRequest): Promise<FullTexts[]>;
+  readRecord(options: { module: string; id: string; fields: readonly string[]; signal?: AbortSignal }): Promise<FoundRecord | null>;
   updateRecord(module: string, id: string, fields: Readonly<Record<string, unknown>>): Promise<void>;
   close(): Promise<void>;
 };
@@ -44,19 +49,23 @@ export function createCrmClient({ config, tokens, onCall = () => undefined, retr
   const transport = new Transport({ config, tokens, onCall, retries, ...rest });
   const base = `/crm/${config.version}`;
   const bulk = `/crm/bulk/${config.version}`;
+  const rules = versionRules[config.version];
   return {
-    rules: versionRules[config.version],
+    rules,
     enableNotifications: (wanted) => enableNotifications(transport, base, wanted),
     listChannels: () => listChannels(transport, base),
     disableNotifications: (channelIds) => disableNotifications(transport, base, channelIds),
     createBulkRead: (request) => createBulkRead(transport, bulk, request),
-    bulkReadStatus: (jobId) => bulkReadStatus(transport, bulk, jobId),
+    bulkReadStatus: (jobId) => bulkReadStatus(transport, bulk, { jobId, nextPageBy: rules.nextPageBy }),
     downloadBulkRead: (options) => downloadBulkRead(transport, bulk, options),
     lookAt: (options) => lookAt(transport, base, options),
     changedSince: (options) => changedSince(transport, base, options),
     recordsBetween: (range) => recordsBetween(transport, base, range),
     deletedSince: (module, since) => deletedSince(transport, base, module, since),
     countRecords: (module) => countRecords(transport, base, module),
+    fieldsOf: (module) => fieldsOf(transport, base, module),
+    fullTexts: (request) => fullTexts(transport, base, rules.idsPerFullText, request),
+    readRecord: (options) => readRecord(transport, base, options),
     updateRecord: (module, id, fields) => updateRecord(transport, base, module, id, fields),
     close: () => transport.close(),
   };

@@ -12,6 +12,8 @@ export { dataCentres } from './data-centres.ts';
 export type { DataCentre } from './data-centres.ts';
 export { CrmError } from './errors.ts';
 export type { CrmErrorCode } from './errors.ts';
+export type { FieldMeta } from './fields.ts';
+export type { FullTexts, FullTextsRequest } from './full-texts.ts';
 export { createMeteredClient } from './metered-client.ts';
 export type { MeteredClientOptions } from './metered-client.ts';
 export { channelEvents } from './notifications.ts';

@@ -1,21 +1,46 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 
-import { parseExact } from './json.ts';
+import { duplicateKey } from './duplicate-keys.ts';
+import { parseExact, parseReply, replyText } from './json.ts';
 
-const parsed = (text: string): unknown => parseExact('GET /', z.unknown(), text);
+const exact = (text: string): unknown => parseExact('GET', z.unknown(), text);
 
-describe('numbers of a reply', () => {
-  test('are numbers where a double holds them', () => {
-    expect(parsed('{"a": 50000.10, "b": -7, "c": [1e3], "d": "12345678901234567890"}')).toEqual({ a: 50_000.1, b: -7, c: [1_000], d: '12345678901234567890' });
+describe('a number', () => {
+  const digits = fc.stringMatching(/^-?(?:0|[1-9]\d{0,18})(?:\.\d{1,18})?(?:[eE][+-]?\d{1,3})?$/);
+
+  test('loses no digit: it comes as a number only where that gives its text back', () => {
+    fc.assert(
+      fc.property(fc.array(digits, { minLength: 1, maxLength: 4 }), (numbers) => {
+        const values = exact(`{"data":[ ${numbers.map((number) => `{"Amount": ${number}}`).join(',')}]}`) as { data: { Amount: number | string }[] };
+        expect(values.data.map(({ Amount }) => String(Amount))).toEqual(numbers);
+        expect(values.data.filter(({ Amount: value }) => typeof value === 'string' && String(Number(value)) === value)).toEqual([]);
+      }),
+      { numRuns: 5_000 },
+    );
   });
 
-  test.each(['1234567890123456789', '-12345678901234.56', '0.1234567890123456'])('are their source text where one of them is %s', (long) => {
-    expect(parsed(`{"a": 1.50, "b": ${long}, "c": [${long}]}`)).toEqual({ a: '1.50', b: long, c: [long] });
+  test('is the same whatever stands beside it', () => {
+    const alone = exact('{"a":1.5}') as { a: unknown };
+    const beside = exact('{"a":1.5,"b":1234567890123456.78,"c":1e400}') as Record<string, unknown>;
+    expect(beside).toEqual({ a: alone.a, b: '1234567890123456.78', c: '1e400' });
+  });
+});
+
+describe('what a parser would repair is refused', () => {
+  test.each(['{"a":1,"a":2}', String.raw`{"a":1,"\u0061":2}`, '{"data":[{"id":"1"},{"id":"2","x":[{"y":1, "y" :1}]}]}'])('an object with a key twice: %s', (text) => {
+    expect(() => parseReply('GET', z.unknown(), text)).toThrow(expect.objectContaining({ code: 'CRM_REPLY_UNEXPECTED' }));
+    expect(() => exact(text)).toThrow(expect.objectContaining({ code: 'CRM_REPLY_UNEXPECTED' }));
   });
 
-  test('are not mistaken for what stands in a text', () => {
-    expect(parsed('{"a": "call: 1234567890123456", "b": 2}')).toEqual({ a: 'call: 1234567890123456', b: '2' });
-    expect(parsed('{"id":"5725701000000000001","b":2}')).toEqual({ id: '5725701000000000001', b: 2 });
+  test('and nothing but that, whatever the texts hold', () => {
+    fc.assert(fc.property(fc.json(), (text) => duplicateKey(text) === null));
+    expect(duplicateKey(String.raw`{"a":"\\","b":"\",\"a\":1","c":":-)"}`)).toBeNull();
+  });
+
+  test('bytes that are not UTF-8', () => {
+    expect(() => replyText('GET', Buffer.from('{"a":"é"}', 'latin1'))).toThrow(expect.objectContaining({ code: 'CRM_UNAVAILABLE' }));
+    expect(replyText('GET', Buffer.from('\uFEFF{"a":"é\uFFFD"}'))).toBe('{"a":"é\uFFFD"}');
   });
 });

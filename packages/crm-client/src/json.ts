@@ -1,36 +1,52 @@
+import { isUtf8 } from 'node:buffer';
+
 import type { z } from 'zod';
 
+import { duplicateKey } from './duplicate-keys.ts';
 import { CrmError } from './errors.ts';
 
-/** @throws {CrmError} `CRM_UNAVAILABLE` for HTML and the like, `CRM_REPLY_UNEXPECTED` for JSON of another form. */
-export function parseReply<S extends z.ZodType>(call: string, schema: S, text: string): z.infer<S> {
-  const parsed = schema.safeParse(jsonOf(call, text));
-  if (parsed.success) return parsed.data;
-  throw new CrmError(`${call}: unexpected answer: ${parsed.error.issues.slice(0, 3).map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')}`, 'CRM_REPLY_UNEXPECTED');
+/**
+ * The text of a reply.
+ * @throws {CrmError} `CRM_UNAVAILABLE` where it is not UTF-8: a decoder would put another character in the place of what came.
+ */
+export function replyText(call: string, bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw new CrmError(`${call}: the answer is not UTF-8`, 'CRM_UNAVAILABLE');
+  return new TextDecoder().decode(bytes);
 }
+
+/** @throws {CrmError} `CRM_UNAVAILABLE` for HTML and the like, `CRM_REPLY_UNEXPECTED` for JSON of another form. */
+export const parseReply = <S extends z.ZodType>(call: string, schema: S, text: string): z.infer<S> => parsed(call, schema, read(call, text, (json) => JSON.parse(json) as unknown));
 
 /**
- * Parses so that no digit of a number is lost: where some number has more digits than a double holds, all of them come as their
- * source text. Else they come as numbers, which is several times faster.
+ * Parses so that no digit of a number is lost: one whose text is not what a double gives back (`10.50`, 1e400, 17 digits) comes as its source text, whatever stands
+ * beside it in the reply.
  */
-export function parseExact<S extends z.ZodType>(call: string, schema: S, text: string): z.infer<S> {
-  const json: unknown = read(call, () => (longNumber.test(text) ? JSON.parse(text, exactNumbers as (key: string, value: unknown) => unknown) : JSON.parse(text)));
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  throw new CrmError(`${call}: unexpected answer: ${parsed.error.issues.slice(0, 3).map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')}`, 'CRM_REPLY_UNEXPECTED');
+export const parseExact = <S extends z.ZodType>(call: string, schema: S, text: string): z.infer<S> =>
+  parsed(call, schema, read(call, text, (json) => (inexactNumber.test(json) ? JSON.parse(json, exactNumbers as (key: string, value: unknown) => unknown) : JSON.parse(json)) as unknown));
+
+/** @throws {CrmError} `CRM_REPLY_UNEXPECTED` */
+export function parsed<S extends z.ZodType>(call: string, schema: S, json: unknown): z.infer<S> {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  throw new CrmError(`${call}: unexpected answer: ${result.error.issues.slice(0, 3).map((i) => `${i.path.join('.')}: ${i.message}`).join('; ')}`, 'CRM_REPLY_UNEXPECTED');
 }
 
-// Outside of quotes, or looking like it: then the slow way is taken once too often.
-const longNumber = /[:,[]\s*-?[\d.]{16}/;
+/** A number of 16 characters or more, with an exponent, with a zero at its end, or negative zero; or what looks like one within quotes: then the slow way is taken once too often. */
+const inexactNumber = /[:,[]\s*(?:-0|-?[\d.]{16}|-?\d+(?:\.\d+)?[eE]|-?\d+\.\d*0(?!\d))/;
 
 // The third argument of a reviver is newer than TypeScript's library says.
-const exactNumbers = (_key: string, value: unknown, context: { source: string }): unknown => (typeof value === 'number' ? context.source : value);
+const exactNumbers = (_key: string, value: unknown, context: { source: string }): unknown => (typeof value === 'number' && String(value) !== context.source ? context.source : value);
 
-const jsonOf = (call: string, text: string): unknown => read(call, () => JSON.parse(text) as unknown);
+function read(call: string, text: string, parse: (text: string) => unknown): unknown {
+  const json = attempt(call, text, parse);
+  const key = duplicateKey(text);
+  if (key !== null) throw new CrmError(`${call}: unexpected answer: an object has the key ${key.slice(0, 40)} twice`, 'CRM_REPLY_UNEXPECTED');
+  return json;
+}
 
-function read(call: string, parse: () => unknown): unknown {
+function attempt(call: string, text: string, parse: (text: string) => unknown): unknown {
   try {
-    return parse();
+    return parse(text);
   } catch (cause) {
     throw new CrmError(`${call}: the answer is no JSON`, 'CRM_UNAVAILABLE', { cause });
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { coqlName } from './coql-name.ts';
 import type { Observed } from './crm-clock.ts';
 import { CrmError } from './errors.ts';
 import { parseExact, parseReply } from './json.ts';
@@ -32,7 +33,9 @@ const deleted = z.object({
   data: z.array(z.object({ id: z.string(), deleted_time: z.string() })),
   info: z.object({ more_records: z.boolean() }),
 });
-const count = z.object({ count: z.coerce.number().int().nonnegative() });
+/** A number, as some replies have it, or its digits. Nothing else is one: `Number(null)` would be 0. */
+const whole = z.union([z.number(), z.stringFormat('digits', /^\d{1,15}$/).transform(Number)]).pipe(z.number().int().nonnegative());
+const count = z.object({ count: whole });
 const written = z.object({ data: z.array(z.object({ code: z.string(), message: z.string().default('') })).min(1) });
 
 /**
@@ -41,7 +44,7 @@ const written = z.object({ data: z.array(z.object({ code: z.string(), message: z
  * @see CRM API reference, "Query API (COQL)"
  */
 export async function lookAt(transport: Transport, base: string, { module, fields, ids, signal }: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look> {
-  const query = `select ${columnsOf(fields)} from ${module} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
+  const query = `select ${columnsOf(fields)} from ${coqlName(module)} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
   const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed };
   const { data } = parseExact(`POST ${base}/coql`, rows, text);
@@ -63,7 +66,7 @@ export async function changedSince(transport: Transport, base: string, { module,
   const from = secondsOf(since);
   const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
   const maxRows = after === null ? ROWS_OF_SMALL_QUERY : ROWS_A_QUERY;
-  const query = `select ${columnsOf(fields)} from ${module} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
+  const query = `select ${columnsOf(fields)} from ${coqlName(module)} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
   return await readPage(transport, base, query, { purpose: 'catch-up', maxRows, signal });
 }
 
@@ -75,11 +78,11 @@ export async function changedSince(transport: Transport, base: string, { module,
  */
 export async function recordsBetween(transport: Transport, base: string, { module, fields, afterId, beforeId, since, signal }: IdRange): Promise<RecordPage> {
   const bounds = [`id > ${afterId}`, ...(beforeId === null ? [] : [`id < ${beforeId}`]), ...(since === null ? [] : [`Modified_Time >= '${secondsOf(since)}'`])];
-  const query = `select ${columnsOf(fields)} from ${module} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_SMALL_QUERY}`;
+  const query = `select ${columnsOf(fields)} from ${coqlName(module)} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_SMALL_QUERY}`;
   return await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_SMALL_QUERY, signal });
 }
 
-/** COQL wants two conditions in one pair of parentheses; a third joins the pair. */
+/** COQL takes two conditions in one pair of parentheses; a third joins the pair. */
 const allOf = (conditions: readonly string[]): string => conditions.reduce((all, one) => `(${all} and ${one})`);
 
 async function readPage(transport: Transport, base: string, query: string, { purpose, maxRows, signal }: { purpose: 'catch-up' | 'bulk-read'; maxRows: number; signal: AbortSignal | undefined }): Promise<RecordPage> {
@@ -89,7 +92,7 @@ async function readPage(transport: Transport, base: string, query: string, { pur
   return { observed, records: foundIn(data), hasMore: info.more_records };
 }
 
-const columnsOf = (fields: readonly string[]): string => ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time')].join(', ');
+const columnsOf = (fields: readonly string[]): string => ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time').map(coqlName)].join(', ');
 
 const foundIn = (data: z.infer<typeof rows>['data']): FoundRecord[] => data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values }));
 

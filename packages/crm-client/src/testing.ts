@@ -1,3 +1,6 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
 import type { Time } from '@lockstep/telemetry';
 
 /** Time that stands still until a test moves it. `jitter` is 0. */
@@ -34,4 +37,43 @@ export function handTime(startMs = Date.UTC(2026, 4, 4, 10)): Time & { advance(m
       for (let turns = 0; turns < 5; turns += 1) await turn();
     },
   };
+}
+
+/** A CRM of a few lines, for replies that the simulator, which keeps to the vendor's forms, never gives. */
+export type CrmStub = { readonly url: string; close(): Promise<void> };
+
+/**
+ * Starts one. Tokens are granted; any other call is answered with what `reply` returns: bytes as they are, `null` as 204, all else as JSON; where it throws, with 400
+ * and the code of the error.
+ */
+export async function crmStub(reply: (call: { readonly path: string; readonly body: string }) => unknown): Promise<CrmStub> {
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const path = request.url ?? '';
+      const { status, bytes } = path.startsWith('/oauth') ? answer(() => ({ access_token: 'token', expires_in: 3600 })) : answer(() => reply({ path, body: Buffer.concat(chunks).toString() }));
+      response.writeHead(status, { 'content-type': 'application/json;charset=UTF-8' }).end(bytes);
+    });
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function answer(make: () => unknown): { readonly status: number; readonly bytes: Uint8Array } {
+  try {
+    const made = make();
+    if (made === null) return { status: 204, bytes: Buffer.alloc(0) };
+    return { status: 200, bytes: made instanceof Uint8Array ? made : Buffer.from(JSON.stringify(made)) };
+  } catch (error) {
+    const { code = 'INTERNAL_ERROR' } = error as { code?: string };
+    return { status: 400, bytes: Buffer.from(JSON.stringify({ code, details: {}, message: String(error), status: 'error' })) };
+  }
 }

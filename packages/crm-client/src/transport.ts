@@ -11,6 +11,7 @@ import { CrmClock, type Observed } from './crm-clock.ts';
 import { DownloadPace } from './download-pace.ts';
 import { CrmError, errorOf } from './errors.ts';
 import { Gate, notSent } from './gate.ts';
+import { replyText } from './json.ts';
 import { RatePause } from './rate-pause.ts';
 import type { TokenSource } from './tokens.ts';
 
@@ -194,13 +195,13 @@ export class Transport {
     const sentMs = this.#time.now();
     const answer = await this.#send(call, token);
     const { statusCode, body } = answer;
-    const text = await body.text().catch((cause: unknown) => {
+    const bytes = await body.bytes().catch((cause: unknown) => {
       throw this.#unanswered(call, sentMs, 'the answer was cut', cause);
     });
     const observed = this.#answered(call, sentMs, answer);
     const isGood = statusCode < 300 || statusCode === 304;
-    if (!isGood) throw errorOf(nameOf(call), statusCode, jsonOrNull(text));
-    return { status: statusCode, text, observed };
+    if (!isGood) throw errorOf(nameOf(call), statusCode, jsonOrNull(Buffer.from(bytes).toString()));
+    return { status: statusCode, text: replyText(nameOf(call), bytes), observed };
   }
 
   async #fetchInto(call: Call, token: string, file: string): Promise<Observed> {

@@ -11,6 +11,8 @@ export type VersionRules = {
   readonly idsPerLook: number;
   /** Columns of one COQL select, `id` and `Modified_Time` among them. */
   readonly coqlColumns: number;
+  /** Records whose rich text one call reads in full. */
+  readonly idsPerFullText: number;
   /** How the page after the first of a bulk read is named. */
   readonly nextPageBy: 'page' | 'page_token';
   /** The longest time a subscription channel is asked for: the maximum less ten minutes. */
@@ -22,9 +24,9 @@ const DAY = 24 * 60 * MINUTE;
 
 /** @see CRM API reference of each version: COQL limits, "Bulk read: create job", "Notifications: enable" */
 export const versionRules: Readonly<Record<ApiVersion, VersionRules>> = {
-  v6: { idsPerLook: 50, coqlColumns: 50, nextPageBy: 'page', channelLifeMs: DAY - 10 * MINUTE },
-  v7: { idsPerLook: 100, coqlColumns: 500, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
-  v8: { idsPerLook: 100, coqlColumns: 500, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
+  v6: { idsPerLook: 50, coqlColumns: 50, idsPerFullText: 1, nextPageBy: 'page', channelLifeMs: DAY - 10 * MINUTE },
+  v7: { idsPerLook: 100, coqlColumns: 500, idsPerFullText: 100, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
+  v8: { idsPerLook: 100, coqlColumns: 500, idsPerFullText: 100, nextPageBy: 'page_token', channelLifeMs: 7 * DAY - 10 * MINUTE },
 };
 
 /**

@@ -99,6 +99,11 @@ export class PageMover {
     this.#askedAt.set(page.id, now().getTime());
     const status = await crm.bulkReadStatus(page.jobId ?? '').catch((error: unknown) => {
       if (error instanceof CrmError && error.code === 'CRM_NOT_FOUND') return { state: 'failed', failure: 'the CRM does not know the job' } as const;
+      if (error instanceof CrmError && error.code === 'CRM_REPLY_UNEXPECTED') {
+        // The page is kept and polled again, until the job counts as lost.
+        log.warn({ err: error, module: page.module, page: page.pageNumber, jobId: page.jobId }, 'the status of a bulk job cannot be believed');
+        return { state: 'running' } as const;
+      }
       throw error;
     });
     switch (status.state) {

@@ -111,6 +111,18 @@ describe('pages', () => {
     expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null, attempts: 1, failure: 'Internal server error occurred.' }]);
   });
 
+  test('a job whose status cannot be believed keeps its page, which is polled on; after an hour it is requested again', async () => {
+    const given = jobs();
+    await startInitialRun(given, leads);
+    let now = Date.now();
+    const mover = new PageMover({ ...given, now: () => new Date(now), crm: { ...crm, bulkReadStatus: () => Promise.reject(new CrmError('no count', 'CRM_REPLY_UNEXPECTED')) } });
+    for (let round = 0; round < 3; round += 1) await mover.move(leads, { isPoked: true });
+    expect(await given.runs.openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
+    now += 61 * 60_000;
+    await mover.move(leads, { isPoked: true });
+    expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null }]);
+  });
+
   test('a job that does not end within an hour is asked for anew', async () => {
     const given = jobs();
     await startInitialRun(given, leads);

@@ -1,4 +1,6 @@
 export { type Clock, drivenClock, type DrivenClock, realClock } from './clock.ts';
+export { parseQuery } from './coql/parser.ts';
+export { reservedWords } from './coql/reserved.ts';
 export type { Faults } from './deliveries.ts';
 export { AdminError } from './errors.ts';
 export { defaultOptions, type SimulatorOptions, type TrafficOptions } from './options.ts';

@@ -174,6 +174,9 @@ export class VirtualCrm {
         return { deletions: value, observed };
       },
       countRecords: (module) => this.#call(() => this.records.visibleCount(module)).then(({ value }) => value),
+      fieldsOf: () => this.#call(() => []).then(({ value }) => value),
+      fullTexts: () => this.#call(() => []).then(({ value }) => value),
+      readRecord: () => this.#call(() => null).then(({ value }) => value),
       updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
       close: () => Promise.resolve(),
     };

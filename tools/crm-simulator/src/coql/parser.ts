@@ -1,5 +1,6 @@
 import { ApiError } from '../errors.ts';
 import type { Operator } from '../query/condition.ts';
+import { reservedWords } from './reserved.ts';
 import { type Token, tokenize } from './tokens.ts';
 
 /** A literal of the query: its text, and whether it stood in quotes. */
@@ -27,6 +28,7 @@ type Level = { readonly depth: number; terms: number };
 
 /**
  * Reads `select … from … where … [order by …] [limit … [offset …]]`; `limit 200, 10` means offset 200, limit 10.
+ * A name that is a reserved word stands in quotes; any other may.
  * @throws {ApiError} `SYNTAX_ERROR` naming the clause and what stood there.
  */
 export function parseQuery(text: string): Query {
@@ -151,7 +153,8 @@ class Parser {
 
   #word(clause: string): string {
     const token = this.#peek;
-    if (token.type !== 'word' || reserved.has(token.text.toLowerCase())) throw this.#unexpected(clause);
+    const isName = token.type === 'string' || (token.type === 'word' && !reservedWords.has(token.text.toLowerCase()));
+    if (!isName) throw this.#unexpected(clause);
     this.#at++;
     return token.text;
   }
@@ -183,5 +186,3 @@ class Parser {
     return new ApiError(400, 'SYNTAX_ERROR', 'error occurred while parsing the query', { clause, line: 1, column: token.at + 1, near: token.text || 'end of query' });
   }
 }
-
-const reserved = new Set(['select', 'from', 'where', 'and', 'or', 'not', 'in', 'is', 'null', 'between', 'like', 'order', 'by', 'limit', 'offset', 'asc', 'desc']);
