@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import type { CrmClient } from '@lockstep/crm-client';
-import { coverageMessages, type DeadLetters, downloadedResults, ingestReadyPages, readCatchUps, readHints } from '@lockstep/crm-reader';
+import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, readCatchUps, readHints, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, type WantedLooks, wantedLooks } from '@lockstep/postgres';
@@ -46,8 +46,11 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
   const signal = AbortSignal.any([deps.signal, held.signal]);
   try {
     await declareCoverages(deps);
-    const under: UnderLease = { ...deps, signal, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
-    await Promise.all([readHints(under), readPages(under), catchUpWhenWanted(under)]);
+    const facts = new FieldFacts(deps);
+    await facts.readDue();
+    const texts = new WholeTexts({ ...deps, facts });
+    const under: UnderLease = { ...deps, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
+    await Promise.all([facts.keepReading(signal), readHints(under), readPages(under), catchUpWhenWanted(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();
@@ -62,7 +65,7 @@ async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promi
   }
 }
 
-type UnderLease = ReaderDeps & { readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks };
+type UnderLease = ReaderDeps & { readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks };
 
 const readPages = (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);

@@ -47,8 +47,20 @@ test('a row with another number of cells than the header is named and left out',
   expect(bad).toEqual([{ line: 3, cause: 'CSV_RECORD_INCONSISTENT_FIELDS_LENGTH' }]);
 });
 
-test('a file in UTF-16 with its mark is read as well, wherever it is cut', async () => {
-  const rows = [['id', 'Name'], ['1', 'a "quoted", broken\r\nname'], ['2', '']];
-  const bytes = Buffer.from(`\uFEFF${csvOf(rows, '\r\n')}`, 'utf16le');
-  for (let piece = 1; piece <= 12; piece += 1) expect(await read(bytes, [piece])).toEqual({ rows, bad: [] });
+test('a row of another width never hides or changes the ones beside it', async () => {
+  const { rows, bad } = await read(Buffer.from('id,Name\n\n1,One\n2,Two,"more\nthan\n3,that"\n4,Four\nid,Name\n'), [1]);
+  expect(rows).toEqual([['id', 'Name'], ['1', 'One'], ['4', 'Four'], ['id', 'Name']]);
+  expect(bad).toHaveLength(2);
+});
+
+test.each(['id,Name\n1,One "and" two\n2,Two\n', 'id,Name\n1,"One" more\n2,Two\n', 'id,Name\n1,"One\n2,Two\n'])('after a wrong quote nothing is certain: %j is refused', async (text) => {
+  await expect(read(Buffer.from(text), [1])).rejects.toMatchObject({ code: 'BULK_FILE_DAMAGED' });
+});
+
+test('a row with bytes that are not UTF-8 is named and left out', async () => {
+  const bytes = Buffer.concat([Buffer.from('id,Name\n1,One\n2,'), Buffer.from([0xe9]), Buffer.from('\n3,Three\n')]);
+  const [rows, bad]: [string[][], BadLine[]] = [[], []];
+  for await (const batch of readRows(Readable.from([bytes]), (line) => bad.push(line), { isUtf8: false })) rows.push(...batch);
+  expect(rows).toEqual([['id', 'Name'], ['1', 'One'], ['3', 'Three']]);
+  expect(bad.map(({ cause }) => cause)).toEqual(['BYTES_NOT_UTF8']);
 });

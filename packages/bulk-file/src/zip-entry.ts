@@ -6,10 +6,11 @@ import { crc32, createInflateRaw } from 'node:zlib';
 
 import unzipper from 'unzipper';
 
+import { type CheckedCsv, CsvCheck } from './csv-check.ts';
 import { BulkFileError } from './errors.ts';
 
 /** The one file of a bulk result, checked. */
-export type ZipEntry = { readonly name: string; readonly bytes: number; open(): NodeJS.ReadableStream };
+export type ZipEntry = CheckedCsv & { readonly name: string; readonly bytes: number; open(): NodeJS.ReadableStream };
 
 // 200,000 rows of 200 fields of 500 characters are 20 GB; a row of CSV packs 10 to 30 times.
 const MAX_BYTES = 20_000_000_000;
@@ -19,8 +20,8 @@ const SMALL_BYTES = 10_000_000;
 const CHUNK_BYTES = 64 * 1024;
 
 /**
- * Opens a bulk result and reads it once to its end to check size and CRC, which unzipper does not: only then may any row of
- * it be published.
+ * Opens a bulk result and reads it once to its end to check size and CRC, which unzipper does not, and the structure of the CSV: only then may any row
+ * of it be published.
  * @throws {BulkFileError} `BULK_FILE_DAMAGED`, `BULK_FILE_SUSPICIOUS`
  */
 export async function openBulkZip(file: string): Promise<ZipEntry> {
@@ -31,8 +32,7 @@ export async function openBulkZip(file: string): Promise<ZipEntry> {
   }
   const start = await dataStart(file, entry);
   const unpacked = (): NodeJS.ReadableStream => unpack(file, entry, start);
-  await verify(entry, unpacked());
-  return { name, bytes, open: unpacked };
+  return { name, bytes, open: unpacked, ...(await verify(entry, unpacked())) };
 }
 
 async function onlyEntry(file: string): Promise<unzipper.File> {
@@ -71,13 +71,17 @@ function unpack(file: string, { compressedSize, compressionMethod }: unzipper.Fi
   return packed.pipe(inflater);
 }
 
-async function verify(entry: unzipper.File, unpacked: NodeJS.ReadableStream): Promise<void> {
+async function verify(entry: unzipper.File, unpacked: NodeJS.ReadableStream): Promise<CheckedCsv> {
   let crc = 0;
   let bytes = 0;
+  const csv = new CsvCheck();
+  // A wrong CRC is the better word for what is wrong with the CSV then.
+  let fault: unknown;
   const check = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
       crc = crc32(chunk, crc);
+      fault ??= faultOf(() => csv.push(chunk));
       done(bytes > entry.uncompressedSize ? new Error('more bytes than the directory says') : null);
     },
   });
@@ -88,5 +92,16 @@ async function verify(entry: unzipper.File, unpacked: NodeJS.ReadableStream): Pr
   }
   if (bytes !== entry.uncompressedSize || crc !== entry.crc32) {
     throw new BulkFileError(`${entry.path} has ${bytes} bytes with CRC ${crc.toString(16)}; its directory says ${entry.uncompressedSize} with ${entry.crc32.toString(16)}`, 'BULK_FILE_DAMAGED');
+  }
+  if (fault !== undefined) throw fault;
+  return csv.end();
+}
+
+function faultOf(work: () => void): unknown {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error;
   }
 }

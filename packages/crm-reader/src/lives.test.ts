@@ -110,8 +110,8 @@ const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admi
 async function readAll(module: ModuleDefinition): Promise<void> {
   const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
   while ((await crm.bulkReadStatus(jobId)).state === 'running');
-  const { observed, rows } = await downloadedResults({ crm, folder }).open(jobId, stopping.signal);
-  await publishRows({ ...deps(), rows, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs: observed.upperMs } });
+  const { observed, rows, rowCount = 0 } = await downloadedResults({ crm, folder }).open(jobId, stopping.signal);
+  await publishRows({ ...deps(), rows, promised: rowCount, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs: observed.upperMs } });
 }
 
 async function lookAt(module: ModuleDefinition, id: string): Promise<void> {

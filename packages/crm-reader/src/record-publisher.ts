@@ -1,7 +1,9 @@
 import { isUnhinted, type Known, statementOf } from '@lockstep/completeness';
 import type { ProducedMessage } from '@lockstep/kafka';
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
-import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen, type Sighting } from '@lockstep/record-log';
+import { coverage, type Coverage, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen, type Sighting } from '@lockstep/record-log';
+
+import type { PartialSighting } from './sighting.ts';
 
 /** Where an observation came from: a bulk file, a look at single records, a catch-up, or the deleted list. */
 export type Origin = 'bulk' | 'look' | 'catch-up' | 'deleted-list';
@@ -18,29 +20,31 @@ type MessageOf<T> = (given: T) => ProducedMessage;
 
 /** Makes the messages of a module's sightings from one origin; the constant headers are made once. */
 export function seenMessages(module: ModuleDefinition, origin: Origin): MessageOf<Omit<Sighting, 'coverage'>> {
-  const coverage = coverageOf(module).id;
+  const covered = coverageOf(module).id;
   const constant = { ...common, ce_type: Buffer.from('lockstep.record.seen.v1'), ce_source: Buffer.from(source(module)), ce_origin: Buffer.from(origin) };
   return (sighting) => {
-    const { hash, value } = encodeSeen({ ...sighting, coverage });
+    const { hash, value } = encodeSeen({ ...sighting, coverage: covered });
     return { key: sighting.id, value, headers: { ...constant, ce_id: `${sighting.id}-${sighting.observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(sighting.observedMs) } };
   };
 }
 
-/** How a look was written down. */
-export type Said = { readonly message: ProducedMessage; readonly isSeen: boolean; readonly isUnhinted: boolean };
+/** How a look was written down: its event, after the coverage that it names where that is not the module's own. */
+export type LookMessages = { readonly messages: readonly ProducedMessage[]; readonly isSeen: boolean; readonly isUnhinted: boolean };
 
 /**
  * Makes the messages of a module's looks, given what the register holds: in full what is new to it, in 60 bytes what it has
  * already, so that reading the same again does not double the log; as a repair what would lose against it although it is later.
  * The last argument is the CRM time at which the reading began, epoch milliseconds.
  */
-export function lookMessages(module: ModuleDefinition, origin: Origin, epsilonMs: number): (sighting: Omit<Sighting, 'coverage'>, known: Known | undefined, lowerMs: number) => Said {
-  const coverage = coverageOf(module).id;
+export function lookMessages(module: ModuleDefinition, origin: Origin, epsilonMs: number): (sighting: PartialSighting, known: Known | undefined, lowerMs: number) => LookMessages {
+  const whole = coverageOf(module).id;
   const constant = { ...common, ce_source: Buffer.from(source(module)), ce_origin: Buffer.from(origin) };
   const types = { seen: Buffer.from('lockstep.record.seen.v1'), confirmed: Buffer.from('lockstep.record.confirmed.v1'), repaired: Buffer.from('lockstep.record.repaired.v2') };
-  return (sighting, known, lowerMs) => {
+  return ({ unread = [], ...sighting }, known, lowerMs) => {
     const { id, modifiedMs, observedMs } = sighting;
-    const seen = encodeSeen({ ...sighting, coverage });
+    const part = unread.length === 0 ? null : coverage(module.fields.map(({ field }) => field).filter((field) => !unread.includes(field)));
+    const covered = { ...sighting, coverage: part?.id ?? whole };
+    const seen = encodeSeen(covered);
     const { hash } = seen;
     const statement = statementOf(known, { modifiedMs, hash, lowerMs }, epsilonMs);
     const headers = { ...constant, ce_type: types[statement.type], ce_id: `${id}-${observedMs}-${hash.slice(0, 8)}`, ce_time: timeOf(observedMs) };
@@ -51,10 +55,13 @@ export function lookMessages(module: ModuleDefinition, origin: Origin, epsilonMs
         case 'confirmed':
           return encodeConfirmed({ id, modifiedMs, observedMs, hash, ...(statement.versionMs === undefined ? {} : { versionMs: statement.versionMs }) });
         case 'repaired':
-          return encodeRepaired({ ...sighting, coverage, versionMs: statement.versionMs }).value;
+          return encodeRepaired({ ...covered, versionMs: statement.versionMs }).value;
       }
     };
-    return { message: { key: id, value: value(), headers }, isSeen: statement.type !== 'confirmed', isUnhinted: isUnhinted(known, { modifiedMs, observedMs }) };
+    const isSeen = statement.type !== 'confirmed';
+    // Of the same key, so that it stands in the same partition and before the event. Such events are few.
+    const declared = part === null || !isSeen ? [] : [{ ...coverageMessage(module, part, observedMs), key: id }];
+    return { messages: [...declared, { key: id, value: value(), headers }], isSeen, isUnhinted: isUnhinted(known, { modifiedMs, observedMs }) };
   };
 }
 
@@ -67,16 +74,19 @@ export function deletedMessage(module: ModuleDefinition, deletion: { readonly id
 
 /** One message for each partition: the field names that the events after it are about. */
 export function coverageMessages(module: ModuleDefinition, partitions: number, nowMs: number): ProducedMessage[] {
-  const { id, fields } = coverageOf(module);
-  const value = encodeCoverage({ coverage: id, fields });
+  const message = coverageMessage(module, coverageOf(module), nowMs);
+  return Array.from({ length: partitions }, (_, partition) => ({ ...message, partition }));
+}
+
+function coverageMessage(module: ModuleDefinition, { id, fields }: Coverage, nowMs: number): ProducedMessage {
   const headers = { ...common, ce_type: 'lockstep.coverage.declared.v1', ce_source: source(module), ce_id: `coverage-${id}-${nowMs}`, ce_time: timeOf(nowMs) };
-  return Array.from({ length: partitions }, (_, partition) => ({ key: `coverage-${id}`, value, headers, partition }));
+  return { key: `coverage-${id}`, value: encodeCoverage({ coverage: id, fields }), headers };
 }
 
 let lastMs = Number.NaN;
 let lastTime = '';
 
-// Rows of one bulk file share their time; formatting it anew for each row would cost more than its hash.
+// Rows of one bulk file share their time; formatting it again for each row would cost more than its hash.
 function timeOf(ms: number): string {
   if (ms !== lastMs) {
     lastMs = ms;

@@ -4,9 +4,10 @@ import { resolveOvertaken } from './overtaken.ts';
 /**
  * Why a record is to be looked at again although nobody hinted: `unconfirmed` (a confirmation did not fit the register),
  * `doubtful` (its deletion and its latest look are too close to tell apart), `unlisted` (the CRM lists it as deleted no more: it
- * was restored), `referrer` (a record that it points to was deleted: a merge gives it another one to point to).
+ * was restored), `referrer` (a record that it points to was deleted: a merge gives it another one to point to), `unexplained` (a bulk result's multi-select
+ * cell holds what the picklist does not explain).
  */
-export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer';
+export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer' | 'unexplained';
 export type WantedLook = { readonly module: string; readonly id: string; readonly reason: LookReason };
 
 /** Looks that somebody wants: the projector, which never calls the CRM, and the catch-up. The scheduler makes hints of them. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { canonicalCell, canonicalJson, type FieldKind } from './canonical.ts';
 import { canonicalInstant, instantMs } from './canonical-instant.ts';
+import { isRecordId } from './record-id.ts';
 
 describe('the canonical form is the same from a CSV cell and from JSON', () => {
   test.each<[FieldKind, string, unknown, unknown]>([
@@ -28,6 +29,7 @@ describe('the canonical form is the same from a CSV cell and from JSON', () => {
     ['multiselect', 'English;German', ['English', 'German'], 'English;German'],
     ['multiselect', '', [], null],
     ['tags', 'hot,new', [{ name: 'hot', id: '1' }, { name: 'new', id: '2' }], 'hot,new'],
+    ['multiselect', 'Agriculture, Food, and Natural Resources', ['Agriculture, Food, and Natural Resources'], 'Agriculture, Food, and Natural Resources'],
   ])('%s %j', (kind, cell, json, canonical) => {
     expect(canonicalCell(kind, cell)).toBe(canonical);
     expect(canonicalJson(kind, json)).toBe(canonical);
@@ -48,6 +50,13 @@ describe('the canonical form is the same from a CSV cell and from JSON', () => {
 describe('an instant', () => {
   const two = (n: number): string => String(n).padStart(2, '0');
   const between = (min: number, max: number): fc.Arbitrary<number> => fc.integer({ min, max });
+  const msOrNull = (text: string): number | null => {
+    try {
+      return instantMs(text);
+    } catch {
+      return null;
+    }
+  };
   // A little beyond what exists, on every side.
   const anyTime = fc.record({ year: fc.oneof(between(0, 9999), fc.constantFrom(0, 1, 9999)), month: between(0, 13), day: between(0, 32), hours: between(0, 24), minutes: between(0, 60), seconds: between(0, 60), offsetHours: between(0, 24), offsetMinutes: between(0, 60), sign: fc.constantFrom('+', '-') });
   const lengths = (year: number): readonly number[] => [31, year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
@@ -59,10 +68,9 @@ describe('an instant', () => {
         const exists = year > 0 && day > 0 && day <= (lengths(year)[month - 1] ?? 0) && hours < 24 && minutes < 60 && seconds < 60 && offsetHours < 16 && offsetMinutes < 60;
         const utc = exists ? new Date(text).toISOString() : '';
         const isOfFourDigits = /^(?!0000)\d{4}-/.test(utc);
-        if (!exists) expect(canonicalInstant(text)).toBe(text);
-        if (isOfFourDigits) expect(canonicalInstant(text)).toBe(`${utc.slice(0, -5)}Z`);
-        if (isOfFourDigits) expect(instantMs(text)).toBe(Date.parse(text));
-        else expect(() => instantMs(text)).toThrow(RangeError);
+        // At the edges see below.
+        const expected = isOfFourDigits ? `${utc.slice(0, -5)}Z` : exists ? canonicalInstant(text) : text;
+        expect([canonicalInstant(text), msOrNull(text)]).toEqual([expected, isOfFourDigits ? Date.parse(text) : null]);
       }),
       { numRuns: 20_000 },
     );
@@ -80,12 +88,22 @@ describe('an instant', () => {
   ])('"%s" is %s, with every digit and every year', (text, canonical) => expect(canonicalInstant(text)).toBe(canonical));
 
   test.each([
-    ...['2024-07-20T00:51:23+05:3x', '2024-07-20T00:5 :23+05:30', '2024-0x-20T00:51:23+05:30', '2024-07-20T00:51:23 05:30', '2024-07-20T00:51:60+05:30', ' 024-07-20T00:51:23+05:30'],
-    ...['2023-02-29T10:00:00Z', '2024-02-30T00:51:23+05:30', '2024-07-20T24:00:00Z', '2024-07-20T23:59:60.5Z', '0000-12-31T23:00:00-02:00', '2024-07-20T00:51:23+16:00', '2024-07-20T00:51:23,5Z'],
+    '2024-07-20T00:51:23+05:3x', '2024-07-20T00:5 :23+05:30', '2024-0x-20T00:51:23+05:30', '2024-07-20T00:51:23 05:30', '2024-07-20T00:51:60+05:30', ' 024-07-20T00:51:23+05:30',
+    '2023-02-29T10:00:00Z', '2024-02-30T00:51:23+05:30', '2024-07-20T24:00:00Z', '2024-07-20T23:59:60.5Z', '0000-12-31T23:00:00-02:00', '2024-07-20T00:51:23+16:00', '2024-07-20T00:51:23,5Z',
   ])('"%s" is none', (text) => {
     expect(canonicalInstant(text)).toBe(text);
     expect(() => instantMs(text)).toThrow(RangeError);
   });
+});
+
+test('a list of what has no name loses nothing of it', () => {
+  expect(canonicalJson('text', [{ id: '1', qty: 2 }, 7])).toBe('[{"id":"1","qty":2},7]');
+  expect(canonicalJson('multiselect', [null])).toBe('[null]');
+});
+
+test('an id is a whole number from 1 to 2^63 - 1 without leading zeros', () => {
+  expect(['1', '5725767000003000064', '9223372036854775807'].every(isRecordId)).toBe(true);
+  expect(['', '0', '01', '-1', '1.0', ' 1', '9223372036854775808', '9999999999999999999', '12345678901234567890'].some(isRecordId)).toBe(false);
 });
 
 describe('what is not of its kind', () => {

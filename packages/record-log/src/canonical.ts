@@ -6,7 +6,7 @@ export type FieldKind = 'text' | 'integer' | 'decimal' | 'boolean' | 'date' | 'd
 
 /**
  * The canonical form of a bulk CSV cell. A cell that is not of its kind is kept as it stands: it is the column's type that
- * says whether it fits, and the projector that parks it.
+ * says whether it fits, and the projector that parks it. What a multi-select cell holds only the picklist's values say: see {@link multiSelectReader}.
  */
 export function canonicalCell(kind: FieldKind, cell: string): FieldValue {
   if (cell === '') return null;
@@ -14,6 +14,7 @@ export function canonicalCell(kind: FieldKind, cell: string): FieldValue {
     case 'text':
     case 'date':
     case 'tags':
+    case 'multiselect':
       return cell;
     case 'integer':
     case 'lookup':
@@ -24,23 +25,29 @@ export function canonicalCell(kind: FieldKind, cell: string): FieldValue {
       return cell === 'true' ? true : cell === 'false' ? false : cell;
     case 'datetime':
       return canonicalInstant(cell);
-    case 'multiselect':
-      // The bulk separator is not documented. COQL and imports join with ";", and a reader in production saw ",".
-      return cell.includes(';') ? cell : cell.replaceAll(',', ';');
   }
 }
 
 /** The canonical form of a JSON value of a COQL or record reply: the same as {@link canonicalCell} gives for the same record. */
 export function canonicalJson(kind: FieldKind, value: unknown): FieldValue {
   if (value === null || value === undefined || value === '') return null;
-  if (Array.isArray(value)) return value.length === 0 ? null : value.map(nameOf).join(kind === 'tags' ? ',' : ';');
+  if (Array.isArray(value)) return canonicalList(kind, value);
   if (typeof value === 'object') return 'id' in value ? canonicalJson('integer', value.id) : JSON.stringify(value);
   if (typeof value === 'boolean') return kind === 'boolean' ? value : String(value);
   return canonicalCell(kind, `${value as string | number}`);
 }
 
-const nameOf = (item: unknown): string =>
-  typeof item === 'object' && item !== null && 'name' in item ? String(item.name) : String(item);
+/** The names of a list, joined as COQL and bulk files join them; a list of anything else is JSON: no part of it may be lost. */
+function canonicalList(kind: FieldKind, items: readonly unknown[]): FieldValue {
+  if (items.length === 0) return null;
+  const names = items.map(nameOf);
+  return names.every((name) => name !== null) ? names.join(kind === 'tags' ? ',' : ';') : JSON.stringify(items);
+}
+
+function nameOf(item: unknown): string | null {
+  if (typeof item === 'string') return item;
+  return typeof item === 'object' && item !== null && 'name' in item && typeof item.name === 'string' ? item.name : null;
+}
 
 const plainInteger = /^-?(?:0|[1-9]\d*)$/;
 const anyInteger = /^([+-]?)0*(\d+)$/;

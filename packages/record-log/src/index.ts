@@ -9,9 +9,12 @@ export { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepa
 export type { Sighting } from './event-codec.ts';
 export { readRepairedHead, readSeenHead } from './event-head.ts';
 export type { SeenHead } from './event-head.ts';
+export { multiSelectReader } from './multi-select.ts';
+export type { MultiSelect } from './multi-select.ts';
 export type { CoverageDeclared, FieldValue, Observation, RecordConfirmed, RecordDeleted, RecordEvent, RecordRepaired, RecordSeen } from './observation.ts';
 export { doubtSince, isAliveBy, isSettledBy } from './life-times.ts';
 export type { LifeTimes, SettlingTimes } from './life-times.ts';
+export { isRecordId } from './record-id.ts';
 export { emptyRegister, fold, isAlive, isSettled, merge, observe, registerOf, rowOf } from './register.ts';
 export type { Content, FoldedRow, Register } from './register.ts';
 export { compareVersions, DEFAULT_EPSILON_MS, observedAt, versionTime } from './version.ts';

@@ -23,7 +23,7 @@ async function observations(onRow: (row: Exclude<ReturnType<ReturnType<typeof ro
   let read: ReturnType<typeof rowReader> | undefined;
   await eachRow((row) => {
     if (read === undefined) {
-      read = rowReader(leads, row, span);
+      read = rowReader(leads, row, { span });
       return;
     }
     const observation = read(row);

@@ -42,6 +42,9 @@ const program = new Command('crm-simulator')
   .option('--spool-dir <folder>', 'where result files are written; a temporary folder by default')
   .addOption(new Option('--csv-id-header <name>', 'name of the id column').choices(['id', 'Id']).default(defaults.csvIdHeader))
   .addOption(new Option('--csv-multi-select-separator <sign>', 'between the values of a cell').choices([';', ',']).default(defaults.csvMultiSelectSeparator))
+  .option('--rich-text-cut <characters>', 'what lists and queries show of a rich text; 0 shows all of it', whole, defaults.richTextCut)
+  .option('--full-text-cut <characters>', 'the same of the call that shows it in full', whole, defaults.fullTextCut)
+  .option('--uncovered <ends...>', 'ends of paths that the token\'s scopes do not cover, e.g. /settings/fields', [...defaults.uncovered])
   .option('--csv-bom', 'begin the CSV with a byte order mark', false)
   .option('--csv-crlf', 'end the lines of the CSV with CR LF', false);
 

@@ -29,6 +29,12 @@ export type SimulatorOptions = {
   readonly csvMultiSelectSeparator: CsvForm['multiSelectSeparator'];
   readonly csvBom: boolean;
   readonly csvCrlf: boolean;
+  /** Characters that lists, queries and the reading of one record show of a rich text; 0 shows all of it. */
+  readonly richTextCut: number;
+  /** The same of the call that is there to show it in full; 0 by default. */
+  readonly fullTextCut: number;
+  /** Ends of paths that the token's scopes do not cover, e.g. `/settings/fields`. */
+  readonly uncovered: readonly string[];
   /** Folder of the result files; a new temporary one by default, which `close()` removes. */
   readonly spoolDir: string | null;
   /** From the creation of a bulk job to its completion, the writing of the file not counted; milliseconds. */
@@ -67,6 +73,9 @@ export const defaultOptions = (): SimulatorOptions => ({
   csvMultiSelectSeparator: ';',
   csvBom: false,
   csvCrlf: false,
+  richTextCut: 500,
+  fullTextCut: 0,
+  uncovered: [],
   spoolDir: null,
   jobDelayMs: 300,
   callbackDelayMs: [5, 40],

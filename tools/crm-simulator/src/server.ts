@@ -35,7 +35,7 @@ export function buildServer(core: SimulatorCore, baseUrl: () => string): Fastify
       metadataRoutes(api);
       peopleRoutes(api, world);
       deletedRoutes(api, world);
-      recordRoutes(api, world);
+      recordRoutes(api, world, version);
       recordWriteRoutes(api, world);
     }, { prefix: `/crm/v${version}` });
     app.register(async (api) => {
@@ -80,6 +80,7 @@ function guard(api: FastifyInstance, core: SimulatorCore): void {
     if (crowded !== null) return refuse(crowded);
     if (await isMishap(core, request, reply)) return reply;
     core.tokens.check(request.headers.authorization);
+    if (core.options.uncovered.some((end) => request.routeOptions.url?.endsWith(end))) throw new ApiError(401, 'OAUTH_SCOPE_MISMATCH', 'invalid oauth scope to access this URL');
     if (kind !== 'coql') calls.add(kind, credits);
     return calls.remaining < 0 ? refuse('credits') : undefined;
   });

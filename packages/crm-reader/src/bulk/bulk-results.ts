@@ -8,6 +8,8 @@ import type { CrmClient, Observed } from '@lockstep/crm-client';
 export type BulkResult = {
   /** CRM times of the download. */
   readonly observed: Observed;
+  /** Rows of the file without its header, where they were counted before the first of them is read. */
+  readonly rowCount?: number;
   /** Arrays of cells, in batches; the first row is the header. @throws {BulkFileError} */
   readonly rows: (onBadLine: (bad: BadLine) => void) => AsyncIterable<string[][]>;
   /** Removes what was kept for it. */
@@ -28,7 +30,7 @@ export const downloadedResults = ({ crm, folder }: { crm: Pick<CrmClient, 'downl
     const close = (): Promise<void> => rm(file, { force: true });
     try {
       const observed = await crm.downloadBulkRead({ jobId, file, signal });
-      return { observed, close, rows: await rowsOf(file) };
+      return { observed, close, ...(await rowsOf(file)) };
     } catch (error) {
       await close();
       throw error;
@@ -37,7 +39,7 @@ export const downloadedResults = ({ crm, folder }: { crm: Pick<CrmClient, 'downl
 });
 
 /** The rows of a ZIP on disk; nothing of a damaged one is given out. @throws {BulkFileError} */
-export async function rowsOf(file: string): Promise<BulkResult['rows']> {
+export async function rowsOf(file: string): Promise<Pick<BulkResult, 'rows'> & { readonly rowCount: number }> {
   const entry = await openBulkZip(file);
-  return (onBadLine) => readRows(entry.open(), onBadLine);
+  return { rowCount: Math.max(0, entry.rows - 1), rows: (onBadLine) => readRows(entry.open(), onBadLine, entry) };
 }

@@ -34,7 +34,7 @@ async function readSeam(deps: CloseSeamsDeps, module: ModuleDefinition, { afterI
   for (;;) {
     signal.throwIfAborted();
     const page: RecordPage = await deps.crm.recordsBetween({ module: module.apiName, fields, afterId: from, beforeId, since, signal });
-    await publishFound(deps, module, 'bulk', page);
+    await publishFound(deps, module, 'bulk', page, signal);
     found += page.records.length;
     const last = page.records.at(-1);
     if (!page.hasMore || last === undefined) return found;

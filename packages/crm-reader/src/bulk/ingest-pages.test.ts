@@ -2,6 +2,7 @@ import { BulkFileError } from '@lockstep/bulk-file';
 import { type CrmClient, CrmError } from '@lockstep/crm-client';
 import { leads } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns, PublishedRows } from '@lockstep/postgres';
+import { multiSelectReader } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { beforeEach, describe, expect, test } from 'vitest';
 
@@ -15,8 +16,9 @@ const row = (id: string): string[] => [id, ...fields.map(() => ''), '2026-05-04T
 
 let outcome: string[];
 let sent: number;
+let letters: number;
 beforeEach(() => {
-  [outcome, sent] = [[], 0];
+  [outcome, sent, letters] = [[], 0, 0];
 });
 
 /** Takes a page of two rows, asked for so many times, from what the CRM gives. */
@@ -41,8 +43,10 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
       results: { open },
       producer,
       register: { known: async () => new Map() },
-      deadLetters: { put: async () => undefined },
       epsilonMs: 60_000,
+      deadLetters: { put: async (more) => void (letters += more.length) },
+      facts: { of: () => ({ isKnown: true, richTexts: new Set(), multiSelects: new Map([['Languages_Known', multiSelectReader(['English'])]]) }), contradicted: (module) => void outcome.push(`${module} contradicts`) },
+      looks: { want: async (_, ids, reason) => void outcome.push(`${ids.join()} ${reason}`) },
       modules: [leads],
       metrics: createReaderMetrics(createMetrics({ app: 'test' })),
       log: createLogger({ app: 'test', level: 'silent', isPretty: false }),
@@ -52,9 +56,12 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
   return outcome;
 }
 
-const resultOf = (...rows: string[][]): Promise<BulkResult> =>
+const resultOf = (...rows: string[][]): Promise<BulkResult> => counted(undefined, ...rows);
+/** The same, of a file whose rows were counted before. */
+const counted = (rowCount: number | undefined, ...rows: string[][]): Promise<BulkResult> =>
   Promise.resolve({
     observed: { lowerMs: 0, upperMs: 1 },
+    ...(rowCount === undefined ? {} : { rowCount }),
     rows: async function* file() {
       yield [header, ...rows];
     },
@@ -67,15 +74,37 @@ describe('a page', () => {
     expect(sent).toBe(2);
   });
 
-  test('is asked for anew when its result is gone, which it is after a day; after five attempts the run fails', async () => {
+  test('is requested again when its result is gone, which it is after a day; after five attempts the run fails', async () => {
     const gone = () => Promise.reject(new CrmError('gone', 'CRM_NOT_FOUND'));
     expect(await take(gone)).toEqual(['wanted again']);
     expect(await take(gone, { attempts: 5 })).toEqual(['wanted again', 'run failed']);
   });
 
-  test('is asked for anew when its file is damaged, or has fewer rows than the job promised', async () => {
+  test('is requested again when its file is damaged, or has fewer or more rows than the job promised', async () => {
     await take(() => Promise.reject(new BulkFileError('cut off', 'BULK_FILE_DAMAGED')));
-    expect(await take(() => resultOf(row('1')))).toEqual(['wanted again', 'wanted again']);
+    await take(() => resultOf(row('1')));
+    expect(await take(() => resultOf(row('1'), row('2'), row('3')))).toEqual(['wanted again', 'wanted again', 'wanted again']);
+  });
+
+  test('with another number of rows than promised is not even begun where that is known beforehand: cells may have moved between rows', async () => {
+    for (const rows of [1, 3]) await take(() => counted(rows, row('1'), row('2')));
+    expect([outcome, sent]).toEqual([['wanted again', 'wanted again'], 0]);
+  });
+
+  test('of which no row can be read is requested again, however few they are', async () => {
+    expect(await take(() => resultOf(row('x'), row('y')))).toEqual(['wanted again']);
+  });
+
+  test('leaves its bad rows as dead letters once, when it is taken, and none when it is requested again', async () => {
+    await take(() => resultOf(row('1'), row('x'), row('3')));
+    expect(letters).toBe(0);
+    await take(() => resultOf(row('1'), row('x')));
+    expect([outcome, letters]).toEqual([['wanted again', 'published 1, 1 to 1'], 1]);
+  });
+
+  test('with a multi-select value that the picklist does not explain keeps it as it stands, and wants a look at the record', async () => {
+    const cells = row('1').map((cell, at) => (header[at] === 'Languages_Known' ? 'English,Elvish' : cell));
+    expect(await take(() => resultOf(cells, row('2')))).toEqual(['Leads contradicts', '1 unexplained', 'published 2, 1 to 2']);
   });
 
   test('stays as it is while the CRM cannot be reached or allows no more downloads', async () => {

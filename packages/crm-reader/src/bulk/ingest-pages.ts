@@ -1,18 +1,22 @@
 import { BulkFileError } from '@lockstep/bulk-file';
 import { CrmError } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { BulkPageRow, BulkRuns, PublishedRows } from '@lockstep/postgres';
+import type { BulkPageRow, BulkRuns, WantedLooks } from '@lockstep/postgres';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
 
+import { type FieldFactsSource, noFacts } from '../field-facts.ts';
 import type { ReaderMetrics } from '../metrics.ts';
 import type { BulkResults } from './bulk-results.ts';
 import { closeSeams, type CloseSeamsDeps } from './close-seams.ts';
-import { publishRows } from './publish-rows.ts';
+import { publishRows, type RowsOutcome } from './publish-rows.ts';
 
 export type IngestPagesDeps = CloseSeamsDeps & {
   readonly runs: BulkRuns;
   readonly results: BulkResults;
   readonly modules: readonly ModuleDefinition[];
+  /** What picklists hold; without it no multi-select cell is cut. */
+  readonly facts?: FieldFactsSource;
+  readonly looks?: Pick<WantedLooks, 'want'>;
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
 };
@@ -39,22 +43,24 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   const module = deps.modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
   const started = performance.now();
   try {
-    const { rows, ids, bad } = page.rowCount === 0 ? noRows : await publish(deps, module, page, signal);
-    if (rows + bad < (page.rowCount ?? 0)) throw new BulkFileError(`the file has ${rows + bad} rows, the job promised ${page.rowCount}`, 'BULK_ROWS_MISSING');
+    const { rows, ids, bad, unexplained } = page.rowCount === 0 ? noRows : await publish(deps, module, page, signal);
     const moved = await closeSeams(deps, module, page, ids, signal);
+    await noteUnexplained(deps, page.module, unexplained);
+    // Only now, so that a page that is requested again leaves no letter twice.
+    await deps.deadLetters.put(bad);
     crashPoint('page-published');
     await runs.published(page, { rows, ids });
     const seconds = (performance.now() - started) / 1000;
-    log.info({ module: page.module, page: page.pageNumber, rows, bad, moved, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');
+    log.info({ module: page.module, page: page.pageNumber, rows, bad: bad.length, unexplained: unexplained.length, moved, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');
   } catch (error) {
     if (signal.aborted) throw error;
     await giveBack(deps, page, error);
   }
 }
 
-const noRows = { rows: 0, ids: null, bad: 0 };
+const noRows: RowsOutcome = { rows: 0, ids: null, bad: [], unexplained: [] };
 
-async function publish({ results, producer, register, deadLetters, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<PublishedRows & { readonly bad: number }> {
+async function publish({ results, producer, register, facts = noFacts, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
   let noted = performance.now();
@@ -68,13 +74,24 @@ async function publish({ results, producer, register, deadLetters, epsilonMs, me
   };
   const result = await results.open(jobId, signal);
   try {
+    const promised = page.rowCount ?? 0;
+    // A line more or less moves cells between rows: known beforehand, it is noticed before any of them is published.
+    if (result.rowCount !== undefined && result.rowCount !== promised) throw new BulkFileError(`the file has ${result.rowCount} rows, the job promised ${promised}`, 'BULK_ROWS_MISMATCH');
     // A row may have been read at any time between the job's creation and the end of its download.
     const span = { lowerMs: jobCreatedAt.getTime(), upperMs: result.observed.upperMs };
     const isFirst = (await runs.runOf(page)).kind === 'initial';
-    return await publishRows({ rows: result.rows, jobId, module, span, producer, register: isFirst ? undefined : register, deadLetters, epsilonMs, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, module, span, promised, producer, register: isFirst ? undefined : register, multiSelects: facts.of(page.module).multiSelects, epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }
+}
+
+/** A query gives multi-select values one by one: what the cell left open, a look decides. */
+async function noteUnexplained({ facts = noFacts, looks, metrics }: IngestPagesDeps, module: string, unexplained: RowsOutcome['unexplained']): Promise<void> {
+  if (unexplained.length === 0) return;
+  facts.contradicted(module);
+  for (const { fields } of unexplained) for (const field of fields) metrics.unexplained.inc({ module, field });
+  await looks?.want(module, unexplained.map(({ id }) => id), 'unexplained');
 }
 
 /** Damaged or gone: a new job. A person's matter: the run fails. Anything else: the page stays ready, and is tried again. */
@@ -84,7 +101,7 @@ async function giveBack({ runs, log }: IngestPagesDeps, page: BulkPageRow, error
   const isDamaged = error instanceof BulkFileError && error.retryable;
   const facts = { err: error, module: page.module, page: page.pageNumber, jobId: page.jobId };
   if ((isGone || isDamaged) && page.attempts < MAX_ATTEMPTS) {
-    log.warn(facts, 'a bulk result is asked for anew');
+    log.warn(facts, 'a bulk result is requested again');
     return await runs.wantedAgain(page, failure);
   }
   if (isGone || error instanceof BulkFileError || (error instanceof CrmError && !error.retryable)) {

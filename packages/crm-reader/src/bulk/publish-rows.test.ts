@@ -42,17 +42,21 @@ async function zipOf(entries: Record<string, string>): Promise<string> {
   return file;
 }
 
-const publish = async (file: string) =>
-  await publishRows({
-    rows: await rowsOf(file),
+async function publish(file: string, promised?: number) {
+  const { rows, rowCount } = await rowsOf(file);
+  const outcome = await publishRows({
+    rows,
+    promised: promised ?? rowCount,
     jobId: '42',
     module: leads,
     span: { lowerMs: Date.parse('2026-05-04T04:00:00Z'), upperMs: Date.parse('2026-05-04T05:00:00Z') },
     producer: { send: async (_topic, messages) => void sent.push(...messages) },
-    deadLetters: { put: async (more) => void letters.push(...more) },
     epsilonMs: 60_000,
     signal: new AbortController().signal,
   });
+  letters.push(...outcome.bad);
+  return { ...outcome, bad: outcome.bad.length };
+}
 const publishCsv = async (lines: string[], separator = '\n') => publish(await zipOf({ '42.csv': lines.join(separator) }));
 const events = (): RecordSeen[] => sent.map(({ value }) => decodeEvent(String(value)) as RecordSeen);
 const valueOf = (event: RecordSeen | undefined, field: string): unknown => event?.fields[fields.indexOf(field)];
@@ -60,7 +64,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'pub
 
 describe('a bulk file', () => {
   test('becomes one canonical observation a row, keyed by id', async () => {
-    expect(await publishCsv([header, row('11', { Company: 'Ada', Annual_Revenue: '50000.00', Email_Opt_Out: 'true', Created_Time: '2020-01-01T00:00:00+01:00' }), row('12')])).toEqual({ rows: 2, ids: { first: '11', last: '12' }, bad: 0 });
+    expect(await publishCsv([header, row('11', { Company: 'Ada', Annual_Revenue: '50000.00', Email_Opt_Out: 'true', Created_Time: '2020-01-01T00:00:00+01:00' }), row('12')])).toMatchObject({ rows: 2, ids: { first: '11', last: '12' }, bad: 0 });
     const [first, second] = events();
     expect(first).toMatchObject({ type: 'RecordSeen', id: '11', modifiedMs: Date.parse(at), observedMs: Date.parse(at) });
     expect(['Company', 'Annual_Revenue', 'Email_Opt_Out', 'Created_Time', 'City'].map((field) => valueOf(first, field))).toEqual(['Ada', '50000', true, '2019-12-31T23:00:00Z', null]);
@@ -89,7 +93,7 @@ describe('a bulk file', () => {
   });
 
   test('rows that cannot be read are kept aside with their place, and the others go on', async () => {
-    expect(await publishCsv([header, row('11'), row('not an id'), row('13', { Modified_Time: 'yesterday' }), '14,too,few,cells', row('15')])).toEqual({ rows: 2, ids: { first: '11', last: '15' }, bad: 3 });
+    expect(await publishCsv([header, row('11'), row('not an id'), row('13', { Modified_Time: 'yesterday' }), '14,too,few,cells', row('15')])).toMatchObject({ rows: 2, ids: { first: '11', last: '15' }, bad: 3 });
     expect(events().map(({ id }) => id)).toEqual(['11', '15']);
     expect(letters.map(({ code, position }) => [code, position['jobId']])).toEqual(Array.from({ length: 3 }, () => ['BULK_ROW_MALFORMED', '42']));
     expect(letters.map(({ position: { row: number, line } }) => number ?? `line ${line}`)).toEqual(expect.arrayContaining([3, 4, 'line 5']));
@@ -142,7 +146,28 @@ describe('a file that is wrong as a whole', () => {
     expect(error).toMatchObject({ code: 'BULK_COLUMNS_MISSING', message: expect.stringContaining('Company') as string });
   });
 
-  test('where many rows cannot be read, the file is what is wrong', async () => {
-    expect(await codeOf(publishCsv([header, ...Array.from({ length: 300 }, () => row('x'))]))).toBe('BULK_ROWS_MALFORMED');
+  test('where more than a handful of rows cannot be read, the file is what is wrong: ten, or one in a thousand', async () => {
+    const good = Array.from({ length: 1_000 }, (_, i) => row(String(1_000 + i)));
+    const bad = (count: number): string[] => Array.from({ length: count }, () => row('x'));
+    expect(await publishCsv([header, ...good, ...bad(10)])).toMatchObject({ rows: 1_000, bad: 10 });
+    expect(await codeOf(publishCsv([header, ...good, ...bad(11)]))).toBe('BULK_ROWS_MALFORMED');
+  });
+
+  test.each([1, 5])('where all of its %i rows cannot be read, too', async (count) => {
+    expect(await codeOf(publishCsv([header, ...Array.from({ length: count }, () => row('x'))]))).toBe('BULK_ROWS_MALFORMED');
+  });
+
+  test('more rows than were promised are no better than fewer', async () => {
+    const file = await zipOf({ '42.csv': [header, row('11'), row('12'), ''].join('\n') });
+    expect(await codeOf(publish(file, 2))).toBe('published');
+    expect([await codeOf(publish(file, 1)), await codeOf(publish(file, 3))]).toEqual(['BULK_ROWS_MISMATCH', 'BULK_ROWS_MISMATCH']);
+  });
+
+  test.each([
+    ['an unquoted quote', 'Ada "the" first'],
+    ['text after a closing quote', '"Ada" Ltd'],
+    ['a quote that is never closed', '"Ada'],
+  ])('a cell with %s: nothing of the file is published', async (_, cell) => {
+    expect([await codeOf(publishCsv([header, row('11'), row('12', { Company: cell }), row('13')])), sent]).toEqual(['BULK_FILE_DAMAGED', []]);
   });
 });

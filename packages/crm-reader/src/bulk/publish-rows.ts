@@ -1,12 +1,12 @@
-import { BulkFileError, type ReadRow, rowReader } from '@lockstep/bulk-file';
+import { BulkFileError, type ReadRow, rowReader, type RowReaderOptions } from '@lockstep/bulk-file';
 import { isLowerId } from '@lockstep/completeness';
 import { createBatchProducer, type Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { PublishedRows, RegisterReader } from '@lockstep/postgres';
 import type { LookSpan } from '@lockstep/record-log';
 
-import type { DeadLetter, DeadLetters } from '../dead-letters.ts';
-import { lookMessages, seenMessages } from '../record-publisher.ts';
+import type { DeadLetter } from '../dead-letters.ts';
+import { type LookMessages, lookMessages, seenMessages } from '../record-publisher.ts';
 import type { BulkResult } from './bulk-results.ts';
 
 export type PublishRowsOptions = {
@@ -15,10 +15,13 @@ export type PublishRowsOptions = {
   readonly module: ModuleDefinition;
   /** CRM times: the job's creation, and the end of the download. */
   readonly span: LookSpan;
+  /** Rows that the job has promised. */
+  readonly promised: number;
   readonly producer: Pick<Producer, 'send'>;
   /** Given where most rows are known already: those are only confirmed. A first load has nothing to be asked about. */
   readonly register?: Pick<RegisterReader, 'known'> | undefined;
-  readonly deadLetters: DeadLetters;
+  /** By field, how its multi-select cells are read; see `RowReaderOptions`. */
+  readonly multiSelects?: RowReaderOptions['multiSelects'];
   readonly epsilonMs: number;
   readonly topic?: string;
   /** Called from time to time with the rows published so far. */
@@ -26,20 +29,30 @@ export type PublishRowsOptions = {
   readonly signal: AbortSignal;
 };
 
-// Malformed rows are kept aside one by one; where they are many, it is the file that is wrong.
-const MAX_BAD_SHARE = 0.01;
-const ALWAYS_ALLOWED_BAD = 100;
+/** What came of a file's rows. */
+export type RowsOutcome = PublishedRows & {
+  /** Rows that cannot be read; to be kept aside once the page is taken. */
+  readonly bad: readonly DeadLetter[];
+  /** Records with a multi-select cell that the picklist does not explain, and the field; the first thousand. */
+  readonly unexplained: readonly { readonly id: string; readonly fields: readonly string[] }[];
+};
+
+// Malformed rows are kept aside one by one; where they are more than a handful, or all, it is the file that is wrong.
+const MAX_BAD_SHARE = 0.001;
+const ALWAYS_ALLOWED_BAD = 10;
+const MAX_UNEXPLAINED = 1_000;
 
 /**
  * Publishes a bulk result: CSV rows → canonical observations → Kafka, as a stream; what is in flight is bounded by bytes.
- * @returns rows published, once each is acknowledged, with the least and the greatest id, and rows that went to the dead letters.
- * @throws {BulkFileError}
+ * @returns once each row is acknowledged.
+ * @throws {BulkFileError} `BULK_ROWS_MISMATCH` where the file has more or fewer rows than were promised, `BULK_ROWS_MALFORMED` where too many cannot be read.
  */
-export async function publishRows({ rows, jobId, module, span, producer, register, deadLetters, epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<PublishedRows & { readonly bad: number }> {
+export async function publishRows({ rows, jobId, module, span, promised, producer, register, multiSelects, epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
   const batches = createBatchProducer({ producer, topic });
   const toMessage = seenMessages(module, 'bulk');
   const say = lookMessages(module, 'bulk', epsilonMs);
   const bad: DeadLetter[] = [];
+  const unexplained: { id: string; fields: readonly string[] }[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
   let read: ReturnType<typeof rowReader> | undefined;
   let [first, last] = ['', ''];
@@ -48,7 +61,7 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
   for await (const batch of rows(({ line, cause }) => reject('', { line }, cause))) {
     signal.throwIfAborted();
     const body = read === undefined ? batch.slice(1) : batch;
-    read ??= rowReader(module, batch[0] ?? [], span);
+    read ??= rowReader(module, batch[0] ?? [], { span, ...(multiSelects === undefined ? {} : { multiSelects }) });
     // What is asked about is read as a batch; else row by row, so that none lives longer than its message takes.
     const sightings = register === undefined ? undefined : body.map(read);
     const known = register === undefined || sightings === undefined ? undefined : await register.known(module.apiName, idsOf(sightings));
@@ -62,16 +75,30 @@ export async function publishRows({ rows, jobId, module, span, producer, registe
       published += 1;
       if (isLowerId(last, sighting.id)) last = sighting.id;
       if (first === '' || isLowerId(sighting.id, first)) first = sighting.id;
-      const full = batches.add(known === undefined ? toMessage(sighting) : say(sighting, known.get(sighting.id), span.lowerMs).message);
+      if (sighting.unexplained !== undefined && unexplained.length < MAX_UNEXPLAINED) unexplained.push({ id: sighting.id, fields: sighting.unexplained });
+      const full = known === undefined ? batches.add(toMessage(sighting)) : addAll(batches, say(sighting, known.get(sighting.id), span.lowerMs).messages);
       if (full !== undefined) await full;
     }
     onProgress(published);
   }
   if (read === undefined) throw new BulkFileError('the result is empty, without even a header', 'BULK_FILE_DAMAGED');
-  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, published * MAX_BAD_SHARE)) throw new BulkFileError(`${bad.length} of ${published + bad.length} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
+  checkRows({ published, bad, promised });
   await batches.flush();
-  await deadLetters.put(bad);
-  return { rows: published, ids: first === '' ? null : { first, last }, bad: bad.length };
+  return { rows: published, ids: first === '' ? null : { first, last }, bad, unexplained };
+}
+
+function addAll(batches: ReturnType<typeof createBatchProducer>, messages: LookMessages['messages']): Promise<void> | undefined {
+  let full: Promise<void> | undefined;
+  for (const message of messages) full = batches.add(message);
+  return full;
+}
+
+function checkRows({ published, bad, promised }: { published: number; bad: readonly DeadLetter[]; promised: number }): void {
+  const rows = published + bad.length;
+  if (rows !== promised) throw new BulkFileError(`the file has ${rows} rows, the job promised ${promised}`, 'BULK_ROWS_MISMATCH');
+  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE) || (rows > 0 && published === 0)) {
+    throw new BulkFileError(`${bad.length} of ${rows} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
+  }
 }
 
 const idsOf = (sightings: readonly ReadRow[]): string[] => sightings.flatMap((sighting) => ('problem' in sighting ? [] : [sighting.id]));

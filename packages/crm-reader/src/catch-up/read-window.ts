@@ -33,7 +33,7 @@ export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition,
     signal.throwIfAborted();
     const page: RecordPage = await crm.changedSince({ module: module.apiName, fields, since: from, after, signal });
     startedMs ??= page.observed.lowerMs;
-    const said = await publishFound(deps, module, 'catch-up', page);
+    const said = await publishFound(deps, module, 'catch-up', page, signal);
     total.rows += page.records.length;
     total.seen += said.filter(({ isSeen }) => isSeen).length;
     total.unhinted += said.filter((one) => one.isUnhinted).length;

@@ -3,12 +3,14 @@ import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { isOwnHint } from '@lockstep/notifications';
 import type { RegisterReader } from '@lockstep/postgres';
+import { isRecordId } from '@lockstep/record-log';
 import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
 import { lookMessages } from '../record-publisher.ts';
 import { sightingOf, unreadable } from '../sighting.ts';
+import { believing, type WholeTextsSource } from '../whole-texts.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
 import { LookAgain } from './look-again.ts';
 
@@ -18,6 +20,8 @@ export type LookerDeps = {
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known' | 'hidden'>;
   readonly deadLetters: DeadLetters;
+  /** Reads again what a query may have cut; without it every text is believed. */
+  readonly texts?: WholeTextsSource;
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -107,19 +111,19 @@ export class Looker {
 
   /** @returns the records of which something new was seen. */
   async #publish(records: readonly FoundRecord[], observed: Observed): Promise<Set<string>> {
-    const { producer, module, deadLetters, register } = this.#deps;
-    const known = await register.known(module.apiName, records.map(({ id }) => id));
+    const { producer, module, deadLetters, register, texts = believing, signal } = this.#deps;
+    const known = await register.known(module.apiName, records.map(({ id }) => id).filter(isRecordId));
     const news = new Set<string>();
     const messages = [];
     const bad = [];
-    for (const record of records) {
+    for (const record of await texts.complete(module, { records }, signal)) {
       const sighting = sightingOf(module, record, observed);
       if (sighting === null) {
         bad.push(unreadable('look', module, record));
         continue;
       }
-      const { message, isSeen } = this.#say(sighting, known.get(record.id), observed.lowerMs);
-      messages.push(message);
+      const { messages: events, isSeen } = this.#say(sighting, known.get(record.id), observed.lowerMs);
+      messages.push(...events);
       if (isSeen) news.add(record.id);
     }
     if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });

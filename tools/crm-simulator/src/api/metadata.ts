@@ -111,7 +111,7 @@ function fieldMeta(module: ModuleSpec, field: FieldSpec) {
     unique: {},
     external: null,
     private: null,
-    textarea: field.kind === 'textarea' ? { type: field.length > 2000 ? 'large' : 'small' } : null,
+    textarea: field.textarea === null ? null : { type: field.textarea },
     column_name: field.apiName.toUpperCase(),
     default_value: null,
     created_time: null,

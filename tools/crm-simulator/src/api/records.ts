@@ -3,11 +3,12 @@ import type { FastifyInstance } from 'fastify';
 import type { FieldSpec } from '../catalogue/field-spec.ts';
 import { select } from '../query/select.ts';
 import { keyOf } from '../record-ids.ts';
-import { jsonValue } from '../render/json.ts';
+import { cutText, jsonValue } from '../render/json.ts';
 import type { LiveRecord } from '../store/live-record.ts';
 import { parseInstant } from '../instants.ts';
+import { fullTextRoutes } from './full-texts.ts';
 import { boundParams, following, listFields, listRequest, PageTokens } from './record-list.ts';
-import { nothing, paramsOf, storeOf, type World } from './world.ts';
+import { nothing, paramsOf, storeOf, type Version, type World } from './world.ts';
 
 type ByModule = { Params: { module: string } };
 type ById = { Params: { module: string; id: string } };
@@ -18,11 +19,11 @@ const flags = { $approval_state: 'approved', $in_merge: false, $field_states: nu
 /** Kinds that only the reading of one record shows. */
 const alone = new Set(['subform', 'multiselectlookup']);
 
-/** Reading records: a list, one by its id, their number. */
-export function recordRoutes(app: FastifyInstance, world: World): void {
+/** Reading records: a list, one by its id, its rich text, their number. */
+export function recordRoutes(app: FastifyInstance, world: World, version: Version): void {
   const tokens = new PageTokens(world.clock);
   const shown = (record: LiveRecord, fields: readonly FieldSpec[]) => ({
-    ...Object.fromEntries(fields.map((field) => [field.apiName, jsonValue(field, record.get(field), world.instant)])),
+    ...Object.fromEntries(fields.map((field) => [field.apiName, cutText(field, jsonValue(field, record.get(field), world.instant), world.options.richTextCut)])),
     ...flags,
     ...(record.module.apiName === 'Leads' ? { $converted: record.value('Converted__s') } : {}),
   });
@@ -66,5 +67,6 @@ export function recordRoutes(app: FastifyInstance, world: World): void {
     return { data: [shown(record, fields === undefined ? store.module.fields : listFields(store.module, fields))] };
   });
 
+  fullTextRoutes(app, world, version);
   app.get<ByModule>('/:module/actions/count', async (request) => ({ count: storeOf(world, request.params.module).visibleCount }));
 }

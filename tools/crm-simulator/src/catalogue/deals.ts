@@ -4,8 +4,12 @@ import { accounts, campaigns, companies, contacts, leadSources, sentences } from
 
 const stages = ['Qualification', 'Needs Analysis', 'Value Proposition', 'Identify Decision Makers', 'Proposal/Price Quote', 'Negotiation/Review', 'Closed Won', 'Closed Lost'];
 const types = ['Existing Business', 'New Business'];
-const rivals = ['Globex', 'Initech', 'Hooli & Co', 'Ørsted "Nord"', 'Soylent'];
+// Values of the sorts that break careless readers: separators in them, one within another.
+const rivals = ['Globex', 'Globex, Europe', 'Initech', 'Hooli & Co', 'Ørsted "Nord"', 'Soylent', 'Agriculture, Food, and Natural Resources', 'Smith, Jones; Sons'];
 const rivalChoices = choices(rivals);
+const short = words([sentences, sentences], '\n');
+/** Longer than a query shows of it. */
+const long = words(Array.from({ length: 40 }, () => sentences), '<br>');
 const subjects = ['Renewal', 'Licences', 'Rollout "Phase 2"', 'Einführung', 'Support, 3 years', '導入'];
 const lookup = (name: string, lookupModule: string, targets: FieldSpec['targets'], empty: number): FieldSpec =>
   field(name, 'lookup', { lookupModule, targets, generate: orEmpty(empty, oneOf(targets)) });
@@ -43,6 +47,6 @@ export const dealFields: readonly FieldSpec[] = [
   field('Competitors', 'multiselectpicklist', { custom: true, picks: rivals, generate: orEmpty(50, oneOf(rivalChoices)) }),
   field('Contract_Number', 'bigint', { custom: true, generate: orEmpty(50, bigInteger) }),
   field('Signed_At', 'datetime', { custom: true, generate: orEmpty(60, beforeModified(300)) }),
-  field('Description', 'textarea', { generate: orEmpty(50, words([sentences, sentences], '\n')) }),
+  field('Description', 'textarea', { textarea: 'rich_text', length: 50_000, generate: orEmpty(50, (hash, record) => (hash % 25 === 0 ? long : short)(hash, record)) }),
   field('Deal_Number', 'autonumber', { custom: true, readOnly: true, derived: true, generate: (_, record) => `D-${String(record.index + 1).padStart(7, '0')}` }),
 ];

@@ -52,6 +52,8 @@ export type FieldSpec = {
   readonly label: string;
   readonly kind: FieldKind;
   readonly length: number;
+  /** Of a textarea; rich text is what lists and queries cut. Null for other kinds. */
+  readonly textarea: 'small' | 'large' | 'rich_text' | null;
   readonly decimalPlaces: number | null;
   readonly picks: readonly string[];
   /** API name of the module a lookup points to. */
@@ -81,6 +83,7 @@ export function field(apiName: string, kind: FieldKind, rest: Partial<FieldSpec>
     kind,
     label: apiName.replace(/__s$/, '').replaceAll('_', ' '),
     length: lengths[kind] ?? 255,
+    textarea: kind === 'textarea' ? 'large' : null,
     decimalPlaces: kind === 'double' ? 9 : kind === 'currency' || kind === 'percent' ? 2 : null,
     picks: [],
     lookupModule: null,

@@ -5,7 +5,7 @@ import { sentences, users, vendors } from './pools.ts';
 const makers = ['AltvetPet Inc.', 'LexPon Inc.', 'MetBeat Corp.', 'Werkzeug & Söhne'];
 const categories = ['Hardware', 'Software', 'CRM Applications', 'Service "Plus"'];
 const units = ['Box', 'Carton', 'Dozen', 'Each', 'Hours', 'Pack', 'm²'];
-const regions = ['Europe', 'Asia', 'North America', 'South America', 'Africa', 'Ozeanien'];
+const regions = ['Europe', 'Europe, Middle East and Africa', 'Asia', 'North America', 'South America', 'Africa', 'Ozeanien'];
 const regionChoices = choices(regions);
 const goods = ['Desk', 'Lamp "Nova"', 'Stuhl, schwarz', 'Cable 1½ m', 'Écran', '机', 'Bottle', 'Rack'];
 const picklist = (name: string, picks: readonly string[], empty: number): FieldSpec =>

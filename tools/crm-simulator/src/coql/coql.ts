@@ -4,7 +4,7 @@ import { jsonBody } from '../api/json-body.ts';
 import { nothing, type Version, type World } from '../api/world.ts';
 import { ApiError, mandatoryNotFound } from '../errors.ts';
 import { select } from '../query/select.ts';
-import { jsonValue } from '../render/json.ts';
+import { cutText, jsonValue } from '../render/json.ts';
 import { checkedQuery } from './checked.ts';
 import { parseQuery } from './parser.ts';
 
@@ -25,7 +25,7 @@ export function coqlRoutes(app: FastifyInstance, world: World, version: Version)
     if (records.length === 0) return nothing(reply, 204);
     const id = store.module.byName.get('id');
     const columns = id === undefined || checked.columns.includes(id) ? checked.columns : [...checked.columns, id];
-    const data = records.map((record) => Object.fromEntries(columns.map((field) => [field.apiName, jsonValue(field, record.get(field), world.instant)])));
+    const data = records.map((record) => Object.fromEntries(columns.map((field) => [field.apiName, cutText(field, jsonValue(field, record.get(field), world.instant), world.options.richTextCut)])));
     return { data, info: { count: data.length, more_records: hasMore } };
   });
 }
