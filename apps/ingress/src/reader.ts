@@ -4,7 +4,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, readCatchUps, readHints, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, type WantedLooks, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { IngressMetrics } from './metrics.ts';
@@ -48,7 +48,8 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     await declareCoverages(deps);
     const facts = new FieldFacts(deps);
     await facts.readDue();
-    const texts = new WholeTexts({ ...deps, facts });
+    const texts = new WholeTexts({ ...deps, facts, cuts: textCuts(deps.db) });
+    await texts.recall();
     const under: UnderLease = { ...deps, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
     await Promise.all([facts.keepReading(signal), readHints(under), readPages(under), catchUpWhenWanted(under)]);
   } finally {

@@ -13,6 +13,8 @@ export type ModuleFacts = {
   readonly multiSelects: ReadonlyMap<string, (cell: string) => MultiSelect>;
   /** Fields of rich text: queries may cut them. */
   readonly richTexts: ReadonlySet<string>;
+  /** Fields that hold long texts, rich or not. */
+  readonly textareas: ReadonlySet<string>;
 };
 
 /** Facts by module, and a way to say that they do not hold. */
@@ -22,7 +24,7 @@ export type FieldFactsSource = {
   contradicted(apiName: string): void;
 };
 
-const unknown: ModuleFacts = { isKnown: false, multiSelects: new Map(), richTexts: new Set() };
+const unknown: ModuleFacts = { isKnown: false, multiSelects: new Map(), richTexts: new Set(), textareas: new Set() };
 
 /** The facts of a reader that has none. */
 export const noFacts: FieldFactsSource = { of: () => unknown, contradicted: () => undefined };
@@ -107,6 +109,7 @@ function factsOf({ fields: mapped }: ModuleDefinition, fields: readonly FieldMet
   return {
     isKnown,
     multiSelects: new Map(lists.map(({ apiName, values }) => [apiName, multiSelectReader(values)])),
+    textareas: new Set(mapped.filter(({ field }) => typeof byName.get(field)?.textarea === 'string').map(({ field }) => field)),
     richTexts: new Set(mapped.filter(({ field }) => byName.get(field)?.textarea === 'rich_text').map(({ field }) => field)),
   };
 }

@@ -6,7 +6,7 @@ import { createCrmClient, createTokenSource, type CrmClient, loadCrmConfig, memo
 import { type Simulator, type SimulatorOptions, startSimulator } from '@lockstep/crm-simulator';
 import type { ProducedMessage } from '@lockstep/kafka';
 import { coverageOf, deals, type ModuleDefinition, modules } from '@lockstep/modules';
-import type { RegisterEntry } from '@lockstep/postgres';
+import type { RegisterEntry, TextCut } from '@lockstep/postgres';
 import { decodeEvent, type RecordEvent } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -36,13 +36,15 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
   const crm: CrmClient = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }) });
   const facts = new FieldFacts({ crm, modules, metrics, log });
   await facts.readDue();
-  const texts = new WholeTexts({ crm, facts, metrics, log });
+  const noted: TextCut[] = [];
+  const texts = new WholeTexts({ crm, facts, metrics, log, cuts: { all: async () => noted, note: async (cut) => void noted.push(cut) } });
   const register = new Map<string, RegisterEntry>();
   const reads = { known: async () => register, hidden: async () => undefined };
 
   return {
     simulator,
     register,
+    noted,
     async byBulk(module: ModuleDefinition): Promise<RecordEvent[]> {
       const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
       let status = await crm.bulkReadStatus(jobId);
@@ -51,8 +53,9 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
       const { upperMs } = await crm.downloadBulkRead({ jobId, file });
       const sent: ProducedMessage[] = [];
       const { rows, rowCount } = await rowsOf(file);
-      const { bad } = await publishRows({ rows, promised: rowCount, multiSelects: facts.of(module.apiName).multiSelects, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, epsilonMs: 60_000, signal: new AbortController().signal });
+      const { bad, longTexts } = await publishRows({ rows, promised: rowCount, textareas: new Set(module.fields.map(({ field }) => field)), multiSelects: facts.of(module.apiName).multiSelects, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, epsilonMs: 60_000, signal: new AbortController().signal });
       expect(bad).toEqual([]);
+      await texts.compare(module, longTexts);
       return eventsOf(sent);
     },
     async byLook(module: ModuleDefinition, ids: Iterable<string>): Promise<RecordEvent[]> {
@@ -145,6 +148,21 @@ describe('a rich text of 3,000 characters', () => {
       // The register holds just that: the next look is 60 bytes again.
       if (seen?.type === 'RecordSeen') crm.register.set(id, { modifiedMs: seen.modifiedMs, observedMs: seen.observedMs, hash: seen.hash, deletedMs: null, listedMs: null });
       expect((await crm.byLook(deals, [id])).map(({ type }) => type)).toEqual(['RecordConfirmed']);
+    } finally {
+      await crm.close();
+    }
+  });
+
+  test('that a query was seen to cut at another length is no longer believed at that length, in whatever kind of field', async () => {
+    const crm = await reader({ richTextCut: 300, uncovered: ['/settings/fields'] });
+    try {
+      const [id = '', other = ''] = crm.simulator.firstIds('Deals', 2);
+      crm.simulator.massEdit('Deals', [id, other], { Description: text });
+      expect(valueOf(await crm.byLook(deals, [id]), id, 'Description')).toBe(text.slice(0, 300));
+      expect(valueOf(await crm.byBulk(deals), id, 'Description')).toBe(text);
+      expect(crm.noted).toEqual([{ module: 'Deals', field: 'Description', characters: 300 }]);
+      const [declared] = await crm.byLook(deals, [other]);
+      expect(declared).toMatchObject({ type: 'CoverageDeclared', fields: coverageOf(deals).fields.filter((field) => field !== 'Description') });
     } finally {
       await crm.close();
     }

@@ -1,7 +1,9 @@
 import { type CrmClient, CrmError, type FoundRecord, type Look } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
+import type { TextCut, TextCuts } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
+import type { LongText } from './bulk/long-texts.ts';
 import type { FieldFactsSource } from './field-facts.ts';
 import type { ReaderMetrics } from './metrics.ts';
 
@@ -13,15 +15,17 @@ export type WholeTextsDeps = {
   readonly facts: FieldFactsSource;
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
+  /** What was seen to be cut, across restarts. */
+  readonly cuts: Pick<TextCuts, 'all' | 'note'>;
 };
 
 /** Reads again what a query may have cut. */
-export type WholeTextsSource = Pick<WholeTexts, 'complete'>;
+export type WholeTextsSource = Pick<WholeTexts, 'complete' | 'compare'>;
 
 const whole = (record: FoundRecord): ReadRecord => ({ ...record, unread: [] });
 
 /** Believes every text. */
-export const believing: WholeTextsSource = { complete: (_, { records }) => Promise.resolve(records.map(whole)) };
+export const believing: WholeTextsSource = { complete: (_, { records }) => Promise.resolve(records.map(whole)), compare: () => Promise.resolve() };
 
 /** What lists and queries cut rich text to; a little less, for it is not documented in which unit that counts. */
 export const CUT_AT = 500;
@@ -36,11 +40,14 @@ type Texts = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 
 /**
  * A query cuts rich text to 500 characters. So a text of such a length is not believed: it is read once more, in full, and taken where the record was not modified
- * in between. Where that is refused, or brings the same cut text, the reading makes no statement about the field.
+ * in between. Where that is refused, or brings the same cut text, the reading makes no statement about the field. Which fields are cut is known from the metadata, from
+ * lengths, and from comparing a few long texts of each bulk result with what a query shows of them.
  */
 export class WholeTexts {
   readonly #deps: WholeTextsDeps;
   #failures = 0;
+  /** By `module.field`: characters of a text that a query has cut. */
+  readonly #cuts = new Map<string, number>();
 
   constructor(deps: WholeTextsDeps) {
     this.#deps = deps;
@@ -57,10 +64,35 @@ export class WholeTexts {
     });
   }
 
-  /** Whether a field's text may be cut, by its kind and length. */
+  /** Recalls what was seen before. */
+  async recall(): Promise<void> {
+    for (const { module, field, characters } of await this.#deps.cuts.all()) this.#cuts.set(`${module}.${field}`, characters);
+  }
+
+  /** Compares long texts of a bulk read with what a query shows of the same version; which fields it cuts is kept. What fails is no harm: the next page brings others. */
+  async compare({ apiName }: ModuleDefinition, samples: readonly LongText[], signal?: AbortSignal): Promise<void> {
+    if (samples.length === 0) return;
+    const { crm, cuts, log } = this.#deps;
+    try {
+      for (const ids of chunks([...new Set(samples.map(({ id }) => id))], crm.rules.idsPerLook)) {
+        const { records } = await crm.lookAt({ module: apiName, fields: [...new Set(samples.map(({ field }) => field))], ids, ...(signal === undefined ? {} : { signal }) });
+        for (const cut of samples.flatMap((sample) => cutOf(apiName, sample, records))) {
+          if ((this.#cuts.get(`${apiName}.${cut.field}`) ?? Number.POSITIVE_INFINITY) <= cut.characters) continue;
+          log.warn(cut, 'queries cut this field: its long texts are read singly from now on');
+          this.#cuts.set(`${apiName}.${cut.field}`, cut.characters);
+          await cuts.note(cut);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof CrmError) || signal?.aborted === true) throw error;
+      log.warn({ err: error, module: apiName }, 'long texts could not be compared');
+    }
+  }
+
+  /** Whether a field's text may be cut, by its kind and length, or by what was seen of the field. */
   #suspect(module: ModuleDefinition, record: FoundRecord): Suspect[] {
     const { isKnown, richTexts } = this.#deps.facts.of(module.apiName);
-    const long = module.fields.filter(({ field, kind }) => kind === 'text' && isLong(record.values[field], richTexts.has(field))).map(({ field }) => field);
+    const long = module.fields.filter(({ field, kind }) => kind === 'text' && isLong(record.values[field], { isRich: richTexts.has(field), cutAt: this.#cuts.get(`${module.apiName}.${field}`) })).map(({ field }) => field);
     if (long.length === 0) return [];
     // While kinds are not known, the one call that takes every kind is tried.
     return [{ record, rich: isKnown ? long.filter((field) => richTexts.has(field)) : [], other: isKnown ? long.filter((field) => !richTexts.has(field)) : long }];
@@ -114,7 +146,7 @@ export class WholeTexts {
 
   #merged({ apiName }: ModuleDefinition, { record, rich, other }: Suspect, full: Readonly<Record<string, unknown>> = {}): ReadRecord {
     const { isKnown } = this.#deps.facts.of(apiName);
-    const read = (field: string): string | undefined => believed(full[field], record.values[field], rich.includes(field) || !isKnown);
+    const read = (field: string): string | undefined => believed(full[field], record.values[field], { isRich: rich.includes(field), isKnown, cutAt: this.#cuts.get(`${apiName}.${field}`) });
     const texts = [...rich, ...other].map((field) => [field, read(field)] as const);
     const unread = texts.filter(([, text]) => text === undefined).map(([field]) => field);
     this.#deps.metrics.longTexts.inc({ module: apiName, read: 'whole' }, texts.length - unread.length);
@@ -126,9 +158,21 @@ export class WholeTexts {
 /** The offset is the calling user's, and may change between two calls. */
 const isSameTime = (a: string, b: string): boolean => a === b || Date.parse(a) === Date.parse(b);
 
-function isLong(value: unknown, isRich: boolean): boolean {
+function isLong(value: unknown, { isRich, cutAt }: { isRich: boolean; cutAt: number | undefined }): boolean {
   if (typeof value !== 'string') return false;
+  if (value.length >= suspectFrom(cutAt)) return true;
   return isRich ? value.length >= RICH_FROM : isAtLimit(value);
+}
+
+/** A little less than was seen: where exactly a text is cut may depend on it. */
+const suspectFrom = (cutAt: number | undefined): number => (cutAt ?? Number.POSITIVE_INFINITY) * 0.9;
+
+/** The cut of a sample, if a query shows less of it. An ellipsis may have taken the place of the last three characters. */
+function cutOf(module: string, { id, modifiedMs, field, text }: LongText, records: readonly FoundRecord[]): TextCut[] {
+  const record = records.find((one) => one.id === id);
+  const shown = record?.values[field];
+  if (record === undefined || Date.parse(record.modifiedTime) !== modifiedMs || typeof shown !== 'string') return [];
+  return shown.length < text.length && text.startsWith(shown.slice(0, -3)) ? [{ module, field, characters: shown.length }] : [];
 }
 
 /** Of a length that comes of cutting, counted in UTF-16 units or in characters. */
@@ -137,9 +181,12 @@ const isAtLimit = (text: string): boolean => text.length >= CUT_AT && text.lengt
 const charactersOf = (text: string): number => text.length - (text.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0);
 
 /** The text of the second reading; undefined where that is no text, shorter than the first, or the same and may be cut as well. */
-function believed(full: unknown, first: unknown, mayBeCut: boolean): string | undefined {
+function believed(full: unknown, first: unknown, { isRich, isKnown, cutAt }: { isRich: boolean; isKnown: boolean; cutAt: number | undefined }): string | undefined {
   if (typeof full !== 'string' || typeof first !== 'string' || full.length < first.length) return undefined;
-  return mayBeCut && full === first && isAtLimit(full) ? undefined : full;
+  const mayBeCut = (isRich || !isKnown) && isAtLimit(full);
+  // The call for rich text is there to show all of it; any other may cut where the query does.
+  const isSeenCut = cutAt !== undefined && full.length <= cutAt && full.length >= (isRich ? cutAt : suspectFrom(cutAt));
+  return full === first && (mayBeCut || isSeenCut) ? undefined : full;
 }
 
 function chunks<T>(items: readonly T[], size: number): T[][] {

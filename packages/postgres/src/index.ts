@@ -33,6 +33,8 @@ export type { RegisterAudits, RegisterCounts } from './register-audits.ts';
 export { registerReader } from './register.ts';
 export type { RegisterEntry, RegisterReader } from './register.ts';
 export { noteEpsilon } from './settings.ts';
+export { textCuts } from './text-cuts.ts';
+export type { TextCut, TextCuts } from './text-cuts.ts';
 export { watermarks } from './watermarks.ts';
 export type { Claim, Watermarks } from './watermarks.ts';
 export { wantedLooks } from './wanted-looks.ts';

@@ -11,6 +11,7 @@ import { isTransient, sqlState } from './errors.ts';
 import { lease } from './lease.ts';
 import { migrate } from './migrate.ts';
 import { referrers } from './referrers.ts';
+import { textCuts } from './text-cuts.ts';
 import { tokenStore } from './token-store.ts';
 
 const leads = { slug: 'leads', apiName: 'Leads' };
@@ -122,6 +123,18 @@ describe('tokenStore', () => {
     await inTurn.promise;
     await expect(broken).rejects.toThrow(/terminat|connection/i);
     expect(await tokenStore(other).exclusively(async ({ current }) => current?.token)).toBeDefined();
+  });
+});
+
+describe('textCuts', () => {
+  test('keep the least that was seen of each field', async () => {
+    const cuts = textCuts(db);
+    for (const characters of [500, 300, 500]) await cuts.note({ module: 'Deals', field: 'Description', characters });
+    await cuts.note({ module: 'Leads', field: 'Description', characters: 255 });
+    expect((await textCuts(other).all()).toSorted((a, b) => a.characters - b.characters)).toEqual([
+      { module: 'Leads', field: 'Description', characters: 255 },
+      { module: 'Deals', field: 'Description', characters: 300 },
+    ]);
   });
 });
 

@@ -45,7 +45,10 @@ describe('a multi-select cell of a bulk CSV has the text that COQL gives', () =>
 });
 
 describe('a cell stands as it is', () => {
-  test('where two ways lead through it', () => expect(multiSelectReader(['A', 'B', 'A,B'])('A,B')).toEqual({ text: 'A,B', isExplained: false }));
+  test.each([
+    [['A', 'B', 'A,B'], 'A,B'],
+    [['A', 'B,C', 'A,B', 'C'], 'A,B,C'],
+  ])('where two ways lead through it: %j, %s', (values, cell) => expect(multiSelectReader(values)(cell)).toEqual({ text: cell, isExplained: false }));
   test('where it holds a value that is listed no more, or not yet', () => expect(multiSelectReader(['A', 'B'])('A,Renamed')).toEqual({ text: 'A,Renamed', isExplained: false }));
   test('while no values are known', () => expect(multiSelectReader([])(AGRICULTURE)).toEqual({ text: AGRICULTURE, isExplained: false }));
 });

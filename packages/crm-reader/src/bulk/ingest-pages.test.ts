@@ -45,7 +45,7 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
       register: { known: async () => new Map() },
       epsilonMs: 60_000,
       deadLetters: { put: async (more) => void (letters += more.length) },
-      facts: { of: () => ({ isKnown: true, richTexts: new Set(), multiSelects: new Map([['Languages_Known', multiSelectReader(['English'])]]) }), contradicted: (module) => void outcome.push(`${module} contradicts`) },
+      facts: { of: () => ({ isKnown: true, richTexts: new Set(), textareas: new Set(), multiSelects: new Map([['Languages_Known', multiSelectReader(['English'])]]) }), contradicted: (module) => void outcome.push(`${module} contradicts`) },
       looks: { want: async (_, ids, reason) => void outcome.push(`${ids.join()} ${reason}`) },
       modules: [leads],
       metrics: createReaderMetrics(createMetrics({ app: 'test' })),

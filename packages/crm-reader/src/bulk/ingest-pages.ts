@@ -43,9 +43,10 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   const module = deps.modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
   const started = performance.now();
   try {
-    const { rows, ids, bad, unexplained } = page.rowCount === 0 ? noRows : await publish(deps, module, page, signal);
+    const { rows, ids, bad, unexplained, longTexts } = page.rowCount === 0 ? noRows : await publish(deps, module, page, signal);
     const moved = await closeSeams(deps, module, page, ids, signal);
     await noteUnexplained(deps, page.module, unexplained);
+    await deps.texts?.compare(module, longTexts, signal);
     // Only now, so that a page that is requested again leaves no letter twice.
     await deps.deadLetters.put(bad);
     crashPoint('page-published');
@@ -58,9 +59,9 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   }
 }
 
-const noRows: RowsOutcome = { rows: 0, ids: null, bad: [], unexplained: [] };
+const noRows: RowsOutcome = { rows: 0, ids: null, bad: [], unexplained: [], longTexts: [] };
 
-async function publish({ results, producer, register, facts = noFacts, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
+async function publish({ results, producer, register, texts, facts = noFacts, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
   let noted = performance.now();
@@ -75,16 +76,19 @@ async function publish({ results, producer, register, facts = noFacts, epsilonMs
   const result = await results.open(jobId, signal);
   try {
     const promised = page.rowCount ?? 0;
+    const { isKnown, multiSelects, textareas } = facts.of(page.module);
     // A line more or less moves cells between rows: known beforehand, it is noticed before any of them is published.
     if (result.rowCount !== undefined && result.rowCount !== promised) throw new BulkFileError(`the file has ${result.rowCount} rows, the job promised ${promised}`, 'BULK_ROWS_MISMATCH');
     // A row may have been read at any time between the job's creation and the end of its download.
     const span = { lowerMs: jobCreatedAt.getTime(), upperMs: result.observed.upperMs };
     const isFirst = (await runs.runOf(page)).kind === 'initial';
-    return await publishRows({ rows: result.rows, jobId, module, span, promised, producer, register: isFirst ? undefined : register, multiSelects: facts.of(page.module).multiSelects, epsilonMs, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, module, span, promised, producer, register: isFirst ? undefined : register, multiSelects, ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }
 }
+
+const textsOf = ({ fields }: ModuleDefinition): Set<string> => new Set(fields.filter(({ kind }) => kind === 'text').map(({ field }) => field));
 
 /** A query gives multi-select values one by one: what the cell left open, a look decides. */
 async function noteUnexplained({ facts = noFacts, looks, metrics }: IngestPagesDeps, module: string, unexplained: RowsOutcome['unexplained']): Promise<void> {

@@ -8,6 +8,7 @@ import type { LookSpan } from '@lockstep/record-log';
 import type { DeadLetter } from '../dead-letters.ts';
 import { type LookMessages, lookMessages, seenMessages } from '../record-publisher.ts';
 import type { BulkResult } from './bulk-results.ts';
+import { type LongText, longTexts } from './long-texts.ts';
 
 export type PublishRowsOptions = {
   readonly rows: BulkResult['rows'];
@@ -22,6 +23,8 @@ export type PublishRowsOptions = {
   readonly register?: Pick<RegisterReader, 'known'> | undefined;
   /** By field, how its multi-select cells are read; see `RowReaderOptions`. */
   readonly multiSelects?: RowReaderOptions['multiSelects'];
+  /** Fields of which a few long texts are collected. */
+  readonly textareas?: ReadonlySet<string>;
   readonly epsilonMs: number;
   readonly topic?: string;
   /** Called from time to time with the rows published so far. */
@@ -35,6 +38,8 @@ export type RowsOutcome = PublishedRows & {
   readonly bad: readonly DeadLetter[];
   /** Records with a multi-select cell that the picklist does not explain, and the field; the first thousand. */
   readonly unexplained: readonly { readonly id: string; readonly fields: readonly string[] }[];
+  /** A few long texts, to be compared with what a query shows of them. */
+  readonly longTexts: readonly LongText[];
 };
 
 // Malformed rows are kept aside one by one; where they are more than a handful, or all, it is the file that is wrong.
@@ -47,13 +52,14 @@ const MAX_UNEXPLAINED = 1_000;
  * @returns once each row is acknowledged.
  * @throws {BulkFileError} `BULK_ROWS_MISMATCH` where the file has more or fewer rows than were promised, `BULK_ROWS_MALFORMED` where too many cannot be read.
  */
-export async function publishRows({ rows, jobId, module, span, promised, producer, register, multiSelects, epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
+export async function publishRows({ rows, jobId, module, span, promised, producer, register, multiSelects, textareas = new Set(), epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
   const batches = createBatchProducer({ producer, topic });
   const toMessage = seenMessages(module, 'bulk');
   const say = lookMessages(module, 'bulk', epsilonMs);
   const bad: DeadLetter[] = [];
   const unexplained: { id: string; fields: readonly string[] }[] = [];
   const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
+  const samples = longTexts(module, textareas);
   let read: ReturnType<typeof rowReader> | undefined;
   let [first, last] = ['', ''];
   let published = 0;
@@ -73,6 +79,7 @@ export async function publishRows({ rows, jobId, module, span, promised, produce
         continue;
       }
       published += 1;
+      samples.take(sighting);
       if (isLowerId(last, sighting.id)) last = sighting.id;
       if (first === '' || isLowerId(sighting.id, first)) first = sighting.id;
       if (sighting.unexplained !== undefined && unexplained.length < MAX_UNEXPLAINED) unexplained.push({ id: sighting.id, fields: sighting.unexplained });
@@ -84,7 +91,7 @@ export async function publishRows({ rows, jobId, module, span, promised, produce
   if (read === undefined) throw new BulkFileError('the result is empty, without even a header', 'BULK_FILE_DAMAGED');
   checkRows({ published, bad, promised });
   await batches.flush();
-  return { rows: published, ids: first === '' ? null : { first, last }, bad, unexplained };
+  return { rows: published, ids: first === '' ? null : { first, last }, bad, unexplained, longTexts: samples.found };
 }
 
 function addAll(batches: ReturnType<typeof createBatchProducer>, messages: LookMessages['messages']): Promise<void> | undefined {

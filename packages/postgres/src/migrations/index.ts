@@ -7,6 +7,7 @@ import { CreateLives } from './007-create-lives.ts';
 import { AddPageEnds } from './008-add-page-ends.ts';
 import { KeepParkedVersions } from './009-keep-parked-versions.ts';
 import { AddListedTime } from './010-add-listed-time.ts';
+import { CreateTextCut } from './012-create-text-cut.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -19,4 +20,5 @@ export const migrationsList = [
   { name: '008-add-page-ends', class: AddPageEnds },
   { name: '009-keep-parked-versions', class: KeepParkedVersions },
   { name: '010-add-listed-time', class: AddListedTime },
+  { name: '012-create-text-cut', class: CreateTextCut },
 ];
