@@ -64,11 +64,11 @@ const inCrm = (module: ModuleDefinition, id: string, field: string): unknown => 
   return { modified: new Date(record.Modified_Time).toISOString(), [field]: record[field] };
 };
 
-/** The earliest deletion that is in doubt. */
-function oldestDoubt(apiName: string): Date | null {
+/** The earliest deletion since a time that is in doubt. */
+function oldestDoubt(apiName: string, since: Date): Date | null {
   const module = modules.find((one) => one.apiName === apiName) as ModuleDefinition;
   const registers = [...Map.groupBy(logs.get(topicOf(module)) ?? [], ({ id }) => id).values()].map((all) => fold(all));
-  const doubts = registers.filter((one) => one.deletedMs !== undefined && !isAlive(one) && !isSettled(one)).map(({ deletedMs }) => deletedMs as number);
+  const doubts = registers.filter((one) => (one.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && !isAlive(one) && !isSettled(one)).map(({ deletedMs }) => deletedMs as number);
   return doubts.length === 0 ? null : new Date(Math.min(...doubts));
 }
 
@@ -84,7 +84,7 @@ const register = {
   parkedDeletions: async () => new Map<string, number>(),
   hidden: async () => undefined,
   doubtful: async () => [],
-  oldestDoubt: async (apiName: string) => oldestDoubt(apiName),
+  oldestDoubt: async (apiName: string, since: Date) => oldestDoubt(apiName, since),
   deleted: async (apiName: string) => {
     const module = modules.find((one) => one.apiName === apiName) as ModuleDefinition;
     return [...new Set((logs.get(topicOf(module)) ?? []).map(({ id }) => id))].filter((id) => !isAlive(fold(observations(module, id))));
@@ -122,6 +122,13 @@ async function lookAt(module: ModuleDefinition, id: string): Promise<void> {
 }
 
 const catchUp = (module: ModuleDefinition, minutes: number) => readWindow(deps(), module, new Date(clock.nowMs() - minutes * MINUTE));
+
+/** Reads one catch-up, from now on unless it says otherwise. */
+async function readOne(catchUp: Partial<CatchUpRow>): Promise<void> {
+  const now = new Date(clock.nowMs());
+  const wantedNow: CatchUpRow = { id: 1, module: 'Leads', state: 'wanted', from: now, deletedFrom: now, isSecondPass: false, isRestoreScan: false, wantedAt: now, startedAt: null, bulkRunId: null, result: { rows: 0, seen: 0, unhinted: 0, deleted: 0 }, ...catchUp };
+  await readCatchUps({ ...deps(), modules: [leads], catchUps: { open: async () => [wantedNow], read: async () => undefined, tooLarge: async () => undefined, failed: async (_, failure) => Promise.reject(new Error(failure)) } });
+}
 
 describe('Modified_Time in the future (import), then an ordinary edit', () => {
   const modifiedMs = Date.UTC(2030, 0, 1);
@@ -226,10 +233,52 @@ describe('a permanent deletion', () => {
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, false]);
     await clock.advance(5 * MINUTE);
     simulator.restoreRecord('Leads', restored, true);
-    const scan: CatchUpRow = { id: 1, module: 'Leads', state: 'wanted', from: new Date(clock.nowMs()), deletedFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isSecondPass: false, isRestoreScan: true, wantedAt: new Date(clock.nowMs()), startedAt: null, bulkRunId: null, result: { rows: 0, seen: 0, unhinted: 0, deleted: 0 } };
-    await readCatchUps({ ...deps(), modules: [leads], catchUps: { open: async () => [scan], read: async () => undefined, tooLarge: async () => undefined, failed: async (_, failure) => Promise.reject(new Error(failure)) } });
+    await readOne({ deletedFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isRestoreScan: true });
     expect(wanted).toEqual([['Leads', restored, 'unlisted']]);
     await lookAt(leads, restored);
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, true]);
+  });
+});
+
+describe('a record deleted within ε after its last look', () => {
+  let id: string;
+
+  beforeEach(async () => {
+    id = simulator.firstIds('Leads', 1)[0] as string;
+    await readAll(leads);
+    await clock.advance(20_000);
+    simulator.deleteRecord('Leads', id);
+    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE));
+  });
+  const settled = (): boolean => isSettled(fold(observations(leads, id)));
+
+  test('is settled by the next catch-up that begins later than ε after, though that would not have read so far back', async () => {
+    expect([types(leads, id), settled()]).toEqual([['RecordSeen', 'RecordDeleted'], false]);
+    await clock.advance(30_000);
+    await readOne({});
+    expect([types(leads, id), settled()]).toEqual([['RecordSeen', 'RecordDeleted'], false]);
+    await clock.advance(60 * MINUTE);
+    await readOne({});
+    expect([types(leads, id), settled()]).toEqual([['RecordSeen', 'RecordDeleted', 'RecordDeleted'], true]);
+    await clock.advance(2 * MINUTE);
+    await readOne({ deletedFrom: new Date(clock.nowMs() - 24 * 60 * MINUTE) });
+    expect(types(leads, id)).toHaveLength(3);
+  });
+
+  test('is settled by the hourly second pass where the doubt is older, so that one which the list cannot end costs no long reading each time', async () => {
+    await clock.advance(5 * 60 * MINUTE);
+    await readOne({});
+    expect(settled()).toBe(false);
+    await readOne({ isSecondPass: true });
+    expect(settled()).toBe(true);
+  });
+
+  test('and restored since is not settled by the list, which names it no more: a look is wanted', async () => {
+    simulator.restoreRecord('Leads', id, true);
+    await clock.advance(10 * MINUTE);
+    await readOne({});
+    expect([settled(), wanted]).toEqual([false, [['Leads', id, 'unlisted']]]);
+    await lookAt(leads, id);
+    expect([isAlive(fold(observations(leads, id))), settled()]).toEqual([true, true]);
   });
 });

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { LogMessage } from './fold-batch.ts';
 import { adoptMapping, ModuleProjection } from './module-projection.ts';
 import { loadPositions } from './positions.ts';
+import { projectBatch } from './project-batch.ts';
 import { at, EPSILON_MS, recordId, Topic } from './testing.ts';
 
 
@@ -186,6 +187,119 @@ describe('a record that is noted as hidden', () => {
     ]);
     expect(await hidden()).toEqual([{ id: recordId(4) }]);
   });
+
+  test('stays so when only an old deletion becomes known, or an old listing: nobody has seen it, and it is not dead', async () => {
+    await topic.project([topic.seen({ modified: '09:00:00', observed: '12:00:00', Last_Name: 'A' })]);
+    await client.query('update lockstep.record_version set hidden_since = now()');
+    await topic.project([topic.deleted('10:00:00')]);
+    await topic.project([topic.deleted('10:00:00', 1, '10:05:00')]);
+    expect([await isAliveIn(), await hidden()]).toEqual([{ register: true, table: true }, [{ id: recordId(1) }]]);
+    await topic.project([topic.deleted('11:59:30')]);
+    expect([await isAliveIn(), await hidden()]).toEqual([{ register: false, table: false }, []]);
+  });
+});
+
+/** What the register says of a record, by the rule's own columns, and what its row shows. */
+const isAliveIn = async (n = 1): Promise<{ register: boolean; table: boolean }> => {
+  const [found] = await rows(`select r.observed_ms > coalesce(r.deleted_ms + ${EPSILON_MS}, 0) as register, l.deleted_at is null as table
+    from lockstep.record_version r join public.leads l on l.id = r.record_id where r.record_id = ${recordId(n)}`);
+  return found as { register: boolean; table: boolean };
+};
+
+const hashIn = (message: LogMessage): string => (JSON.parse(String(message.value)) as { hash: string }).hash;
+
+describe('a confirmation', () => {
+  const confirmed = (observed: string, hash: string): LogMessage => topic.message(encodeConfirmed({ id: recordId(1), modifiedMs: at('09:00:00'), observedMs: at(observed), hash }));
+  const wanted = (): Promise<unknown[]> => rows('select record_id, reason from lockstep.look_wanted');
+  const observed = async (): Promise<unknown> => ((await rows('select observed_ms::float8 as at from lockstep.record_version'))[0] as { at: number }).at;
+
+  test('does not make a dead record alive, in register or table; a look is wanted, and what it sees does', async () => {
+    const seen = topic.seen({ modified: '09:00:00', Last_Name: 'Kept' });
+    await topic.project([seen, topic.deleted('10:00:00')]);
+    await topic.project([confirmed('12:00:00', hashIn(seen))]);
+    expect([await isAliveIn(), await wanted()]).toEqual([{ register: false, table: false }, [{ record_id: recordId(1), reason: 'unconfirmed' }]]);
+    await topic.project([topic.seen({ modified: '09:00:00', observed: '12:00:01', Last_Name: 'Kept' })]);
+    expect(await isAliveIn()).toEqual({ register: true, table: true });
+  });
+
+  test('leaves register and table of one mind, whichever of look, deletion and confirmation comes first and however they are cut', async () => {
+    const seen = (): LogMessage => topic.seen({ modified: '09:00:00', Last_Name: 'Kept' });
+    const hash = hashIn(seen());
+    const parts = [seen, () => topic.deleted('10:00:00'), () => confirmed('12:00:00', hash), () => confirmed('10:00:30', hash)];
+    for (const order of permutations(parts)) {
+      for (let cut = 0; cut < order.length; cut += 1) {
+        await client.query('delete from public.leads; delete from lockstep.record_version');
+        topic = new Topic(client, leads);
+        for (const some of [order.slice(0, cut), order.slice(cut)]) if (some.length > 0) await topic.project(some.map((part) => part()));
+        const { register, table } = await isAliveIn();
+        expect(register).toBe(table);
+        // Only one that was there before the deletion was known can have been right.
+        const [at0, at1, at2] = parts.map((part) => order.indexOf(part)) as [number, number, number, number];
+        expect(table).toBe(at0 < at2 && at2 < at1);
+      }
+    }
+  });
+
+  test('of a dead record that leaves it dead moves the look: the deletion is in doubt', async () => {
+    const seen = topic.seen({ modified: '09:00:00', Last_Name: 'Kept' });
+    await topic.project([seen, topic.deleted('10:00:00')]);
+    await topic.project([confirmed('10:00:40', hashIn(seen)), confirmed('10:00:30', hashIn(seen))]);
+    expect([await isAliveIn(), await observed(), await wanted()]).toEqual([{ register: false, table: false }, at('10:00:40'), []]);
+  });
+
+  test('of a restored record moves the look', async () => {
+    const restored = topic.seen({ modified: '09:00:00', observed: '11:00:00', Last_Name: 'Kept' });
+    await topic.project([topic.seen({ modified: '09:00:00', Last_Name: 'Kept' }), topic.deleted('10:00:00'), restored]);
+    await topic.project([confirmed('12:00:00', hashIn(restored))]);
+    expect([await isAliveIn(), await observed(), await wanted()]).toEqual([{ register: true, table: true }, at('12:00:00'), []]);
+  });
+
+  test('of another content than the one that stands does nothing, though the other comes in the same batch', async () => {
+    const first = topic.seen({ modified: '09:00:00', Last_Name: 'First' });
+    await topic.project([first, confirmed('11:00:00', hashIn(first)), topic.seen({ modified: '09:00:00', observed: '10:00:00', Last_Name: 'Outdated' })]);
+    expect([await leadRows('last_name'), await observed(), await wanted()]).toEqual([[{ last_name: 'First' }], at('11:00:00'), []]);
+  });
+});
+
+const permutations = <T>(all: readonly T[]): T[][] => (all.length === 0 ? [[]] : all.flatMap((one, i) => permutations(all.filter((_, j) => j !== i)).map((rest) => [one, ...rest])));
+
+describe('what the deleted list said again', () => {
+  const register = (): Promise<unknown[]> => rows('select deleted_ms::float8 as deleted, listed_ms::float8 as listed from lockstep.record_version where record_id < 5725767000000001000');
+
+  test.each([
+    ['a small batch', 0],
+    ['a large batch', 100],
+  ])('is kept as the latest time at which it was read, in %s', async (_, others) => {
+    const filler = (): LogMessage[] => Array.from({ length: others }, (__, i) => topic.seen({ n: 1000 + i, modified: '08:00:00', Last_Name: `Other ${i}` }));
+    await topic.project([...filler(), topic.seen({ modified: '09:59:50' }), topic.deleted('10:00:00', 1)]);
+    expect(await register()).toEqual([{ deleted: at('10:00:00') + 999, listed: null }]);
+    for (const [listed, kept] of [['10:00:05', '10:00:05'], ['10:03:00', '10:03:00'], ['10:01:00', '10:03:00']] as const) {
+      await topic.project([...filler(), topic.deleted('10:00:00', 1, listed)]);
+      expect(await register()).toEqual([{ deleted: at('10:00:00') + 999, listed: at(kept) }]);
+    }
+    await topic.project([...filler(), topic.deleted('10:00:00', 1), topic.deleted('09:00:00', 1, '09:30:00')]);
+    expect(await register()).toEqual([{ deleted: at('10:00:00') + 999, listed: at('10:03:00') }]);
+  });
+
+  test('does not rewrite the row of a record that is known as deleted', async () => {
+    await topic.project([topic.seen({ modified: '09:59:50' }), topic.deleted('10:00:00')]);
+    const before = await leadRows('ctid::text, xmin::text');
+    await topic.project([topic.deleted('10:00:00', 1, '10:03:00')]);
+    expect(await leadRows('ctid::text, xmin::text')).toEqual(before);
+  });
+});
+
+describe('a row of which nothing mapped differs', () => {
+  test.each([
+    ['a small batch', 1],
+    ['a large batch', 80],
+  ])('is not written again by a later look at the same content, in %s', async (_, count) => {
+    const all = (observed: string): LogMessage[] => Array.from({ length: count }, (__, i) => topic.seen({ n: i + 1, modified: '09:00:00', observed, Last_Name: `Name ${i}` }));
+    await topic.project(all('09:00:00'));
+    const before = await leadRows('id, ctid::text, xmin::text');
+    expect(await topic.project(all('11:00:00'))).toMatchObject({ applied: count });
+    expect(await leadRows('id, ctid::text, xmin::text')).toEqual(before);
+  });
 });
 
 describe('the log', () => {
@@ -215,6 +329,17 @@ describe('the log', () => {
     const event = encodeSeen({ id: recordId(1), modifiedMs: at('10:00:00'), observedMs: at('10:00:00'), coverage: narrow.id, fields: ['C', 'x', 'B'] });
     await topic.project([topic.message(encodeCoverage({ coverage: narrow.id, fields: narrow.fields })), topic.message(event.value)]);
     expect(await leadRows('last_name, company, fax')).toEqual([{ last_name: 'B', company: 'C', fax: '1' }]);
+  });
+
+  test('a coverage that was declared is known to a process that starts later, in the middle of the log', async () => {
+    const narrow = coverage(['Company', 'Last_Name']);
+    await topic.project([topic.message(encodeCoverage({ coverage: narrow.id, fields: narrow.fields }))]);
+    const event = encodeSeen({ id: recordId(1), modifiedMs: at('10:00:00'), observedMs: at('10:00:00'), coverage: narrow.id, fields: ['C', 'B'] });
+    const message = topic.message(event.value);
+    const restarted = new ModuleProjection(leads, EPSILON_MS);
+    await projectBatch(client, restarted, { topic: topic.topicId, topicId: topic.topicId, messages: [message], positions: new Map([[0, { from: message.offset, to: message.offset + 1 }]]) });
+    expect(await leadRows('last_name, company')).toEqual([{ last_name: 'B', company: 'C' }]);
+    expect(await parked(topic)).toEqual([]);
   });
 
   test('an event of a coverage nobody declared is parked', async () => {

@@ -45,8 +45,9 @@ export class Topic {
     return this.message(encodeRepaired({ id: recordId(n), modifiedMs: at(modified), versionMs: at(version), observedMs: at(observed), coverage: covered.id, fields: values }).value);
   }
 
-  deleted(clock: string, n = 1): LogMessage {
-    return this.message(encodeDeleted({ id: recordId(n), deletedMs: at(clock) }));
+  /** @param listed when the list was read that said so. */
+  deleted(clock: string, n = 1, listed?: string): LogMessage {
+    return this.message(encodeDeleted({ id: recordId(n), deletedMs: at(clock), ...(listed === undefined ? {} : { listedMs: at(listed) }) }));
   }
 
   async project(messages: readonly LogMessage[], { from = this.#next } = {}): Promise<Applied> {

@@ -54,7 +54,7 @@ export function recordLogText(moduleName: string, events: readonly LoggedEvent[]
   let before: readonly FieldValue[] | undefined;
   const lines = events.map(({ partition, offset, origin, event }) => {
     const place = `${partition}/${offset}`.padEnd(10);
-    if (event.type === 'RecordDeleted') return `${place} deleted    at ${time(event.deletedMs)}`;
+    if (event.type === 'RecordDeleted') return `${place} deleted    at ${time(event.deletedMs)}${event.listedMs === undefined ? '' : `, listed at ${time(event.listedMs)}`}`;
     if (event.type !== 'RecordSeen' && event.type !== 'RecordRepaired') return `${place} ${event.type}`;
     const changes = before === undefined ? `${event.fields.filter((value) => value !== null).length} fields` : changesOf(names, before, event.fields);
     before = event.fields;

@@ -1,5 +1,5 @@
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { canonicalJson, contentHash, coverage, isAlive } from '@lockstep/record-log';
+import { canonicalJson, contentHash, coverage, isAliveBy, isSettledBy } from '@lockstep/record-log';
 
 import type { World } from './world.ts';
 
@@ -99,7 +99,11 @@ export class Watch {
     const truth = crm.records.truth(module.apiName, id);
     const record = tables.record(module.apiName, id);
     const live = record?.live;
-    const isShown = record !== undefined && isAlive({ ...(live && { live }), ...(record.deletedMs === undefined ? {} : { deletedMs: record.deletedMs }) }, options.epsilonMs);
+    const times = { modifiedMs: live?.modifiedMs, observedMs: live?.observedMs, deletedMs: record?.deletedMs, listedMs: record?.listedMs };
+    const isShown = isAliveBy(times, options.epsilonMs);
+    // What was stamped with a time to come is settled once that has come.
+    const isToCome = isShown && (live?.modifiedMs ?? 0) > this.#world.time.now() - 10 * 60_000;
+    if (isFinal && !isToCome && !isSettledBy(times, options.epsilonMs)) return 'is not settled, and will never be';
     if (truth === undefined) return isShown ? 'is deleted, and its row is not' : null;
     if (live === undefined) return 'has no row';
     if (!isShown) return 'exists, and its row is marked as deleted';

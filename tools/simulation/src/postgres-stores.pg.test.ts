@@ -76,7 +76,7 @@ const event = fc.oneof(
   { weight: 3, arbitrary: sighting.map((one) => encodeConfirmed({ ...one, hash: encodeSeen(one).hash })) },
   { weight: 1, arbitrary: fc.tuple(sighting, aheadMs).map(([one, ahead]) => encodeRepaired({ ...one, versionMs: one.modifiedMs + ahead }).value) },
   { weight: 1, arbitrary: fc.tuple(sighting, aheadMs).map(([one, ahead]) => encodeConfirmed({ ...one, versionMs: one.modifiedMs + ahead, hash: encodeSeen(one).hash })) },
-  { weight: 2, arbitrary: fc.record({ id, deletedMs: observedMs.map((ms) => ms - (ms % 1_000)) }).map((one) => encodeDeleted(one)) },
+  { weight: 2, arbitrary: fc.record({ id, deletedMs: observedMs.map((ms) => ms - (ms % 1_000)), listedMs: observedMs.map((ms) => ms + 2_000) }, { requiredKeys: ['id', 'deletedMs'] }).map((one) => encodeDeleted(one)) },
 );
 
 test('Postgres and the stores in memory end alike, whatever the log holds and however it is cut', async () => {
@@ -98,11 +98,14 @@ async function ending(stores: StoresUnderTest, batches: readonly (readonly Logge
   const since = new Date(1_700_000_000_000);
   const byId = <T extends { id: string }>(list: readonly T[]): readonly T[] => list.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const { unsettled } = (await stores.freshness()) ?? {};
+  await stores.register.hidden('Leads', ['1', '2', '3']);
   return {
     rows: await stores.rows(),
     register: [...(await stores.register.known('Leads', ['1', '2', '3']))].toSorted(([a], [b]) => (a < b ? -1 : 1)),
     deleted: (await stores.register.deleted('Leads', since)).toSorted(),
     doubtful: (await stores.register.doubtful('Leads', since, 2_000)).toSorted(),
+    oldestDoubt: await stores.register.oldestDoubt('Leads', since, 2_000),
+    hidden: await stores.audits.hidden('Leads'),
     wanted: byId(await stores.looks.due(10)),
     unsettled,
   };

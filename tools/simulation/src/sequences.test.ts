@@ -84,6 +84,72 @@ describe('a sequence that must end right', () => {
     expect(story.company(id)).toBe(before);
   });
 
+  test('a record deleted within ε after its last look is settled with the next catch-up that begins later than ε after, and settled_up_to never names its old Modified_Time', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    expect(story.row(id)?.modifiedMs).toBeLessThan(time('00:00:00'));
+    story.world.crm.onTold({ module: 'Leads', ids: [id], operation: 'update' });
+    await story.until('10:00:20');
+    story.delete(id);
+    await story.until('10:00:40');
+    expect(story.freshness.unsettled).toBe(1);
+    for (let waited = 0; waited < 48; waited += 1) {
+      await story.world.time.advance(5_000);
+      const { seenUpTo, settledUpTo } = story.freshness;
+      expect(settledUpTo?.getTime()).toBeGreaterThanOrEqual(Math.min(seenUpTo?.getTime() ?? 0, time('09:59:59')));
+    }
+    expect([story.row(id)?.isDeleted, story.freshness.unsettled]).toEqual([true, 0]);
+    expect(story.events(id).filter(({ type }) => type === 'RecordDeleted')).toHaveLength(2);
+    await story.until('10:20:00');
+    expect(story.events(id).filter(({ type }) => type === 'RecordDeleted')).toHaveLength(2);
+    expect(story.freshness.settledUpTo).toEqual(story.freshness.seenUpTo);
+  });
+
+  test('a deletion without a look near it is written down once', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    story.delete(id);
+    await story.until('10:20:00');
+    expect([story.events(id).filter(({ type }) => type === 'RecordDeleted').length, story.freshness.unsettled]).toEqual([1, 0]);
+  });
+
+  test('a deletion that the list still names although the record was restored within ε, and a restore later still: alive at the end, and settled', async () => {
+    for (const restoredAt of ['10:00:45', '10:20:00']) {
+      const story = await Story.loaded('10:00:00', { restoreScanEveryMs: 15 * 60_000 });
+      const [id = ''] = story.ids;
+      story.world.crm.onTold({ module: 'Leads', ids: [id], operation: 'update' });
+      await story.until('10:00:20');
+      story.faults({ lagMs: 50_000 });
+      story.delete(id);
+      await story.until(restoredAt);
+      story.restore(id, false);
+      await story.until('10:40:00');
+      story.faults({});
+      await story.until('10:42:00');
+      expect([story.row(id)?.isDeleted, story.freshness.unsettled]).toEqual([false, 0]);
+      story.watch.checkEquality();
+    }
+  });
+
+  test('a restored record is confirmed when it is read again, not written in full each time, and is noted as hidden when nobody can see it', async () => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    story.delete(id);
+    await story.until('10:10:00');
+    story.restore(id);
+    await story.until('10:20:00');
+    expect(story.row(id)?.isDeleted).toBe(false);
+    story.edit(id, { Company: 'Back' });
+    await story.until('10:40:00');
+    const since = story.events(id).filter((event) => event.type !== 'RecordDeleted' && event.modifiedMs >= time('10:20:00'));
+    expect(since.map(({ type }) => type)).toEqual(['RecordSeen', ...since.slice(1).map(() => 'RecordConfirmed')]);
+    expect(since.length).toBeGreaterThan(1);
+    story.world.crm.records.setHidden('Leads', [id], true);
+    void story.world.refresh(simulatedLeads);
+    await story.until('11:00:00');
+    expect([story.freshness.hidden, story.row(id)?.isDeleted]).toEqual([1, false]);
+  });
+
   test('two edits within one second end with the later content', async () => {
     for (const pauseMs of [50, 300, 600, 950]) {
       const story = await Story.loaded('10:00:00');

@@ -1,4 +1,6 @@
-import { isAlive } from '@lockstep/record-log';
+import { topicOf } from '@lockstep/modules';
+import type { Freshness } from '@lockstep/postgres';
+import { decodeEvent, isAlive, type Observation } from '@lockstep/record-log';
 
 import { Watch } from './invariants.ts';
 import { simulatedLeads } from './modules.ts';
@@ -77,5 +79,16 @@ export class Story {
 
   get seenUpTo(): number {
     return this.world.tables.freshness(simulatedLeads).seenUpTo?.getTime() ?? Number.NEGATIVE_INFINITY;
+  }
+
+  get freshness(): Freshness {
+    return this.world.tables.freshness(simulatedLeads);
+  }
+
+  /** What the log holds of a record, partition by partition. */
+  events(id: string): Observation[] {
+    const topic = topicOf(simulatedLeads);
+    const messages = this.world.log.ends(topic).flatMap(({ high }, partition) => this.world.log.read(topic, partition, 0, high));
+    return messages.map(({ value }) => decodeEvent(value ?? '')).filter((event) => event.type !== 'CoverageDeclared' && event.id === id) as Observation[];
   }
 }

@@ -174,6 +174,40 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
         expect(await stores.register.doubtful(module, at('10:00:00'), 1_000)).toEqual([]);
       });
 
+      test('calls it so no more once the list, read later than ε after it, still names the record', async () => {
+        const deletion = { id, deletedMs: at('10:05:00').getTime() };
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '09:00:00', '10:04:30', 'Ada')), logged(2, encodeDeleted({ ...deletion, listedMs: at('10:05:10').getTime() }))]);
+        const doubt = async (): Promise<unknown[]> => [await stores.register.doubtful(module, at('10:00:00'), epsilonMs), await stores.register.oldestDoubt(module, at('10:00:00'), epsilonMs)];
+        expect(await doubt()).toEqual([[id], at('10:05:00.999')]);
+        await stores.project([logged(3, encodeDeleted({ ...deletion, listedMs: at('10:08:00').getTime() }))]);
+        expect(await doubt()).toEqual([[], null]);
+        expect((await stores.register.known(module, [id])).get(id)).toMatchObject({ deletedMs: at('10:05:00.999').getTime(), listedMs: at('10:08:00').getTime() });
+      });
+
+      test('is settled up to the doubt itself, not to the last edit of what is in doubt', async () => {
+        await stores.watermarks.note({ module, kind: 'changes', at: at('11:00:00'), topicId: stores.topicId, endOffsets: [0] });
+        await stores.project([logged(0, coverageEvent), logged(1, seen(id, '02:00:00', '10:04:30', 'Ada')), logged(2, encodeDeleted({ id, deletedMs: at('10:05:00').getTime() }))]);
+        expect(await stores.freshness()).toMatchObject({ seenUpTo: at('11:00:00'), settledUpTo: at('10:04:30'), unsettled: 1 });
+        await stores.project([logged(3, encodeDeleted({ id, deletedMs: at('10:05:00').getTime(), listedMs: at('10:06:01').getTime() }))]);
+        expect(await stores.freshness()).toMatchObject({ settledUpTo: at('11:00:00'), unsettled: 0 });
+      });
+
+      test('notes a restored record as hidden, and never a dead one; a confirmation shows the restored again, and revives no dead one', async () => {
+        const [dead, restored] = ['5725701000000000002', id];
+        await stores.project([
+          logged(0, coverageEvent),
+          ...[dead, restored].flatMap((one, i) => [logged(1 + 2 * i, seen(one, '09:00:00', '09:00:05', 'Ada')), logged(2 + 2 * i, encodeDeleted({ id: one, deletedMs: at('10:00:00').getTime() }))]),
+          logged(5, seen(restored, '09:00:00', '10:30:00', 'Ada')),
+        ]);
+        await stores.register.hidden(module, [dead, restored]);
+        expect(await stores.audits.hidden(module)).toBe(1);
+        await stores.project([logged(6, confirmed(dead, '09:00:00', '11:00:00', 'Ada')), logged(7, confirmed(restored, '09:00:00', '11:00:00', 'Ada'))]);
+        expect(await stores.audits.hidden(module)).toBe(0);
+        expect(await stores.register.deleted(module, at('09:30:00'))).toEqual([dead]);
+        expect((await stores.rows()).map(({ id: one, isDeleted }) => [one, isDeleted])).toEqual([[restored, false], [dead, true]]);
+        expect(await stores.looks.due(10)).toEqual([{ module, id: dead, reason: 'unconfirmed' }]);
+      });
+
       test('counts a record as hidden until somebody sees it again', async () => {
         await stores.watermarks.note({ module, kind: 'changes', at: at('09:00:00'), topicId: stores.topicId, endOffsets: [0] });
         await stores.project([logged(0, coverageEvent), logged(1, seen(id, '10:00:00', '10:10:00', 'Ada'))]);
