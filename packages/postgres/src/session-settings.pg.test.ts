@@ -61,7 +61,7 @@ describe('a connection to a database with settings of its own', () => {
       timezone: 'UTC', datestyle: 'ISO, YMD', intervalstyle: 'postgres', extra_float_digits: '1', bytea_output: 'hex', array_nulls: 'on', standard_conforming_strings: 'on',
       transform_null_equals: 'off', default_transaction_isolation: 'read committed', default_transaction_read_only: 'off', exit_on_error: 'off', session_replication_role: 'origin',
       statement_timeout: '0', lock_timeout: '0', idle_in_transaction_session_timeout: '5min', idle_session_timeout: '0', synchronous_commit: 'on',
-      search_path: 'pg_catalog, pg_temp, shadow, public, pg_catalog',
+      search_path: 'shadow, public',
     });
   });
 

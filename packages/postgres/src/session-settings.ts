@@ -35,15 +35,15 @@ const values = Object.entries(settings).map(([name, value]) => `('${name}', '${v
 /**
  * Statements that pin the settings of a new connection.
  *
- * `pg_catalog` comes first on the search path, so that nothing shadows a built-in function, operator or type, and `pg_temp` second, where our
- * stages are. The rest stays as it was: triggers and defaults of the legacy application resolve their names by it.
+ * The search path loses `pg_catalog` and `pg_temp`, where it lists them: Postgres then searches both before all others, so that nothing
+ * shadows a built-in function, operator or type, or a stage. The rest stays as it was: triggers and defaults of the legacy application
+ * resolve their names by it.
  *
  * Only a superuser may set `session_replication_role`; where a role's own setting switches triggers and foreign keys off and cannot be set
  * back, the connection fails. `synchronous_commit` is raised from `off` only.
  */
 export const pinSettings = `
-  select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog', 'pg_temp', (
-    select p from pg_catalog.current_setting('search_path') p where pg_catalog.length(p) operator(pg_catalog.>) 0)), false);
+  select pg_catalog.set_config('search_path', pg_catalog.ltrim(pg_catalog.regexp_replace(pg_catalog.current_setting('search_path'), '(^|,) *"?pg_(catalog|temp)"? *(?=,|$)', '', 'g'), ', '), false);
   select set_config(s.name, s.value, false) from (values ${values}) s (name, value) where current_setting(s.name, true) is not null;
   select set_config('session_replication_role', 'origin', false) where current_setting('session_replication_role') <> 'origin';
   select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`;

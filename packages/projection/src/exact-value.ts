@@ -27,11 +27,11 @@ export function isExact({ form, limit }: CellRule, bytes: Buffer, from: number, 
     case 'char':
       return bytes[to - 1] !== SPACE;
     case 'date':
-      return date.test(bytes.toString('latin1', from, to));
+      return hasShape(bytes, from, to, usualDate) || date.test(bytes.toString('latin1', from, to));
     case 'instant':
-      return isInstant(bytes.toString('latin1', from, to), limit, instant);
+      return isUsualInstant(bytes, from, to) || isInstant(bytes.toString('latin1', from, to), limit, instant);
     case 'utc':
-      return isInstant(bytes.toString('latin1', from, to), limit, utcInstant);
+      return isUsualInstant(bytes, from, to) || isInstant(bytes.toString('latin1', from, to), limit, utcInstant);
     case 'uuid':
       return uuid.test(bytes.toString('latin1', from, to));
     case 'boolean':
@@ -45,7 +45,27 @@ const date = /^\d{4,6}-\d\d-\d\d$/;
 const instant = /^\d{4,6}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.(\d{1,6}))?(?:Z|[+-]\d\d(?::?\d\d)?)(?: BC)?$/;
 const utcInstant = /^\d{4,6}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.(\d{1,6}))?Z(?: BC)?$/;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const boolean = /^(?:t|f|true|false)$/;
+const boolean = /^(?:true|false)$/;
+
+// The canonical forms, found without making a string of each: every row has several.
+const usualDate = Buffer.from('0000-00-00');
+const usualInstant = Buffer.from('0000-00-00T00:00:00Z');
+
+/** Whether the bytes are those of the shape, with any digit for each zero. */
+function hasShape(bytes: Buffer, from: number, to: number, shape: Buffer): boolean {
+  if (to - from !== shape.length) return false;
+  for (let i = 0; i < shape.length; i += 1) {
+    const byte = bytes[from + i] as number;
+    if (shape[i] === ZERO ? byte < ZERO || byte > NINE : byte !== shape[i]) return false;
+  }
+  return true;
+}
+
+function isUsualInstant(bytes: Buffer, from: number, to: number): boolean {
+  if (!hasShape(bytes, from, to, usualInstant)) return false;
+  const at = (i: number): number => (bytes[from + i] as number) - ZERO;
+  return at(11) * 10 + at(12) < 24 && at(14) < 6 && at(17) < 6;
+}
 
 function isInstant(text: string, digits: number, form: RegExp): boolean {
   const match = form.exec(text);
