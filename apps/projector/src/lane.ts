@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Database, isTransient } from '@lockstep/postgres';
-import { type Applied, loadPositions, type LogMessage, type ModuleProjection, projectBatch, ProjectionError } from '@lockstep/projection';
+import { type Applied, loadPositions, type LogMessage, type ModuleProjection, maySpeakOfTable, projectBatch, ProjectionError } from '@lockstep/projection';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
 import type { PoolClient } from 'pg';
 
@@ -105,13 +105,18 @@ export class Lane {
 
   /** Projects until it is done, however long the database is away; halts only the partitions whose own messages a person must see to. */
   async #project(works: readonly Work[]): Promise<void> {
+    let isRenewed = false;
     for (let attempt = 0; !this.#closing.signal.aborted; attempt += 1) {
       try {
         await this.#projectOnce(works);
         return;
       } catch (error) {
         const isFenced = error instanceof ProjectionError && error.code === 'POSITION_TAKEN';
-        if (!isFenced && !isTransient(error)) return await this.#haltCulprits(works, error);
+        const isChanged = error instanceof ProjectionError && error.code === 'TABLE_CHANGED';
+        // Stages and prepared statements of the connection may be of the table as it was: one attempt with a new connection.
+        const isStale: boolean = !isRenewed && maySpeakOfTable(error);
+        isRenewed ||= isStale;
+        if (!isFenced && !isChanged && !isStale && !isTransient(error)) return await this.#haltCulprits(works, error);
         this.#deps.log.warn({ err: error, attempt }, 'batch will be retried');
         if (isFenced) await this.#reloadPositions(works).catch(() => undefined);
         else this.#dropClient();

@@ -36,7 +36,7 @@ await runProcess({
 
     const stopping = new AbortController();
     closers.add('start', () => stopping.abort());
-    const topics = await whenTheyExist(() => openTopics({ ...config, admin, db }), stopping.signal);
+    const topics = await whenTheyExist(() => openTopics({ ...config, admin, db, log }), stopping.signal);
     if (topics === null) return;
     await projector.start(topics);
     log.info({ url, topics: [...topics.keys()] }, 'projector is ready');

@@ -2,13 +2,13 @@ import { type Admin, createAdmin, createBatchProducer, createKafka, createProduc
 import { createTestDatabase, createTestTopic, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
 import { coverageOf, leads } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
-import { adoptMapping, ModuleProjection } from '@lockstep/projection';
+import { ModuleProjection } from '@lockstep/projection';
 import { encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
 import { createLogger } from '@lockstep/telemetry';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { createProjectorMetrics } from './metrics.ts';
-import type { OpenTopic } from './open-topics.ts';
+import { adopt, type OpenTopic } from './open-topics.ts';
 import { Projector } from './projector.ts';
 
 const PARTITIONS = 4;
@@ -51,8 +51,8 @@ afterEach(async () => {
 
 async function start(): Promise<Projector> {
   const projection = new ModuleProjection(leads, 60_000);
-  await adoptMapping(db.pool, projection);
-  const open: OpenTopic = { topic: topic.name, topicId: await admin.topicId(topic.name), index: 0, projection };
+  const unfit = await adopt(db, projection);
+  const open: OpenTopic = { topic: topic.name, topicId: await admin.topicId(topic.name), index: 0, projection, unfit };
   const onFatal = (error: unknown): void => {
     throw error;
   };
@@ -163,6 +163,29 @@ describe('the projector', () => {
     await publish(Array.from({ length: 120 }, (_, n) => seen(n, { No_of_Employees: 'many' })));
     const projector = await start();
     expect(await haltedBecause(projector)).toMatch(/parked: the mapping and the table do not match/);
+  });
+
+  test('halts when the table no longer fits, and goes on by itself once it does', async () => {
+    await publish([seen(1, { Fax: '1' }), seen(2)]);
+    const projector = await start();
+    await applied();
+    await db.pool.query('alter table public.leads rename column fax to telefax');
+    await publish(Array.from({ length: 200 }, (_, n) => seen(n, { Fax: '2' }, 1_700_000_060_000)));
+    expect(await haltedBecause(projector)).toMatch(/Leads and table public\.leads do not fit:\n- column fax does not exist/);
+    await db.pool.query('alter table public.leads rename column telefax to fax');
+    await applied();
+    expect([await one(`select fax from leads where id = ${idOf(1)}`), await rows(), await one<number>('select count(*)::int from lockstep.parked')]).toEqual(['2', 200, 0]);
+  });
+
+  test('writes nothing to a table that does not fit at the start, and keeps the mapping that stood', async () => {
+    await db.pool.query('alter table public.leads alter column annual_revenue type money using null');
+    await publish([seen(1), seen(2)]);
+    const projector = await start();
+    expect(await haltedBecause(projector)).toMatch(/column annual_revenue is money/);
+    expect([await rows(), await one<number>('select count(*)::int from lockstep.mapping')]).toEqual([0, 0]);
+    await db.pool.query('alter table public.leads alter column annual_revenue type numeric(16,2) using null');
+    await applied();
+    expect([await rows(), await one<number>('select count(*)::int from lockstep.mapping')]).toEqual([2, 1]);
   });
 
   test('stops when the log no longer holds the next offset', async () => {

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type KafkaError, type Position, type TopicPartition } from '@lockstep/kafka';
 import type { Database } from '@lockstep/postgres';
-import { type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked } from '@lockstep/projection';
+import { adoptMapping, type Applied, loadPositions, type LogMessage, maySpeakOfTable, type ModuleProjection, ProjectionError, retryParked, standingMapping } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { type AssignedPartition, Lane } from './lane.ts';
 import type { ProjectorMetrics } from './metrics.ts';
-import type { OpenTopic } from './open-topics.ts';
+import { isUnfit, type OpenTopic } from './open-topics.ts';
 import { ParkedShare } from './parked-share.ts';
 
 export type ProjectorDeps = {
@@ -25,6 +25,7 @@ export type ProjectorDeps = {
 
 const COMMIT_EVERY_MS = 1_000;
 const RETRY_EVERY_MS = 1_000;
+const TABLE_CHECK_EVERY_MS = 2_000;
 const ROOM_CHECK_MS = 5;
 /**
  * While messages come by hundreds and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a
@@ -85,6 +86,7 @@ export class Projector {
     this.#loops = Promise.all([
       loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal, log, body: () => this.#commit() }),
       loop({ name: 'parked messages', everyMs: RETRY_EVERY_MS, signal, log, body: () => this.#retryParked() }),
+      loop({ name: 'check of unfit tables', everyMs: TABLE_CHECK_EVERY_MS, signal, log, body: () => this.#checkUnfitTables() }),
     ]);
   }
 
@@ -121,7 +123,7 @@ export class Projector {
     return positions;
   }
 
-  async #assignTopic({ topic, topicId, projection }: OpenTopic, partitions: readonly number[]): Promise<Position[]> {
+  async #assignTopic({ topic, topicId, projection, unfit }: OpenTopic, partitions: readonly number[]): Promise<Position[]> {
     const { db, admin } = this.#deps;
     const next = await loadPositions(db.pool, { topic, topicId, partitions });
     const offsets = new Map((await admin.topicOffsets(topic)).map((one) => [one.partition, one]));
@@ -134,8 +136,45 @@ export class Projector {
       if (offset < low || offset > high) {
         this.#halt([assigned], new ProjectionError(`${topic}/${partition} holds offsets ${low} to ${high}, and ${offset} is next: what lies between is lost. Nothing was skipped`, 'OFFSETS_LOST'));
       }
+      if (unfit !== undefined) this.#halt([assigned], unfit.error);
       return { topic, partition, offset };
     });
+  }
+
+  /** Modules that were halted because mapping and table do not fit go on once they do. */
+  async #checkUnfitTables(): Promise<void> {
+    for (const open of this.#topics.values()) {
+      const halted = [...this.#assigned.values()].filter(({ topic, partition }) => topic === open.topic && isUnfit(this.#halted.get(`${topic}/${partition}`)));
+      if (halted.length === 0 && open.unfit === undefined) continue;
+      try {
+        await this.#adoptAgain(open);
+      } catch (error) {
+        if (!isUnfit(error)) throw error;
+        continue;
+      }
+      this.#topics.set(open.topic, { ...open, unfit: undefined });
+      await this.#goOn(open, halted.map(({ partition }) => partition));
+    }
+  }
+
+  /** A mapping that another build adopted in the meantime stays. */
+  async #adoptAgain({ projection, unfit }: OpenTopic): Promise<void> {
+    const { pool } = this.#deps.db;
+    if (unfit !== undefined && (await standingMapping(pool, projection)) === unfit.standing) await adoptMapping(pool, projection);
+    else await projection.readTable(pool);
+  }
+
+  async #goOn({ topic, topicId, projection }: OpenTopic, partitions: readonly number[]): Promise<void> {
+    if (partitions.length === 0) return;
+    const next = await loadPositions(this.#deps.db.pool, { topic, topicId, partitions });
+    for (const partition of partitions) {
+      if (!this.#assigned.has(`${topic}/${partition}`)) continue;
+      const offset = next.get(partition) as number;
+      this.#retire(topic, partition);
+      this.#assigned.set(`${topic}/${partition}`, { projection, topic, topicId, partition, next: offset, isStopped: false });
+      this.#consumer?.seek({ topic, partition, offset });
+    }
+    this.#deps.log.info({ topic, partitions }, 'mapping and table fit again: partitions go on');
   }
 
   #revoke(partitions: readonly TopicPartition[]): void {
@@ -222,7 +261,8 @@ export class Projector {
   async #retryParked(): Promise<boolean> {
     const failures: unknown[] = [];
     let isWorthwhile = false;
-    for (const { projection } of this.#topics.values()) {
+    for (const { projection, unfit } of this.#topics.values()) {
+      if (unfit !== undefined) continue;
       try {
         isWorthwhile = (await this.#retryModule(projection)) || isWorthwhile;
       } catch (error) {

@@ -7,12 +7,12 @@ import { prepared, type Prepared } from './statements.ts';
 type Client = Pick<PoolClient, 'query'>;
 
 /**
- * Reads what a table is, in one word: it changes with each column, index, trigger, rule and the owner of the table. It names the table,
+ * Reads what a table is, in one word, by the versions of its catalogue rows: it changes with each column, index, trigger, rule and the owner of the table. It names the table,
  * so the transaction that asks holds a lock that keeps the table as it is until its end.
  */
 export const shapeSql = ({ table: { schema, name } }: ModuleDefinition): Prepared => prepared(`
   select pg_catalog.concat_ws(' ', c.oid, c.relkind, c.relpersistence, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhassubclass,
-    (select pg_catalog.string_agg(pg_catalog.concat(a.attnum, ':', a.xmin), ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
+    (select pg_catalog.string_agg(a.xmin::pg_catalog.text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
     (select pg_catalog.string_agg(pg_catalog.concat(i.indexrelid, ':', i.xmin), ',' order by i.indexrelid) from pg_catalog.pg_index i where i.indrelid = c.oid),
     (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid) from pg_catalog.pg_trigger t where t.tgrelid = c.oid)) as shape
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace

@@ -136,4 +136,47 @@ export const mutants = [
   { name: 'a deletion in doubt is never published again', changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'const messages = [...fresh, ...ascertained]', to: 'const messages = [...fresh]' }], project: 'packages/crm-reader', tests: ['src/looks/deletions.test.ts'] },
   { name: 'a deletion without doubt is published at each reading', changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: ' || isSettledBy(known, epsilonMs)) return false;', to: ') return false;' }], project: 'packages/crm-reader', tests: ['src/looks/deletions.test.ts'] },
   { name: 'a restored record is written in full at each reading', changes: [{ file: 'packages/completeness/src/statement.ts', from: 'isAliveBy(known, epsilonMs)', to: 'known.deletedMs === null' }], project: 'packages/completeness', tests: ['src/statement.test.ts'] },
+  // The table and its values.
+  {
+    name: 'the scale of a numeric is not checked',
+    changes: [{ file: 'packages/projection/src/exact-value.ts', from: 'return limit >= 0 ? digits <= limit', to: 'return limit >= 0 ? true' }],
+    project: 'packages/projection',
+    tests: ['src/exact-value.test.ts'],
+  },
+  {
+    name: 'blanks beyond the length of a varchar are cut',
+    changes: [{ file: 'packages/projection/src/exact-value.ts', from: 'characters(bytes, from, to) <= limit', to: 'characters(bytes, from, to) > 0' }],
+    project: 'packages/projection',
+    tests: ['src/exact-value.test.ts'],
+  },
+  {
+    name: 'the time zone of a connection is not pinned',
+    changes: [{ file: 'packages/postgres/src/session-settings.ts', from: "timezone: 'UTC',", to: '' }],
+    project: 'packages/postgres',
+    tests: ['src/session-settings.pg.test.ts'],
+  },
+  {
+    name: 'the key needs no unique index',
+    changes: [{ file: 'packages/projection/src/table-faults.ts', from: 'if (!table.hasKeyIndex)', to: 'if (table.columns.size === 0)' }],
+    project: 'packages/projection',
+    tests: ['src/table-check.pg.test.ts'],
+  },
+  {
+    name: 'arrays are cast by another type than the column\'s',
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: '::${type}[])`)', to: "::${type.replace('varchar', 'int8')}[])`)" }],
+    project: 'packages/projection',
+    tests: ['src/table-check.pg.test.ts'],
+  },
+  {
+    name: 'a table that was changed is not noticed',
+    changes: [{ file: 'packages/projection/src/module-projection.ts', from: 'if (row?.shape !== this.table.shape)', to: 'if (row === undefined)' }],
+    project: 'packages/projection',
+    tests: ['src/table-check.pg.test.ts'],
+  },
+  {
+    name: 'rows are compared by what their types hold equal',
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: 'operator(pg_catalog.*<>)', to: 'is distinct from' }],
+    project: 'packages/projection',
+    tests: ['src/table-check.pg.test.ts'],
+  },
 ];
