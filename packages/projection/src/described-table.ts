@@ -34,6 +34,8 @@ export type DescribedTable = {
   readonly cascades: readonly string[];
   /** Triggers that may change a row before it is written. */
   readonly rowTriggers: readonly string[];
+  /** Whether one of them is for inserts, and may fill a column that an insert leaves out. */
+  readonly hasInsertTrigger: boolean;
   /** Privileges that are missing beside those on columns, as the grants that would give them. */
   readonly missingGrants: readonly string[];
   readonly columns: ReadonlyMap<string, DescribedColumn>;

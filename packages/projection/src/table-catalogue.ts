@@ -36,6 +36,7 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     rules: relation.rules,
     cascades: relation.cascades,
     rowTriggers: relation.row_triggers,
+    hasInsertTrigger: relation.has_insert_trigger,
     missingGrants: relation.missing_grants,
     columns: new Map(rows.map((row) => [row.name, described(row)])),
   };
@@ -52,10 +53,11 @@ type Relation = {
   rules: string[];
   cascades: string[];
   row_triggers: string[];
+  has_insert_trigger: boolean;
   missing_grants: string[];
 };
 
-// A trigger with these bits is for each row (1) and before (2). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
+// A trigger with these bits is for each row (1), before (2), and for inserts (4). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
 const relationSql = `
   select c.oid::text as oid, c.relkind::text as kind, c.relpersistence = 'p' as is_permanent, row_security_active(c.oid) as is_row_security_active,
     has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select') as is_readable,
@@ -66,6 +68,7 @@ const relationSql = `
     array(select distinct conrelid::regclass::text from pg_constraint
       where contype = 'f' and confrelid = c.oid and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
     array(select t.tgname::text from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 3 = 3 order by 1) as row_triggers,
+    exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
       select 'grant usage on schema ' || quote_ident(n.nspname) where not has_schema_privilege(n.oid, 'usage') union all
       select 'grant temporary on database ' || quote_ident(current_database()) where not has_database_privilege(current_database(), 'temp') union all

@@ -97,6 +97,17 @@ describe('at the start', () => {
     await client.query('drop domain if exists public.filled cascade');
   });
 
+  test('a column that is not mapped, may not be null and has no default is left to a trigger, where there is one', async () => {
+    await client.query(ddl({ ...good, foreign_column: 'text not null' }));
+    await client.query(`create or replace function public.fill() returns trigger language plpgsql as $$ begin new.foreign_column := 'filled'; return new; end $$;
+      create trigger fills before insert on public.legacy for each row execute function public.fill()`);
+    const topic = new Topic(client, module());
+    await adoptMapping(db.pool, topic.projection);
+    await topic.project(many(topic, '10:00:00', { Name: 'A' }));
+    await topic.project(many(topic, '10:05:00', { Name: 'B' }).slice(0, 1));
+    expect(await rows('select name, foreign_column, count(*)::int as n from public.legacy group by 1, 2 order by 3')).toEqual([{ name: 'B', foreign_column: 'filled', n: 1 }, { name: 'A', foreign_column: 'filled', n: 59 }]);
+  });
+
   test('a view is refused', async () => {
     await client.query(ddl(good));
     await client.query('create view public.seen as select * from public.legacy');
@@ -162,6 +173,19 @@ describe('sequences that ended wrong', () => {
     ]);
     expect(await referrers(db, [definition]).to('Accounts', [recordId(8)])).toEqual([{ module: 'Deals', ids: [recordId(1)] }]);
     expect(await rows('select from lockstep.parked')).toEqual([]);
+  });
+
+  test('a partitioned table is written like any other', async () => {
+    await client.query(`${ddl({ ...good, id: 'bigint' })} partition by hash (id);
+      create table public.legacy_0 partition of public.legacy for values with (modulus 2, remainder 0);
+      create table public.legacy_1 partition of public.legacy for values with (modulus 2, remainder 1);
+      alter table public.legacy add primary key (id)`);
+    const topic = new Topic(client, module());
+    await adoptMapping(db.pool, topic.projection);
+    await topic.project(many(topic, '10:00:00', { Name: 'A' }));
+    await topic.project(many(topic, '10:05:00', { Name: 'B' }));
+    await topic.project([topic.seen({ n: 1, modified: '10:06:00', Name: 'C' }), topic.deleted('11:00:00', 2)]);
+    expect(await rows('select name, deleted is null as alive, count(*)::int as n from public.legacy group by 1, 2 order by 3, 1')).toEqual([{ name: 'B', alive: false, n: 1 }, { name: 'C', alive: true, n: 1 }, { name: 'B', alive: true, n: 58 }]);
   });
 
   test('10.125 in numeric(16,2) is kept aside with its column; with the policy it is rounded', async () => {

@@ -56,8 +56,9 @@ function columnFaults({ name, as, column }: Mapped): string[] {
   return wrong === null ? faults : [...faults, `column ${name} ${wrong}`];
 }
 
-/** Columns that are not ours and that every insert would leave without a value. */
-function unmappedFaults(module: ModuleDefinition, { columns }: DescribedTable): string[] {
+/** Columns that are not ours and that every insert would leave without a value, unless a trigger may fill them. */
+function unmappedFaults(module: ModuleDefinition, { columns, hasInsertTrigger }: DescribedTable): string[] {
+  if (hasInsertTrigger) return [];
   const mapped = new Set(mappedColumns(module).map(({ name }) => name));
   return [...columns.values()]
     .filter(({ name, isNotNull, hasDefault }) => isNotNull && !hasDefault && !mapped.has(name))
