@@ -39,7 +39,7 @@ type Suspect = { readonly record: FoundRecord; readonly rich: readonly string[];
 type Texts = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
 
 /**
- * A query cuts rich text to 500 characters. So a text of such a length is not believed: it is read once more, in full, and taken where the record was not modified
+ * A query cuts rich text to 500 characters. So a text of such a length is not believed: it is read again, in full, and taken where the record was not modified
  * in between. Where that is refused, or brings the same cut text, the reading makes no statement about the field. Which fields are cut is known from the metadata, from
  * lengths, and from comparing a few long texts of each bulk result with what a query shows of them.
  */

@@ -33,7 +33,7 @@ test('its own call shows it in full, of many records from v7 on, and nothing but
   expect((await crm.get('/crm/v8/Deals/actions/fetch_full_data?ids=1&fields=Description')).status).toBe(204);
 });
 
-test('metadata tells which fields are of that kind', async () => {
+test('metadata says which fields are of that kind', async () => {
   const { fields } = (await crm.get('/crm/v8/settings/fields?module=Deals')).body as { fields: { api_name: string; textarea: unknown }[] };
   expect(fields.find(({ api_name: name }) => name === 'Description')?.textarea).toEqual({ type: 'rich_text' });
   expect(fields.find(({ api_name: name }) => name === 'Deal_Name')?.textarea).toBeNull();
