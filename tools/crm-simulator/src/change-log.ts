@@ -20,7 +20,7 @@ export type ChangeEntry = {
 
 /** One version of one record: what it is since then, as the truth tells it; null once it is deleted. */
 export type HistoryEntry = Pick<ChangeEntry, 'seq' | 'module' | 'id' | 'operation' | 'modifiedTime'> & {
-  /** Whether `Modified_Time` moved: not by a formula, and not for a restored record. */
+  /** Whether `Modified_Time` moved to now: not by a formula, for a restored record, or by an import that gives a time of its own. */
   readonly movesTime: boolean;
   readonly record: TruthRecord | null;
 };

@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { checkoutDir, type Lockstep, startLockstep } from '@lockstep/harness';
+import { checkoutDir, type Lockstep, plantForeign, type Snapshot, startLockstep, takeSnapshot } from '@lockstep/harness';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { liveLine } from './live-line.ts';
@@ -9,10 +9,11 @@ import { runDemo } from './run-demo.ts';
 import { runStorm, stormEnvironment } from './storm/run-storm.ts';
 import { stormNotice, stormText } from './storm/text.ts';
 import { resultText, statusLine } from './text.ts';
+import { problemsOfDemo, problemsOfStorm } from './verdict.ts';
 
 /*
  * One shot, with a stack of its own in a folder that is removed afterwards: the first load of three modules while the CRM
- * changes, and the comparison of every value. Exit code 0: no mismatch; 1: mismatches, or it could not be run.
+ * changes, and the comparison of every value, the CRM's and others'. Exit code 0: all was compared and is right; 1: it was not, or could not be run.
  */
 
 function whole(text: string): number {
@@ -74,7 +75,8 @@ const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
 
 let lockstep: Lockstep | undefined;
-let storming: Promise<boolean> | undefined;
+let storming: Promise<readonly string[]> | undefined;
+let before: Snapshot = new Map();
 try {
   out.write(`Lockstep demo: ${given.leads} Leads, ${given.deals} Deals, ${given.products} Products; ${given.editsPerSecond} edits/s; API ${given.apiVersion}${isStorm ? `; a storm of ${given.stormSeconds} s, seed ${given.seed}` : ''}\n`);
   if (isStorm) out.write(`${stormNotice}\n`);
@@ -86,7 +88,9 @@ try {
     simulator: simulatorArguments(given),
     env: isStorm ? stormEnvironment : {},
     log: (text) => out.write(`${text}\n`),
-    onSimulator: () => {
+    beforeApps: async ({ databaseUrl, simulator }) => {
+      await plantForeign({ databaseUrl, simulatorUrl: simulator?.url ?? '' });
+      before = await takeSnapshot(databaseUrl);
       startedMs = performance.now();
     },
   });
@@ -95,8 +99,9 @@ try {
   });
   const broken = lockstep.broken.then((what) => Promise.reject(new Error(what)));
   storming = isStorm ? storm(lockstep) : undefined;
-  const isRight = await Promise.race([storming ?? demo(lockstep, startedMs), aborted, broken]);
-  process.exitCode = isRight ? 0 : 1;
+  const problems = await Promise.race([storming ?? demo(lockstep, startedMs), aborted, broken]);
+  for (const problem of problems) process.stderr.write(`  FAILED                   ${problem}\n`);
+  process.exitCode = problems.length === 0 ? 0 : 1;
 } catch (error) {
   line.done();
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
@@ -113,21 +118,21 @@ try {
 }
 process.exit();
 
-/** @returns whether everything is as in the CRM. */
-async function demo(running: Lockstep, startedMs: number): Promise<boolean> {
-  const result = await runDemo(running, { ...given, onStatus: (status) => line.show(statusLine(status)) }, startedMs);
+/** @returns what is not as it has to be. */
+async function demo(running: Lockstep, startedMs: number): Promise<readonly string[]> {
+  const result = await runDemo(running, { ...given, before, onStatus: (status) => line.show(statusLine(status)) }, startedMs);
   line.done();
   process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : resultText(result));
-  return result.mismatches === 0 && result.notificationToRow.missing === 0;
+  return problemsOfDemo(result);
 }
 
-/** @returns whether everything is as in the CRM, and freshness never said what was not so. */
-async function storm(running: Lockstep): Promise<boolean> {
+/** @returns what is not as it has to be, or what freshness claimed and was not so. */
+async function storm(running: Lockstep): Promise<readonly string[]> {
   const began = performance.now();
   const say = (text: string): void => void out.write(`  ${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s  ${text}\n`);
-  const result = await runStorm(running, { ...given, seconds: given.stormSeconds, say, signal: stopping.signal });
+  const result = await runStorm(running, { ...given, before, seconds: given.stormSeconds, say, signal: stopping.signal });
   process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : stormText(result));
-  return result.mismatches === 0 && result.freshness.falseClaims.length === 0;
+  return problemsOfStorm(result);
 }
 
 function repeated({ leads, deals, products, editsPerSecond, createsPerSecond, deletesPerSecond, pageSize, seed, stormSeconds, apiVersion }: Given): string {

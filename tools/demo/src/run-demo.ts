@@ -1,4 +1,4 @@
-import { appNames, compareAll, fetchJson, LatencyProbe, type Latencies, type Lockstep, metricSum, type StatusView, waitUntilLoaded, waitUntilQuiet } from '@lockstep/harness';
+import { appNames, compareAll, type Comparison, fetchJson, LatencyProbe, type Latencies, type Lockstep, metricSum, type Snapshot, type StatusView, waitUntilLoaded, waitUntilQuiet } from '@lockstep/harness';
 
 /** What the demo is to do. */
 export type DemoOptions = {
@@ -7,13 +7,13 @@ export type DemoOptions = {
   readonly deletesPerSecond: number;
   /** How long the traffic goes on after the first load at least. */
   readonly liveSeconds: number;
+  /** What stood in the database before the apps were started. */
+  readonly before: Snapshot;
   readonly onStatus: (status: StatusView) => void;
 };
 
 /** What came of it. */
-export type DemoResult = {
-  readonly rows: number;
-  readonly values: number;
+export type DemoResult = Comparison & {
   readonly syncSeconds: number;
   readonly rowsPerSecond: number;
   readonly edits: number;
@@ -24,8 +24,6 @@ export type DemoResult = {
   readonly parked: number;
   /** More than are believed without a person's word: their rows are among the mismatches. */
   readonly heldDeletions: number;
-  readonly mismatches: number;
-  readonly examples: readonly unknown[];
   /** By app, megabytes. */
   readonly peakRssMb: Readonly<Record<string, number>>;
 };
@@ -49,11 +47,10 @@ export async function runDemo(lockstep: Lockstep, options: DemoOptions, startedM
   const { totals } = await fetchJson<TrafficStatus>(`${simulator.url}/__simulator/traffic`, { method: 'DELETE' });
   const quiet = await waitUntilQuiet(lockstep, { timeoutMs: 300_000 });
   const notificationToRow = await probe.stop();
-  const comparison = await compareAll(lockstep);
+  const comparison = await compareAll(lockstep, undefined, { before: options.before });
   const published = loaded.modules.reduce((sum, { run }) => sum + (run?.rows ?? 0), 0);
   return {
-    rows: comparison.rows,
-    values: comparison.values,
+    ...comparison,
     syncSeconds: round(syncSeconds),
     rowsPerSecond: Math.round(published / syncSeconds),
     ...totals,
@@ -61,8 +58,6 @@ export async function runDemo(lockstep: Lockstep, options: DemoOptions, startedM
     notificationToRow,
     parked: quiet.modules.reduce((sum, { parked }) => sum + parked, 0),
     heldDeletions: quiet.modules.reduce((sum, { heldDeletions }) => sum + (heldDeletions?.deletions ?? 0), 0),
-    mismatches: comparison.mismatches,
-    examples: comparison.examples,
     peakRssMb: Object.fromEntries(appNames.map((name) => [name, lockstep.apps[name]?.peakRssMb() ?? 0])),
   };
 }

@@ -1,4 +1,4 @@
-import type { StatusView } from '@lockstep/harness';
+import type { Comparison, StatusView } from '@lockstep/harness';
 
 import type { DemoResult } from './run-demo.ts';
 
@@ -30,10 +30,19 @@ export function resultText(result: DemoResult): string {
     `  parked                   ${formatted(result.parked)}`,
     `  peak memory              ${rss}`,
     ...(result.heldDeletions === 0 ? [] : [`  deletions held           ${formatted(result.heldDeletions)}: more than 100, and than one in a hundred, wait for "npx lockstep release"`]),
-    `  mismatches               ${formatted(result.mismatches)}`,
-    ...result.examples.slice(0, 5).map((example) => `    ${JSON.stringify(example)}`),
+    ...comparedText(result),
     '',
   ].join('\n');
+}
+
+/** What was compared, and what differs. */
+export function comparedText({ mismatches, examples, untouched }: Pick<Comparison, 'mismatches' | 'examples' | 'untouched'>): string[] {
+  const listed = (differences: readonly unknown[]): string[] => differences.slice(0, 5).map((difference) => `    ${JSON.stringify(difference)}`);
+  return [
+    ...(untouched === null ? [] : [`  untouched                ${formatted(untouched.values)} values in ${formatted(untouched.rows)} rows that belong to others, ${formatted(untouched.differences)} changed`, ...listed(untouched.examples)]),
+    `  mismatches               ${formatted(mismatches)}`,
+    ...listed(examples),
+  ];
 }
 
 /** What a person sees once the first load is complete. */

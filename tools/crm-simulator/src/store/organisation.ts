@@ -20,7 +20,7 @@ export type Change = {
   readonly records: readonly LiveRecord[];
   /** Epoch ms, whole seconds: `Modified_Time`, or the time of the deletion. */
   readonly changedMs: number;
-  /** False for what a formula does, and for a restored record: then `Modified_Time` is what it was. */
+  /** Whether `Modified_Time` moved to now: not by a formula, for a restored record, or by an import that gives a time of its own. */
   readonly movesTime: boolean;
   /** Whether no channel is told. */
   readonly isSilent: boolean;
@@ -86,7 +86,7 @@ export class Organisation {
     if (!keepsTime && store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
     for (const record of records) this.#keepStale(store, record.key, record);
     const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : (modifiedMs ?? changedMs)));
-    this.#tell({ module: store.module, operation: 'update', ids, values, records: edited, changedMs: modifiedMs ?? changedMs, movesTime: !keepsTime, isSilent: isSilent || keepsTime });
+    this.#tell({ module: store.module, operation: 'update', ids, values, records: edited, changedMs: modifiedMs ?? changedMs, movesTime: !keepsTime && modifiedMs === undefined, isSilent: isSilent || keepsTime });
     return edited;
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { appNames, appOf, compareAll, type Comparison, fetchJson, FreshnessWatch, type InstanceName, type Lockstep, statusOf, type StatusView, supervise, waitUntil, waitUntilCaughtUp, waitUntilLoaded, waitUntilQuiet, type Watched } from '@lockstep/harness';
+import { appNames, appOf, compareAll, type Comparison, fetchJson, FreshnessWatch, type InstanceName, type Lockstep, type Snapshot, statusOf, type StatusView, supervise, waitUntil, waitUntilCaughtUp, waitUntilLoaded, waitUntilQuiet, type Watched } from '@lockstep/harness';
 
 import { type Act, calm, planStorm } from './plan.ts';
 
@@ -15,6 +15,8 @@ export type StormOptions = {
   readonly editsPerSecond: number;
   readonly createsPerSecond: number;
   readonly deletesPerSecond: number;
+  /** What stood in the database before the apps were started. */
+  readonly before: Snapshot;
   /** Told what happens, one line a time. */
   readonly say: (line: string) => void;
   /** Aborted when everything is to be ended: then nothing is started again. */
@@ -56,7 +58,7 @@ export async function runStorm(lockstep: Lockstep, options: StormOptions): Promi
     await Promise.race([storm.calm(), aborted]);
     const { modules: states } = await Promise.race([settle(lockstep, options.say), aborted]);
     const freshness = await watch.stop();
-    const comparison = await compareAll(lockstep);
+    const comparison = await compareAll(lockstep, undefined, { before: options.before });
     const quietSeconds = Math.round((performance.now() - calmedMs) / 1000);
     const { notifications, mishaps } = await fetchJson<Counters>(`${simulator.url}/__simulator/counters`);
     return { ...comparison, ...storm.done, notifications, mishaps, freshness, parked: states.reduce((sum, { parked }) => sum + parked, 0), quietSeconds };
@@ -142,9 +144,12 @@ class Storm {
     if (crashable === undefined) return this.#say(`${service} is not ours to crash`);
     this.#say(`kill -9 ${service}, for ${downMs} ms`);
     this.#count('kills', service);
+    const isUp = service === 'postgres' ? this.#watch.databaseGoesDown() : () => undefined;
     await crashable.kill();
     await sleep(downMs);
-    if (!this.#stopping.signal.aborted) await crashable.restart();
+    if (this.#stopping.signal.aborted) return;
+    await crashable.restart();
+    isUp();
   }
 
   async #massEdit({ module, share, count, manner }: Extract<Act, { act: 'mass-edit' }>): Promise<void> {
@@ -152,16 +157,16 @@ class Storm {
     const from = Math.floor(share * Math.max(0, all.length - count));
     const ids = all.slice(from, from + count);
     const fields = { [textField[module] as string]: `Stormy ${share}` };
+    const edited = await this.#post<{ edited: number }>('mass-edit', { module, ids, fields, silent: manner === 'silent', keepsTime: manner === 'keeps-time' }).then((reply) => reply.edited, () => null);
     // Deleted meanwhile: then it is refused as a whole, and nothing has changed.
-    const { edited } = await this.#post<{ edited: number }>('mass-edit', { module, ids, fields, silent: manner === 'silent', keepsTime: manner === 'keeps-time' }).catch(() => ({ edited: 0 }));
-    this.#count('changes', `mass-edited, ${manner}`, edited);
+    if (edited === null) this.#count('changes', 'mass edits refused');
+    else this.#count('changes', `mass-edited, ${manner}`, edited);
   }
 
   async #restore({ module, share, isSilent }: Extract<Act, { act: 'restore' }>): Promise<void> {
     const deleted = await fetchJson<{ id: string }[]>(`${this.#admin}/deleted/${module}`);
     const chosen = deleted[Math.floor(share * deleted.length)];
     if (chosen === undefined) return;
-    this.#watch.willRestore(chosen.id);
     await this.#post(`records/${module}/${chosen.id}/restore`, { silent: isSilent });
     this.#count('changes', isSilent ? 'restored, silent' : 'restored, told');
   }

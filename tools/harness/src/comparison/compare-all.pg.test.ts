@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { compareAll, type Comparison } from '../compare-all.ts';
 import { plantForeign } from '../plant-foreign.ts';
-import { deletedColumnOf, mappedColumns, quoted, tableOf } from './mapped-columns.ts';
+import { mappedColumns, quoted, tableOf } from './mapped-columns.ts';
 import { type Snapshot, takeSnapshot } from './snapshot.ts';
 
 /* The comparison itself is held to account: on a database that is right it finds nothing, and whatever is changed in it, it names. */
@@ -32,7 +32,7 @@ afterAll(async () => {
 });
 
 /** A copy of the right database, for as long as a test or a group of tests runs. */
-async function copy(): Promise<{ url: string; drop(): Promise<void> }> {
+async function copy(): Promise<{ url: string; drop: () => Promise<void> }> {
   const name = uniqueName('changed');
   await run(serverUrl(), `create database ${name} template ${new URL(right.url).pathname.slice(1)}`);
   return { url: new URL(`/${name}`, right.url).href, drop: () => run(serverUrl(), `drop database ${name} with (force)`) };
@@ -78,7 +78,7 @@ type Case = readonly [what: string, sql: () => string, expected: () => Record<st
 
 /** Makes all of the changes in one copy, and compares once. */
 function describeChanges(what: string, cases: readonly Case[], found: (comparison: Comparison) => Pick<Comparison, 'examples'> & { count: number }): void {
-  describe(what, () => {
+  describe(`a comparison finds ${what}`, () => {
     let comparison: Comparison;
 
     beforeAll(async () => {
@@ -107,7 +107,7 @@ test('a database that is right has no mismatch, and all of it was compared', asy
   expect((await compareAll({ databaseUrl: right.url, simulator }, ['Leads'])).untouched).toBeNull();
 });
 
-describeChanges('a mismatch with the CRM is found:', [
+describeChanges('what is not as in the CRM', [
   ['the last character of a mapped value', () => `update leads set last_name = left(last_name, -1) || 'X' where id = ${lead(7)}`, () => ({ table: leads, id: lead(7), column: 'last_name' })],
   ['a fraction of the modified time', () => `update leads set modified_time = modified_time + interval '1 microsecond' where id = ${lead(8)}`, () => ({ table: leads, id: lead(8), column: 'modified_time' })],
   ['an empty text in place of null', () => `update leads set fax = '' where id = (select min(id) from leads where id > ${lead(20)} and fax is null)`, () => ({ table: leads, column: 'fax', actual: '' })],
@@ -117,7 +117,7 @@ describeChanges('a mismatch with the CRM is found:', [
   ['a row without a record that was not there before', () => 'insert into leads (id) values (999)', () => ({ table: leads, id: '999', column: 'id', actual: 'a row' })],
 ], ({ mismatches, examples }) => ({ count: mismatches, examples }));
 
-describeChanges('what is no longer as it was is found:', [
+describeChanges('what is no longer as it was', [
   ['a foreign column of a record', () => `update leads set credit_limit = credit_limit + 1 where id = ${lead(5)}`, () => ({ table: leads, id: lead(5), column: 'credit_limit' })],
   ['the last character of a foreign text', () => `update leads set planted_remark = planted_remark || '.' where id = ${lead(6)}`, () => ({ table: leads, id: lead(6), column: 'planted_remark' })],
   ['a foreign column of a row that was inserted', () => `update leads set planted_state = '' where id = ${lead(200)}`, () => ({ table: leads, id: lead(200), column: 'planted_state', expected: 'new, "open"' })],

@@ -1,4 +1,4 @@
-import type { ModuleDefinition } from '@lockstep/modules';
+import { modules as allModules, type ModuleDefinition } from '@lockstep/modules';
 import pg from 'pg';
 
 import { asTexts, plainSession, quoted, tableOf } from './mapped-columns.ts';
@@ -18,7 +18,7 @@ type Table = { readonly name: string; readonly columns: readonly string[]; reado
  * Reads everything that is not Lockstep's own. Meant for a database before its first load: every value is kept in memory.
  * @param only for a table, the keys that are wanted: afterwards a mapped table holds many more rows than before.
  */
-export async function takeSnapshot(databaseUrl: string, modules: readonly ModuleDefinition[], only: ReadonlyMap<string, ReadonlySet<string>> = new Map()): Promise<Snapshot> {
+export async function takeSnapshot(databaseUrl: string, modules: readonly ModuleDefinition[] = allModules, only: ReadonlyMap<string, ReadonlySet<string>> = new Map()): Promise<Snapshot> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   try {
