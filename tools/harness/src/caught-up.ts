@@ -24,3 +24,25 @@ export async function waitUntilCaughtUp({ databaseUrl }: Pick<Lockstep, 'databas
     await client.end();
   }
 }
+
+/**
+ * Waits until the log is claimed to have every change of these modules up to now, whether or not the projector has applied it.
+ * @throws {HarnessError} `TIMED_OUT`
+ */
+export async function waitUntilClaimed({ databaseUrl }: Pick<Lockstep, 'databaseUrl'>, { modules, timeoutMs = 60_000 }: { modules: readonly string[]; timeoutMs?: number }): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    const sinceMs = Date.now();
+    await waitUntil(
+      'a watermark of every module',
+      async () => {
+        const { rows } = await client.query<{ module: string }>(`select module from lockstep.watermark where kind = 'changes' group by module having max(at) > to_timestamp($1::numeric / 1000)`, [sinceMs]);
+        return modules.every((name) => rows.some(({ module }) => module === name)) ? true : null;
+      },
+      { timeoutMs, everyMs: 100 },
+    );
+  } finally {
+    await client.end();
+  }
+}

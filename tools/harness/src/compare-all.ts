@@ -66,16 +66,18 @@ export async function compareAll({ databaseUrl, simulator }: Pick<Lockstep, 'dat
 }
 
 async function untouchedOf({ simulatorUrl, modules, limit, ...rest }: { databaseUrl: string; simulatorUrl: string; before: Snapshot; limit: number; modules: readonly ModuleDefinition[] }): Promise<Untouched> {
-  const records = new Map<string, ReadonlySet<string>>();
+  const records = new Map<string, Awaited<ReturnType<typeof recordIds>>>();
   for (const { apiName } of modules) records.set(apiName, await recordIds(simulatorUrl, apiName));
   const found = new Found(limit);
   const compared = await compareUntouched({ ...rest, modules, records, report: found.report });
   return { ...compared, differences: found.count, examples: found.examples };
 }
 
-/** Ids of all records that a module has and had. */
-async function recordIds(simulatorUrl: string, module: string): Promise<ReadonlySet<string>> {
+/** Ids of all records that a module has and had, and of those that were deleted at any time. */
+async function recordIds(simulatorUrl: string, module: string): Promise<{ all: ReadonlySet<string>; deleted: ReadonlySet<string> }> {
   const alive = await fetchJson<string[]>(`${simulatorUrl}/__simulator/ids/${module}?first=100000000`);
-  const deleted = await fetchJson<{ id: string }[]>(`${simulatorUrl}/__simulator/deleted/${module}`);
-  return new Set([...alive, ...deleted.map(({ id }) => id)]);
+  const gone = await fetchJson<{ id: string }[]>(`${simulatorUrl}/__simulator/deleted/${module}`);
+  const changes = await fetchJson<{ module: string; id: string; operation: string }[]>(`${simulatorUrl}/__simulator/traffic/edits?limit=100000`);
+  const deletions = changes.filter((change) => change.module === module && change.operation === 'delete');
+  return { all: new Set([...alive, ...gone.map(({ id }) => id)]), deleted: new Set([...gone, ...deletions].map(({ id }) => id)) };
 }

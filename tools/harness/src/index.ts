@@ -9,7 +9,7 @@ export { startSimulatorProcess } from './simulator-process.ts';
 export type { SimulatorProcess } from './simulator-process.ts';
 export { waitUntil } from './wait-until.ts';
 export { fetchJson, metricSum } from './http.ts';
-export { waitUntilCaughtUp } from './caught-up.ts';
+export { waitUntilCaughtUp, waitUntilClaimed } from './caught-up.ts';
 export { compareAll } from './compare-all.ts';
 export type { Comparison } from './compare-all.ts';
 export type { Mismatch } from './comparison/compare-module.ts';

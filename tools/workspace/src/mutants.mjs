@@ -179,4 +179,53 @@ export const mutants = [
     project: 'packages/projection',
     tests: ['src/table-check.pg.test.ts'],
   },
+  // The proof: demo, comparison, freshness watch, local stack.
+  {
+    name: 'the export of the truth is split at U+2028 as well',
+    changes: [{ file: 'tools/harness/src/comparison/json-lines.ts', from: ".split('\\n')", to: '.split(/[\\n\\u2028]/)' }],
+    project: 'tools/harness',
+    tests: ['src/comparison/json-lines.test.ts'],
+  },
+  {
+    name: 'a freshness watch without a sample passes',
+    changes: [{ file: 'tools/harness/src/freshness/watched.ts', from: '...(samples < leastSamples ?', to: '...(samples < 0 ?' }],
+    project: 'tools/harness',
+    tests: ['src/freshness/watched.test.ts'],
+  },
+  {
+    name: 'every failed reading of freshness counts as explained',
+    changes: [{ file: 'tools/harness/src/freshness/watched.ts', from: 'isDown ? this.#whileDown : this.#failed', to: 'isDown ? this.#whileDown : this.#whileDown' }],
+    project: 'tools/harness',
+    tests: ['src/freshness/watched.test.ts'],
+  },
+  {
+    name: 'rows are held to the modified time of a claim only',
+    changes: [{ file: 'tools/harness/src/freshness/judge.ts', from: 'differencesOf(columns, record, row).length === 0', to: 'differencesOf(columns, record, row).every(({ column }) => column !== module.modifiedTimeColumn)' }],
+    project: 'tools/harness',
+    tests: ['src/freshness/judge.test.ts'],
+  },
+  {
+    name: 'a claim may go back',
+    changes: [{ file: 'tools/harness/src/freshness/judge.ts', from: '(ms === null || ms < earlierMs)', to: '(ms === null)' }],
+    project: 'tools/harness',
+    tests: ['src/freshness/judge.test.ts'],
+  },
+  {
+    name: 'foreign values are not compared',
+    changes: [{ file: 'tools/harness/src/comparison/untouched.ts', from: 'if (value !== expected[at])', to: 'if (value !== expected[at] && mapped === undefined)' }],
+    project: 'tools/harness',
+    tests: ['src/comparison/compare-all.pg.test.ts'],
+  },
+  {
+    name: 'a demo that compared nothing foreign passes',
+    changes: [{ file: 'tools/demo/src/verdict.ts', from: 'untouched === null || untouched.values === 0', to: 'untouched === undefined' }],
+    project: 'tools/demo',
+    tests: ['src/verdict.test.ts'],
+  },
+  {
+    name: 'a copied data folder takes the cluster of the other one',
+    changes: [{ file: 'tools/local-stack/src/postgres-elsewhere.ts', from: 'if ((await readId(owner.dataDir)) === id) throw', to: 'if (own === id) throw' }],
+    project: 'tools/local-stack',
+    tests: ['src/postgres-elsewhere.test.ts'],
+  },
 ];

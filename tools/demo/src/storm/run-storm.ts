@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { appNames, appOf, compareAll, type Comparison, fetchJson, FreshnessWatch, type InstanceName, type Lockstep, type Snapshot, statusOf, type StatusView, supervise, waitUntil, waitUntilCaughtUp, waitUntilLoaded, waitUntilQuiet, type Watched } from '@lockstep/harness';
+import { appNames, appOf, compareAll, type Comparison, fetchJson, FreshnessWatch, type InstanceName, type Lockstep, type Snapshot, supervise, waitUntil, type Watched } from '@lockstep/harness';
 
 import { type Act, calm, planStorm } from './plan.ts';
+import { modules, settle, textField } from './settle.ts';
 
 /** What is shorter in a storm than in production, so that freshness moves within a minute. */
 export const stormEnvironment = { SCHEDULER_CATCH_UP_INTERVAL_MS: '2000', SCHEDULER_WATERMARK_MARGIN_MS: '8000', LOCKSTEP_EPSILON_MS: '5000' };
-const EPSILON_MS = 5_000;
-const modules = ['Leads', 'Deals', 'Products'];
 
 export type StormOptions = {
   readonly seed: number;
@@ -41,7 +40,7 @@ type Counters = { readonly notifications: Record<string, number>; readonly misha
 
 /**
  * A first load and traffic in a storm: faults of the CRM that come and go, and kill -9 of apps, broker and database, all made up
- * from the seed. Then it is calm; after two catch-ups and a reading of every module every column of every row is compared.
+ * from the seed. Then it is calm; after a stall of the projector, two catch-ups and a reading of every module every column of every row is compared.
  */
 export async function runStorm(lockstep: Lockstep, options: StormOptions): Promise<StormResult> {
   const { simulator, databaseUrl } = lockstep;
@@ -56,7 +55,7 @@ export async function runStorm(lockstep: Lockstep, options: StormOptions): Promi
     const calmedMs = performance.now();
     options.say('calm: faults off, traffic off');
     await Promise.race([storm.calm(), aborted]);
-    const { modules: states } = await Promise.race([settle(lockstep, options.say), aborted]);
+    const { modules: states } = await Promise.race([settle({ lockstep, watch, say: options.say }), aborted]);
     const freshness = await watch.stop();
     const comparison = await compareAll(lockstep, undefined, { before: options.before });
     const quietSeconds = Math.round((performance.now() - calmedMs) / 1000);
@@ -184,44 +183,4 @@ class Storm {
   #count(what: keyof Storm['done'], kind: string, by = 1): void {
     this.done[what][kind] = (this.done[what][kind] ?? 0) + by;
   }
-}
-
-const textField: Readonly<Record<string, string>> = { Leads: 'Company', Deals: 'Description', Products: 'Manufacturer' };
-
-/** What has to pass after a storm before the tables are to be equal: two catch-ups, and each module read as a whole. */
-async function settle(lockstep: Lockstep, say: (line: string) => void): Promise<StatusView> {
-  await waitUntilLoaded(lockstep, { timeoutMs: 300_000 });
-  for (const module of modules) await releaseHeld(lockstep, module, say);
-  // What was looked at within ε of its deletion is only told apart by a later look.
-  await sleep(EPSILON_MS);
-  await waitUntilCaughtUp(lockstep, { modules, timeoutMs: 120_000 });
-  await waitUntilCaughtUp(lockstep, { modules, timeoutMs: 120_000 });
-  say('two catch-ups are complete; reading every module again');
-  await Promise.all(modules.map((module) => refresh(lockstep, module)));
-  await waitUntilCaughtUp(lockstep, { modules, timeoutMs: 120_000 });
-  return await waitUntilQuiet(lockstep, { timeoutMs: 120_000 });
-}
-
-/** Deletions that were too many to be believed wait for a person: here it is one. */
-async function releaseHeld(lockstep: Lockstep, module: string, say: (line: string) => void): Promise<void> {
-  const held = (await statusOf(lockstep)).modules.find((one) => one.module === module)?.heldDeletions ?? null;
-  if (held === null) return;
-  say(`${held.deletions} deletions of ${module} were held, and are released`);
-  await fetchJson(`${lockstep.urls.scheduler}/held-deletions/${module}/release`, { method: 'POST' });
-}
-
-async function refresh(lockstep: Lockstep, module: string): Promise<void> {
-  const askedMs = Date.now();
-  // Refused while another reading of the module is under way.
-  await waitUntil(`the refresh of ${module} to begin`, () => fetchJson(`${lockstep.urls.scheduler}/modules/${module}/refresh`, { method: 'POST' }), { timeoutMs: 120_000, everyMs: 500 });
-  await waitUntil(
-    `the refresh of ${module}`,
-    async () => {
-      const run = (await statusOf(lockstep)).modules.find((one) => one.module === module)?.run;
-      if (run?.kind !== 'refresh' || Date.parse(run.startedAt) < askedMs) return null;
-      if (run.state === 'failed') throw new Error(`the refresh of ${module} failed`);
-      return run.state === 'complete' ? true : null;
-    },
-    { timeoutMs: 120_000, everyMs: 200 },
-  );
 }

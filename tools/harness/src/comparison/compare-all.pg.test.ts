@@ -69,6 +69,7 @@ async function fill(module: ModuleDefinition): Promise<void> {
 
 const compared = (databaseUrl: string): Promise<Comparison> => compareAll({ databaseUrl, simulator }, modules, { before, limit: 1_000 });
 const lead = (at: number): string => simulator.firstIds('Leads', at + 1)[at] as string;
+const product = (at: number): string => simulator.firstIds('Products', at + 1)[at] as string;
 const leads = '"public"."leads"';
 
 /** Past the company's own triggers and keys, which would refuse or note it. */
@@ -146,6 +147,19 @@ test('two rows whose values are swapped are found, in the columns of both, and a
   expect(new Set(examples.map(({ table, id }) => `${table} ${id}`))).toEqual(new Set([`${leads} ${a}`, `${leads} ${b}`]));
   const foreign = [a, b].map((id) => expect.objectContaining({ table: leads, id, column: 'credit_limit' }));
   expect(untouched?.examples).toMatchObject(expect.arrayContaining([...foreign, expect.objectContaining({ table: '"billing"."more"' }), expect.objectContaining({ id: 'view billing.open_accounts' })]));
+});
+
+test('a product that was deleted and restored has a new row, with the defaults in its foreign columns and nothing else', async () => {
+  const { url, drop } = await copy();
+  const [restored, other] = [product(3), product(4)];
+  simulator.deleteRecord('Products', restored);
+  simulator.restoreRecord('Products', restored);
+  await run(url, quietly(`update products set warehouse_bin = null, planted_remark = null where id in (${restored}, ${other})`));
+  const named = async (): Promise<string[]> => (await compared(url)).untouched?.examples.map(({ id, column }) => `${id} ${column}`) ?? [];
+  expect((await named()).toSorted()).toEqual([`${other} planted_remark`, `${other} warehouse_bin`]);
+  await run(url, quietly(`update products set planted_remark = 'another' where id = ${restored}`));
+  expect(await named()).toContain(`${restored} planted_remark`);
+  await drop();
 });
 
 test('touching a foreign value and restoring it is found; another module is compared by its own names for key and modified time', async () => {

@@ -9,21 +9,31 @@ import { type Snapshot, type TableRows, takeSnapshot } from './snapshot.ts';
 /** What belongs to others, compared before and after; the first few differences are listed, all are counted. */
 export type Untouched = { readonly tables: number; readonly rows: number; readonly values: number; readonly differences: number; readonly examples: readonly Mismatch[] };
 
-/** A mapped table as far as others own it: columns that Lockstep writes, and which keys are records of the CRM. */
-export type Mapped = { readonly keyColumn: string; readonly written: ReadonlySet<string>; readonly records: ReadonlySet<string> };
+/** A mapped table as far as others own it: columns that Lockstep writes, which keys are records of the CRM, and whose rows were removed for a while. */
+export type Mapped = { readonly keyColumn: string; readonly written: ReadonlySet<string>; readonly records: ReadonlySet<string>; readonly removed: ReadonlySet<string> };
 
 /**
  * Compares what is not the CRM's with what it was: foreign columns and foreign rows of the mapped tables, every other table, and all definitions.
- * @param records by module, the ids of all records of the CRM, deleted ones included.
+ * @param records by module, the ids of all records of the CRM, deleted ones included, and of those that were deleted at any time: where a deletion removes the row,
+ * a restored record's is a new one.
  */
-export async function compareUntouched({ databaseUrl, before, modules, records, report }: { databaseUrl: string; before: Snapshot; modules: readonly ModuleDefinition[]; records: ReadonlyMap<string, ReadonlySet<string>>; report: (mismatch: Mismatch) => void }): Promise<Omit<Untouched, 'differences' | 'examples'>> {
-  const mapped = new Map(modules.map((module) => [tableOf(module), { keyColumn: module.keyColumn, written: writtenColumns(module), records: records.get(module.apiName) ?? new Set<string>() }]));
+export async function compareUntouched({ databaseUrl, before, modules, records, report }: { databaseUrl: string; before: Snapshot; modules: readonly ModuleDefinition[]; records: ReadonlyMap<string, { readonly all: ReadonlySet<string>; readonly deleted: ReadonlySet<string> }>; report: (mismatch: Mismatch) => void }): Promise<Omit<Untouched, 'differences' | 'examples'>> {
+  const mapped = new Map(modules.map((module) => [tableOf(module), mappedOf(module, records.get(module.apiName))]));
   const keys = new Map(modules.map((module) => [tableOf(module), new Set(before.get(tableOf(module))?.rows.keys())]));
   const after = await takeSnapshot(databaseUrl, modules, keys);
-  for (const difference of differencesBetween(before, after, mapped)) report(difference);
+  for (const difference of differencesBetween(before, after, mapped)) {
+    // A row that was removed and inserted again has the defaults.
+    if (mapped.get(difference.table)?.removed.has(difference.id) === true) keys.get(difference.table)?.delete(difference.id);
+    else report(difference);
+  }
   await reportFilledColumns({ databaseUrl, mapped, keys, report });
   const tables = [...before.values()];
   return { tables: tables.length, rows: tables.reduce((sum, { rows }) => sum + rows.size, 0), values: tables.reduce((sum, { rows, columns }) => sum + rows.size * columns.length, 0) };
+}
+
+function mappedOf(module: ModuleDefinition, records: { readonly all: ReadonlySet<string>; readonly deleted: ReadonlySet<string> } | undefined): Mapped {
+  const none = new Set<string>();
+  return { keyColumn: module.keyColumn, written: writtenColumns(module), records: records?.all ?? none, removed: module.onDelete.action === 'remove' ? (records?.deleted ?? none) : none };
 }
 
 /** @returns every value of `before` that is another one in `after`, and every row that came or went, but for what Lockstep may write. */

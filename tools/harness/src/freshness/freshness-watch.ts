@@ -30,6 +30,11 @@ export class FreshnessWatch {
     this.#running = this.#run();
   }
 
+  /** How often freshness was read. */
+  get samples(): number {
+    return this.#tally.watched([]).samples;
+  }
+
   /** To be called before the database is killed: failures from then on are explained. @returns what to call once it answers again. */
   databaseGoesDown(): () => void {
     return this.#tally.down();
