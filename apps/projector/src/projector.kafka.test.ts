@@ -1,5 +1,5 @@
 import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
-import { createTestDatabase, createTestTopic, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
+import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
 import { coverageOf, leads } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
 import { ModuleProjection } from '@lockstep/projection';
@@ -94,6 +94,17 @@ async function applied(expected?: number): Promise<void> {
   }
 }
 
+const nextOffset = (partition: number): Promise<number> => one<number>(`select next_offset::int from lockstep.projection_offset where topic = '${topic.name}' and partition = ${partition}`);
+
+function isHealthy(projector: Projector): boolean {
+  try {
+    projector.check();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function haltedBecause(projector: Projector): Promise<string> {
   for (;;) {
     try {
@@ -155,8 +166,35 @@ describe('the projector', () => {
   test('stops at an event of a newer version instead of parking it', async () => {
     const projector = await start();
     await publish([{ key: idOf(7), value: '{"v":3,"type":"seen","id":"7"}', partition: 1 }]);
-    expect(await haltedBecause(projector)).toMatch(/event version 3; this build reads up to 2/);
+    expect(await haltedBecause(projector)).toMatch(/1 partitions are halted, .*event version 3; this build reads up to 2/);
     expect(await one<number>('select count(*)::int from lockstep.parked')).toBe(0);
+  });
+
+  test('a halted partition stays as it is, and the others go on', async () => {
+    const projector = await start();
+    await publish([{ key: idOf(7), value: '{"v":3,"type":"seen","id":"7"}', partition: 1 }]);
+    await haltedBecause(projector);
+    const halted = await nextOffset(1);
+    await publish([{ ...seen(1), partition: 1 }, ...[0, 2, 3].map((partition) => ({ ...seen(10 + partition), partition }))]);
+    await expect.poll(rows, { timeout: 30_000 }).toBe(3);
+    expect(await nextOffset(1)).toBe(halted);
+  });
+
+  test('stops a partition at a damaged batch and applies nothing of it; the others go on, and so does it once the disk is restored', async ({ skip }) => {
+    const inPartition = (n: number, partition: number): ProducedMessage => ({ ...seen(n), partition });
+    await publish([inPartition(1, 1)]);
+    await publish([inPartition(2, 1), inPartition(3, 1), inPartition(4, 2)]);
+    const file = await segmentFile(topic.name, 1);
+    if (file === undefined) return skip("the broker's disk is out of reach: in a container, or on another machine");
+    const damaged = ((await file.batches())[1] as number) + 100;
+    await file.flip(damaged);
+    const projector = await start();
+    expect(await haltedBecause(projector)).toMatch(/1 partitions are halted, .*\/1: .*cannot be read at offset 2: a record batch's CRC-32C does not match its bytes/);
+    await publish([inPartition(5, 3)]);
+    await expect.poll(() => one<string[]>('select array_agg(id - 5725767000000000000 order by id)::text[] from leads'), { timeout: 30_000 }).toEqual(['1', '4', '5']);
+    await file.flip(damaged);
+    await applied();
+    expect([await rows(), isHealthy(projector)]).toEqual([5, true]);
   });
 
   test('stops when more than one in a hundred does not fit: mapping and table do not match', async () => {
@@ -197,5 +235,17 @@ describe('the projector', () => {
     await db.pool.query('update lockstep.projection_offset set next_offset = 1000 where partition = 0');
     const projector = await start();
     expect(await haltedBecause(projector)).toMatch(/and 1000 is next: what lies between is lost/);
+  });
+
+  test('stops at once when the log was cut in front of the next offset, though nothing is left to be read', async () => {
+    await publish([{ ...seen(1), partition: 0 }]);
+    const raw = kafka.kafka.admin();
+    await raw.connect();
+    await raw.fetchTopicOffsets(topic.name); // without its metadata kafkajs does not know the leaders
+    await raw.deleteTopicRecords({ topic: topic.name, partitions: [{ partition: 0, offset: '2' }] });
+    await raw.disconnect();
+    const projector = await start();
+    expect(await haltedBecause(projector)).toMatch(/1 partitions are halted, .*\/0 holds offsets 2 to 2, and 0 is next: what lies between is lost/);
+    expect(await rows()).toBe(0);
   });
 });
