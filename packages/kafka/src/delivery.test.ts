@@ -88,6 +88,13 @@ describe('positions', () => {
     expect(fatal.map(({ code }) => code)).toEqual(['KAFKA_CONSUMER_CRASHED']);
   });
 
+  test('may lie within a batch, which comes whole', async () => {
+    const { delivery, deliver, handed } = start(async () => [{ ...place, offset: 2 }]);
+    delivery.assign([place]);
+    await deliver(await from(0, 4, 2));
+    expect(handed).toEqual(['v2', 'v3']);
+  });
+
   test('what was handed on already is left out', async () => {
     const { delivery, deliver, handed } = start();
     delivery.assign([place]);
@@ -95,7 +102,8 @@ describe('positions', () => {
     delivery.seek({ ...place, offset: 2 });
     await deliver(await from(0, 4, 1));
     await deliver(await from(0, 4, 0));
-    expect(handed).toEqual(['v0', 'v1', 'v2', 'v3']);
+    await deliver(await from(0, 5, 0));
+    expect(handed).toEqual(['v0', 'v1', 'v2', 'v3', 'v4']);
   });
 
   test('a batch that the handler refused comes again, unless a seek has decided otherwise', async () => {

@@ -66,7 +66,7 @@ export class Delivery {
 
   async #takeUp(assigned: readonly TopicPartition[], revoked: readonly TopicPartition[]): Promise<void> {
     const { handlers } = this.#deps;
-    if (revoked.length > 0) await handlers.onRevoked(revoked);
+    await handlers.onRevoked(revoked);
     const positions = await handlers.onAssigned(assigned);
     if (this.#held !== assigned) return;
     for (const one of assigned) this.#partitions.set(keyOf(one), { next: 'any', isNamed: false, isGoingOn: false, unread: 0, strays: 0 });
@@ -175,11 +175,9 @@ export class Delivery {
 
   /** What a partition was paused for ends with its assignment. */
   #forget(place: TopicPartition): void {
-    const state = this.#partitions.get(keyOf(place));
+    clearTimeout(this.#partitions.get(keyOf(place))?.reread);
     this.#partitions.delete(keyOf(place));
-    clearTimeout(state?.reread);
-    const isPausedByUs = state !== undefined && (state.unread > 0 || state.strays > 1);
-    if (isPausedByUs && !this.#pausedByApplication.has(keyOf(place))) this.#deps.consumer.resume(byTopic([place]));
+    if (!this.#pausedByApplication.has(keyOf(place))) this.#deps.consumer.resume(byTopic([place]));
   }
 }
 

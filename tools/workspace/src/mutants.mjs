@@ -1,6 +1,6 @@
 /**
- * Guarantees, each broken in one way, and the tests that have to notice.
- * @type {{ name: string, changes: { file: string, from: string, to: string }[], project: string, tests: string[] }[]}
+ * Guarantees, each broken in one way, and the tests that have to notice. `testName` runs only the tests of that name: for a long file.
+ * @type {{ name: string, changes: { file: string, from: string, to: string }[], project: string, tests: string[], testName?: string }[]}
  */
 export const mutants = [
   {
@@ -227,5 +227,115 @@ export const mutants = [
     changes: [{ file: 'tools/local-stack/src/postgres-elsewhere.ts', from: 'if ((await readId(owner.dataDir)) === id) throw', to: 'if (own === id) throw' }],
     project: 'tools/local-stack',
     tests: ['src/postgres-elsewhere.test.ts'],
+  },
+  // Guards: the log's integrity, positions, and partitions that cannot go on.
+  {
+    name: 'messages missing between two fetches are skipped (lane)',
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if ((fresh[0] as LogMessage).offset > from) {', to: 'if (from < 0) {' }],
+    project: 'apps/projector',
+    tests: ['src/lane.pg.test.ts'],
+  },
+  {
+    name: 'messages missing between two fetches are skipped (consumer)',
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'if (first <= next && !isCut) return false;', to: 'if (first >= 0 || isCut) return false;' }],
+    project: 'packages/kafka',
+    tests: ['src/delivery.test.ts'],
+  },
+  {
+    name: 'messages missing between two fetches are skipped (lane and consumer)',
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if ((fresh[0] as LogMessage).offset > from) {', to: 'if (from < 0) {' }, { file: 'packages/kafka/src/delivery.ts', from: 'if (first <= next && !isCut) return false;', to: 'if (first >= 0 || isCut) return false;' }],
+    project: 'apps/projector',
+    tests: ['src/lane.pg.test.ts'],
+  },
+  {
+    name: 'a log whose end was lost is read on from there',
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'batch.fetchedOffset < next && Number(batch.highWatermark) < next', to: 'next < 0' }],
+    project: 'packages/kafka',
+    tests: ['src/delivery.test.ts'],
+  },
+  {
+    name: 'a history that was cut at the front goes unnoticed at the assignment',
+    changes: [{ file: 'apps/projector/src/projector.ts', from: 'offset < low || offset > high', to: 'offset > high' }],
+    project: 'apps/projector',
+    tests: ['src/projector.kafka.test.ts'],
+    testName: 'cut in front of the next offset',
+  },
+  {
+    name: 'batches are taken before their positions are known',
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'await beating(ready, heartbeat);', to: 'void heartbeat;' }],
+    project: 'packages/kafka',
+    tests: ['src/delivery.test.ts'],
+  },
+  {
+    name: 'the positions of an assignment that is over come last',
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'if (this.#held !== assigned) return;', to: '' }],
+    project: 'packages/kafka',
+    tests: ['src/delivery.test.ts'],
+  },
+  {
+    name: 'a partition that is to be read again later is resumed though the application paused it',
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'if (!this.#pausedByApplication.has(keyOf(place))) this.#deps.consumer.resume(topics);', to: 'this.#deps.consumer.resume(topics);' }],
+    project: 'packages/kafka',
+    tests: ['src/delivery.test.ts'],
+  },
+  {
+    name: 'nine of ten messages may be parked',
+    changes: [{ file: 'apps/projector/src/parked-share.ts', from: 'MAX_SHARE = 0.01', to: 'MAX_SHARE = 0.9' }],
+    project: 'apps/projector',
+    tests: ['src/parked-share.test.ts'],
+  },
+  {
+    name: 'a deadlock or a lock that is not to be had halts the partition',
+    changes: [{ file: 'packages/postgres/src/errors.ts', from: '(?:08|40|53|55|57|58)', to: '(?:08|53|57|58)' }],
+    project: 'packages/postgres',
+    tests: ['src/errors.test.ts'],
+  },
+  {
+    name: 'work of a halted partition goes on',
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (assigned.isStopped || last === undefined) continue;', to: 'if (last === undefined) continue;' }],
+    project: 'apps/projector',
+    tests: ['src/lane.pg.test.ts'],
+  },
+  {
+    name: 'one partition\'s fault halts all that were taken with it',
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (byPartition.length > 1) for', to: 'if (byPartition.length > 9) for' }],
+    project: 'apps/projector',
+    tests: ['src/lane.pg.test.ts'],
+  },
+  {
+    name: 'positions that another process moved are not read again',
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (isFenced) await this.#reloadPositions(works)', to: 'if (isFenced) await Promise.resolve()' }],
+    project: 'apps/projector',
+    tests: ['src/lane.pg.test.ts'],
+  },
+  {
+    name: 'a batch\'s CRC is not checked',
+    changes: [{ file: 'packages/kafka/src/record-batches.ts', from: 'if (crc32c(batch.subarray(ATTRIBUTES)) !== batch.readUInt32BE(CRC)) throw', to: 'if (batch.length === 0) throw' }],
+    project: 'packages/kafka',
+    tests: ['src/record-batches.test.ts'],
+  },
+  {
+    name: 'a batch that is missing between two others goes unnoticed',
+    changes: [{ file: 'packages/kafka/src/record-batches.ts', from: 'following !== undefined && first !== following', to: 'following !== undefined && first < 0' }],
+    project: 'packages/kafka',
+    tests: ['src/record-batches.test.ts'],
+  },
+  {
+    name: 'what was fetched from another offset is handed on',
+    changes: [{ file: 'packages/kafka/src/fetched-batch.ts', from: 'if (records.length > 0 && found === 0) return', to: 'if (records.length < 0) return' }],
+    project: 'packages/kafka',
+    tests: ['src/record-batches.test.ts'],
+  },
+  {
+    name: 'a broker that sends nothing although its log goes on goes unnoticed',
+    changes: [{ file: 'packages/kafka/src/fetched-batch.ts', from: 'if (isOfEmptyAnswer && records.length === 0', to: 'if (isOfEmptyAnswer && records.length < 0' }],
+    project: 'packages/kafka',
+    tests: ['src/record-batches.test.ts'],
+  },
+  {
+    name: 'what a broker finds corrupt in one partition fails the fetch of all',
+    changes: [{ file: 'packages/kafka/src/fetch-response.ts', from: 'if (partition.errorCode !== CORRUPT_MESSAGE) continue;', to: 'if (partition.errorCode !== 0) continue;' }],
+    project: 'packages/kafka',
+    tests: ['src/fetch-response.test.ts'],
   },
 ];

@@ -1,67 +1,82 @@
 /*
- * npm run mutate: breaks a guarantee on purpose, in a copy of the checkout, and runs the tests that should notice. A mutant that
- * lives is a guarantee nobody tests. Exit code 1 when one does.
+ * npm run mutate [-- text]: breaks a guarantee on purpose, in a copy of the checkout, and runs the tests that should notice; with a text, only those
+ * of that name. A mutant that lives is a guarantee no test holds. Exit code 1 when one does.
+ *
+ * Two copies work at a time, on one Kafka and Postgres that are started once for all. Each project's tests have to pass without any mutant first.
  */
-import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
+import { startStack } from '@lockstep/local-stack';
+
+import { MutantCopy, staleChanges } from './mutant-copy.mjs';
 import { mutants } from './mutants.mjs';
 
-const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
-const copy = mkdtempSync(join(root, '.lockstep-mutants-'));
-process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130));
+const COPIES = 2;
+const only = process.argv[2] ?? '';
+const chosen = mutants.filter(({ name, project }) => `${project}: ${name}`.includes(only));
+const stale = staleChanges(chosen);
+if (stale.length > 0) fail(`These mutants name a text that does not stand in its file exactly once; bring mutants.mjs up to date:\n${stale.join('\n')}`);
+if (chosen.length === 0) fail(`no mutant has "${only}" in its project or name`);
 
-copyCheckout();
-let living = 0;
-const sound = new Set();
-for (const mutant of mutants) {
-  const { project, tests } = mutant;
-  const suite = [project, ...tests].join(' ');
-  // Tests that fail by themselves would catch anything.
-  if (!sound.has(suite) && !passes({ ...mutant, changes: [] })) throw new Error(`${suite} fails without any mutant`);
-  sound.add(suite);
-  const isCaught = !passes(mutant);
-  if (!isCaught) living += 1;
-  process.stdout.write(`${isCaught ? 'caught' : 'LIVES '}  ${mutant.name}\n`);
+const started = performance.now();
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stopping.abort());
+const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-mutate-'));
+const copies = Array.from({ length: COPIES }, () => new MutantCopy(stopping.signal));
+process.once('exit', () => {
+  for (const copy of copies) copy.remove();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+const stack = await startStack({ dataDir, durable: false, log: (line) => process.stdout.write(`${line}\n`) });
+try {
+  process.exitCode = await run({ ...process.env, KAFKA_BROKERS: stack.kafkaBrokers.join(','), DATABASE_URL: stack.databaseUrl });
+} finally {
+  await stack.stop();
 }
-process.stdout.write(`${mutants.length - living} of ${mutants.length} mutants were caught\n`);
-process.exitCode = living === 0 ? 0 : 1;
+if (stopping.signal.aborted) process.exit(130);
 
-/** Sources are copied, packages from elsewhere are linked, and our own resolve to the copy. */
-function copyCheckout() {
-  for (const entry of ['packages', 'tools', 'apps', 'vitest.config.ts', 'tsconfig.base.json', 'package.json']) {
-    cpSync(join(root, entry), join(copy, entry), { recursive: true, filter: (path) => !/[\\/](?:node_modules|dist)$/.test(path) });
+/** @returns the exit code. */
+async function run(env) {
+  const broken = await inCopies(suites(), async (copy, suite) => {
+    const { isCaught, output } = await copy.test(suite, [], env);
+    return isCaught ? [`${output}\nThese tests of ${suite.project} fail without any mutant, so they would catch anything.\n`] : [];
+  });
+  if (stopping.signal.aborted) return 130;
+  if (broken.length > 0) {
+    process.stdout.write(broken.join('\n'));
+    return 1;
   }
-  mkdirSync(join(copy, 'node_modules/@lockstep'), { recursive: true });
-  const modules = join(root, 'node_modules');
-  for (const name of readdirSync(modules)) if (name !== '@lockstep') symlinkSync(realpathSync(join(modules, name)), join(copy, 'node_modules', name));
-  for (const folder of ['packages', 'tools', 'apps']) {
-    for (const name of readdirSync(join(copy, folder))) {
-      symlinkSync(join(copy, folder, name), join(copy, 'node_modules/@lockstep', name));
-      const own = join(root, folder, name, 'node_modules');
-      try {
-        symlinkSync(realpathSync(own), join(copy, folder, name, 'node_modules'));
-      } catch {
-        // Most projects have none of their own.
-      }
-    }
-  }
+  const living = await inCopies(chosen, async (copy, { name, project, changes, ...suite }) => {
+    const { isCaught, seconds } = await copy.test({ project, ...suite }, changes, env);
+    if (!stopping.signal.aborted) process.stdout.write(`${isCaught ? 'caught' : 'LIVES '} ${seconds.toFixed(1).padStart(6)} s  ${project}: ${name}\n`);
+    return isCaught ? [] : [name];
+  });
+  if (stopping.signal.aborted) return 130;
+  process.stdout.write(`${chosen.length - living.length} of ${chosen.length} mutants were caught in ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+  return living.length === 0 ? 0 : 1;
 }
 
-/** Whether the tests that should notice pass all the same. */
-function passes({ name, changes, project, tests }) {
-  for (const { file, from, to } of changes) {
-    const source = readFileSync(join(copy, file), 'utf8');
-    if (source.split(from).length !== 2) throw new Error(`mutant "${name}": ${file} does not hold its text exactly once; bring mutants.mjs up to date`);
-    writeFileSync(join(copy, file), source.replace(from, () => to));
-  }
-  try {
-    const { status } = spawnSync(process.execPath, [join(copy, 'node_modules/vitest/vitest.mjs'), 'run', '--config', join(copy, 'vitest.config.ts'), '--root', '.', ...tests], { cwd: join(copy, project), stdio: 'ignore' });
-    return status === 0;
-  } finally {
-    for (const { file } of changes) cpSync(join(root, file), join(copy, file));
-  }
+/** The tests of each project that some mutant names. */
+function suites() {
+  return [...Map.groupBy(chosen, ({ project }) => project)].map(([project, of]) => ({ project, tests: [...new Set(of.flatMap(({ tests }) => tests))] }));
+}
+
+/** Works off a list, one in each copy at a time. @returns what the work gave, together. */
+async function inCopies(list, work) {
+  const waiting = [...list];
+  const results = await Promise.all(
+    copies.map(async (copy) => {
+      const found = [];
+      for (let one = waiting.shift(); one !== undefined && !stopping.signal.aborted; one = waiting.shift()) found.push(...(await work(copy, one)));
+      return found;
+    }),
+  );
+  return results.flat();
+}
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
 }
