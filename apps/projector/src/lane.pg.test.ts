@@ -142,6 +142,21 @@ describe('a lane', { timeout: SHORT }, () => {
   });
 });
 
+describe('a connection that breaks in a transaction', { timeout: SHORT }, () => {
+  test('halts nothing: the batch is applied by the next one', async () => {
+    const a = await assign(0);
+    const other = await db.pool.connect();
+    await other.query('begin; lock table public.leads in exclusive mode');
+    push(a, messages(0, 0, 3));
+    const endWaiting = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    await expect.poll(async () => (await other.query(endWaiting)).rowCount, { timeout: SHORT }).toBe(1);
+    await other.query('rollback');
+    other.release();
+    await until(() => a.next === 3);
+    expect([halted, await rowsOf(0)]).toEqual([[], 2]);
+  });
+});
+
 describe('a partition that cannot go on', { timeout: SHORT }, () => {
   test('is halted alone, and nothing that is queued of it is written', async () => {
     const [a, b] = [await assign(0), await assign(1)];

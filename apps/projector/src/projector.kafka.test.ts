@@ -237,7 +237,7 @@ describe('the projector', () => {
     expect(await haltedBecause(projector)).toMatch(/and 1000 is next: what lies between is lost/);
   });
 
-  test('stops at once when the log was cut in front of the next offset, though nothing is left to be read', async () => {
+  test('stops at once when the log was cut in front of the next offset, though nothing is left to be read', { timeout: 25_000 }, async () => {
     await publish([{ ...seen(1), partition: 0 }]);
     const raw = kafka.kafka.admin();
     await raw.connect();
