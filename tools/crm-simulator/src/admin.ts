@@ -37,9 +37,10 @@ const schemas = {
     staleMs: milliseconds,
     truncatedResult: probability,
     skewMs: milliseconds,
+    dateAheadMs: z.number().optional(),
     shortExpiry: z.boolean().optional(),
   }),
-  clock: z.strictObject({ advanceMs: z.number().min(0) }),
+  clock: z.union([z.strictObject({ advanceMs: z.number().min(0) }), z.strictObject({ stepMs: z.number() })]),
   since: z.object({ since: z.coerce.number().default(0), after: z.coerce.number().default(0), limit: z.coerce.number().int().max(100_000).default(10_000) }),
 };
 
@@ -109,9 +110,13 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
   });
   app.get('/clock', async () => ({ nowMs: core.clock.nowMs(), driven: isDriven(core.clock) }));
   app.post('/clock', async ({ body }) => {
-    const { advanceMs } = read(schemas.clock, body);
+    const asked = read(schemas.clock, body);
+    if ('stepMs' in asked) {
+      core.clock.step(asked.stepMs);
+      return { nowMs: core.clock.nowMs(), driven: isDriven(core.clock) };
+    }
     if (!isDriven(core.clock)) throw new AdminError(409, 'WRONG_REQUEST', 'the clock is the machine\'s; start with a driven one');
-    await core.clock.advance(advanceMs);
+    await core.clock.advance(asked.advanceMs);
     return { nowMs: core.clock.nowMs(), driven: true };
   });
 }

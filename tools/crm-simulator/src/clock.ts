@@ -4,6 +4,8 @@ import { setTimeout as realSleep } from 'node:timers/promises';
 export interface Clock {
   /** Epoch milliseconds, UTC. */
   nowMs(): number;
+  /** Sets the clock, as an operator does: nobody who sleeps wakes of it. */
+  step(ms: number): void;
   /** Resolves once that much of this clock's time has passed, or at once when `signal` is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
@@ -15,12 +17,16 @@ export interface DrivenClock extends Clock {
 }
 
 /** The machine's clock. */
-export const realClock = (): Clock => ({
-  nowMs: () => Date.now(),
-  sleep: async (ms, signal) => {
-    await realSleep(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
-  },
-});
+export const realClock = (): Clock => {
+  let steppedMs = 0;
+  return {
+    nowMs: () => Date.now() + steppedMs,
+    step: (ms) => void (steppedMs += ms),
+    sleep: async (ms, signal) => {
+      await realSleep(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+    },
+  };
+};
 
 type Sleeper = { readonly at: number; readonly wake: () => void };
 
@@ -30,12 +36,14 @@ type Sleeper = { readonly at: number; readonly wake: () => void };
  */
 export function drivenClock(startMs: number): DrivenClock {
   let now = startMs;
+  let steppedMs = 0;
   let sleepers: Sleeper[] = [];
   const due = (until: number): Sleeper | undefined => sleepers.filter((s) => s.at <= until).toSorted((a, b) => a.at - b.at)[0];
   // What a woken sleeper does next (a request, a further sleep) takes a few turns of the event loop.
   const settle = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
   return {
-    nowMs: () => now,
+    nowMs: () => now + steppedMs,
+    step: (ms) => void (steppedMs += ms),
     sleep: (ms, signal) =>
       new Promise((resolve) => {
         if (ms <= 0 || signal?.aborted === true) return resolve();

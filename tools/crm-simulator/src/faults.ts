@@ -19,11 +19,13 @@ export type ApiFaults = {
   readonly truncatedResult: number;
   /** How far the clocks of the hosts that answer are off, either way, milliseconds. */
   readonly skewMs: number;
+  /** How far the `Date` of every reply is ahead of the CRM's own clock, milliseconds. */
+  readonly dateAheadMs: number;
   /** Channels are granted one hour, whatever was asked for. */
   readonly shortExpiry: boolean;
 };
 
-export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, skewMs: 0, shortExpiry: false };
+export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, skewMs: 0, dateAheadMs: 0, shortExpiry: false };
 
 /** What happens to one call. */
 export type Mishap = 'serverError' | 'htmlError' | 'tooMany' | 'cut' | null;
@@ -66,8 +68,8 @@ export class FaultyApi {
 
   /** What the `Date` of a reply is off by: one of three hosts answers. */
   skewMs(): number {
-    const { skewMs } = this.#faults;
-    return skewMs === 0 ? 0 : (this.#random.below(3) - 1) * skewMs;
+    const { skewMs, dateAheadMs } = this.#faults;
+    return dateAheadMs + (skewMs === 0 ? 0 : (this.#random.below(3) - 1) * skewMs);
   }
 
   truncates(): boolean {
