@@ -1,3 +1,4 @@
+import type { ClockReport } from '@lockstep/crm-client';
 import { createReaderMetrics } from '@lockstep/crm-reader';
 import { Counter, createMetrics, Gauge, Histogram, type Registry } from '@lockstep/telemetry';
 
@@ -15,6 +16,15 @@ export function createIngressMetrics() {
     hints: new Counter({ name: 'lockstep_ingress_hints_total', help: 'Hints that were stored', labelNames: ['module', 'operation'], registers }),
     acknowledge: new Histogram({ name: 'lockstep_ingress_acknowledge_seconds', help: 'From a notification to its answer', buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 5], registers }),
     calls: new Histogram({ name: 'lockstep_ingress_crm_call_seconds', help: 'Calls to the CRM', labelNames: ['call', 'status'], buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 30], registers }),
+    clockAhead: new Gauge({ name: 'lockstep_ingress_clock_ahead_seconds', help: 'How far a source of time is ahead of the CRM time that is believed', labelNames: ['source'], registers }),
+    datesRefused: new Gauge({ name: 'lockstep_ingress_dates_refused', help: 'Replies of the CRM whose Date was refused since the start', registers }),
     isReader: new Gauge({ name: 'lockstep_ingress_is_reader', help: '1 while this process holds the lease of the reader', registers }),
   };
+}
+
+/** Sets what the clocks say of each other. */
+export function setClockMetrics({ clockAhead, datesRefused }: Pick<IngressMetrics, 'clockAhead' | 'datesRefused'>, { dateAheadMs, wallAheadMs, refused }: ClockReport): void {
+  if (dateAheadMs !== null) clockAhead.set({ source: 'date' }, dateAheadMs / 1000);
+  clockAhead.set({ source: 'wall' }, wallAheadMs / 1000);
+  datesRefused.set(refused);
 }

@@ -4,10 +4,10 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, readCatchUps, readHints, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, clockReports, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
-import type { IngressMetrics } from './metrics.ts';
+import { type IngressMetrics, setClockMetrics } from './metrics.ts';
 
 export type ReaderDeps = {
   readonly db: Database;
@@ -29,6 +29,7 @@ export type ReaderDeps = {
 
 const CONTEND_EVERY_MS = 1_000;
 const LOOK_FOR_WORK_EVERY_MS = 1_000;
+const REPORT_CLOCKS_EVERY_MS = 5_000;
 
 /**
  * The one process that reads the CRM's records: it waits for the lease, then answers hints, takes bulk results and catches up until the
@@ -51,7 +52,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     const texts = new WholeTexts({ ...deps, facts, cuts: textCuts(deps.db) });
     await texts.recall();
     const under: UnderLease = { ...deps, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
-    await Promise.all([facts.keepReading(signal), readHints(under), readPages(under), catchUpWhenWanted(under)]);
+    await Promise.all([facts.keepReading(signal), readHints(under), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();
@@ -90,5 +91,21 @@ const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {
     log: deps.log,
     body: () => readCatchUps(work),
     wake: () => deps.signals.next('ready'),
+  });
+};
+
+/** What this process sees of the clocks: for the leader, which makes incidents of it, and as metrics. */
+const reportClocks = ({ db, crm, metrics, log, signal }: UnderLease): Promise<void> => {
+  const clocks = clockReports(db);
+  return loop({
+    name: 'clocks',
+    everyMs: REPORT_CLOCKS_EVERY_MS,
+    signal,
+    log,
+    body: async () => {
+      const report = crm.clock();
+      setClockMetrics(metrics, report);
+      await clocks.note('reader', { ...report, now: new Date(crm.time().earliestMs) });
+    },
   });
 };

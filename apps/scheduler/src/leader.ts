@@ -3,7 +3,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, Planner } from '@lockstep/crm-planner';
 import type { Admin, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, creditUse, type Database, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -24,7 +24,6 @@ export type LeaderDeps = {
   readonly log: Logger;
   readonly signal: AbortSignal;
   readonly problems: Problems;
-  readonly now?: () => Date;
 };
 
 /** What keeps a module from going on, by API name; shown by the status and the readiness check. */
@@ -47,8 +46,8 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   log.info('this process leads');
   metrics.isLeader.set(1);
   try {
-    const now = deps.now ?? (() => new Date());
-    const jobs = { ...deps, now, runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
+    const clock = await databaseClock(deps.db);
+    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(deps.db), runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));
@@ -69,6 +68,8 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         const poked = isPoked;
         isPoked = false;
         isUnderWay = false;
+        // It may have been set; and the monotonic clock stands still while a machine sleeps.
+        await clock.read();
         for (const module of deps.modules) if (await attempt(deps, module, () => planner.round(module, { isPoked: poked }))) isUnderWay = true;
       },
     });

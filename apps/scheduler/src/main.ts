@@ -58,7 +58,7 @@ await runProcess({
       readiness: { postgres: () => db.ping(), crm: crmAnswers },
       freshness: () => readFreshness(db),
       incidents: (options) => incidents(db).list(options),
-      refresh: (module, options) => startRefresh({ runs: bulkRuns(db), credits: creditUse(db), creditRules, crm, log, now: () => new Date() }, module, options),
+      refresh: (module, options) => startRefresh({ runs: bulkRuns(db), credits: creditUse(db), creditRules, crm, log }, module, options),
       releaseDeletions: (module) => deletionBreaker(db).release(module),
       status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), ...(await readStatus({ db, admin, modules, problems, catchUpRules, creditRules })) }),
     });

@@ -2,7 +2,7 @@ import { type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, creditsL
 import { type CreditRules, creditsOfDay } from '@lockstep/crm-planner';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, deletionBreaker, type Incident, incidents } from '@lockstep/postgres';
+import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, databaseNow, deletionBreaker, type Incident, incidents } from '@lockstep/postgres';
 
 import type { Problems } from './leader.ts';
 
@@ -76,13 +76,12 @@ export type StatusDeps = {
   readonly problems: Problems;
   readonly catchUpRules: CatchUpRules;
   readonly creditRules: CreditRules;
-  readonly now?: () => Date;
 };
 
 /** Reads the status of every module from job table, log and positions; any process may answer. */
-export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules, now = () => new Date() }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
+export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
   const runs = bulkRuns(db);
-  const [allRuns, allChannels, held, open, parked, positions] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db)]);
+  const [allRuns, allChannels, held, open, parked, positions, now] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db), databaseNow(db)]);
   const statuses = await Promise.all(
     modules.map(async (module) => {
       const { apiName } = module;
@@ -96,7 +95,7 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
         module: apiName,
         state: stateOf(ofModule, { behind, isHeld: holding !== undefined }),
         channel: channel === undefined ? null : { grantedUntil: channel.grantedUntil.toISOString(), renewAt: channel.renewAt.toISOString() },
-        run: run === undefined ? null : runStatus(run, await runs.pagesOf(run.id), now()),
+        run: run === undefined ? null : runStatus(run, await runs.pagesOf(run.id), now),
         catchUp: latest === undefined ? null : catchUpStatus(latest),
         heldDeletions: holding === undefined ? null : { deletions: holding.deletions, allowed: holding.allowed, heldAt: holding.heldAt.toISOString() },
         behind,
@@ -106,13 +105,13 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
       };
     }),
   );
-  return { incidents: openOf(open, ''), credits: await creditsStatus({ db, modules, catchUpRules, creditRules, now }), modules: statuses };
+  return { incidents: openOf(open, ''), credits: await creditsStatus({ db, modules, catchUpRules, creditRules }), modules: statuses };
 }
 
 const openOf = (open: readonly Incident[], module: string): number => open.filter((incident) => incident.module === module).length;
 
-async function creditsStatus({ db, modules, catchUpRules, creditRules, now }: Required<Omit<StatusDeps, 'admin' | 'problems'>>): Promise<CreditsStatus> {
-  const day = await creditUse(db).ofDay(now());
+async function creditsStatus({ db, modules, catchUpRules, creditRules }: Required<Omit<StatusDeps, 'admin' | 'problems'>>): Promise<CreditsStatus> {
+  const day = await creditUse(db).ofDay();
   const credits = creditsOfDay(creditRules, day);
   const { perDay, reserve } = creditRules;
   return { perDay, spent: day.credits, left: creditsLeft(credits), reserve: perDay === null ? null : perDay * reserve, catchUpIntervalMs: catchUpIntervalMs(credits, { intervalMs: catchUpRules.intervalMs, modules: modules.length }) };

@@ -10,6 +10,8 @@ export type Reading = {
   readonly fromMs: number;
   /** Not later than the beginning of its first call. */
   readonly startedMs: number;
+  /** The least that it can be now, by whoever claims: a reading that says it began later had a wrong clock. */
+  readonly nowMs: number;
   /** Whether the deleted list was read over the same time. */
   readonly isWithDeletions: boolean;
 };
@@ -19,10 +21,10 @@ export type Reading = {
  * log". A reading that began above W leaves a hole below itself, so it claims nothing.
  * @param watermarkMs whole seconds, as the CRM compares them; null before the first claim.
  */
-export function advanced(watermarkMs: number | null, { fromMs, startedMs, isWithDeletions }: Reading, marginMs = WATERMARK_MARGIN_MS): number | null {
+export function advanced(watermarkMs: number | null, { fromMs, startedMs, nowMs, isWithDeletions }: Reading, marginMs = WATERMARK_MARGIN_MS): number | null {
   const isConnected = fromMs === Number.NEGATIVE_INFINITY || (watermarkMs !== null && fromMs <= watermarkMs);
   if (!isConnected || !isWithDeletions) return watermarkMs;
-  return Math.max(watermarkMs ?? Number.NEGATIVE_INFINITY, wholeSecond(startedMs - marginMs));
+  return Math.max(watermarkMs ?? Number.NEGATIVE_INFINITY, wholeSecond(Math.min(startedMs, nowMs) - marginMs));
 }
 
 /** The CRM compares whole seconds, so a bound is cut down to one. */

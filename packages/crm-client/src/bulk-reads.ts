@@ -21,7 +21,7 @@ export type BulkReadRequest = {
   readonly callbackUrl: string | null;
 };
 
-/** A job that the CRM has taken. */
+/** A job that the CRM has taken. `createdTime` is never later than its reply. */
 export type BulkReadJob = { readonly jobId: string; readonly createdTime: Date };
 
 /** Where a job is. Any state this build does not know counts as running. */
@@ -60,7 +60,7 @@ export async function createBulkRead(transport: Transport, base: string, { modul
   if (fields.length > MAX_FIELDS) throw new CrmError(`${fields.length} fields of ${module} are mapped; above ${MAX_FIELDS} the CRM exports all of them`, 'CRM_REFUSED');
   const criteria = since === null ? {} : { criteria: { field: { api_name: 'Modified_Time' }, comparator: 'greater_equal', value: `${since.toISOString().slice(0, 19)}+00:00` } };
   const query = pageToken === null ? { module: { api_name: module }, fields, ...criteria, page } : { page_token: pageToken };
-  const { text } = await transport.call({
+  const { text, observed } = await transport.call({
     method: 'POST',
     path: `${base}/read`,
     purpose: 'bulk-read',
@@ -68,7 +68,8 @@ export async function createBulkRead(transport: Transport, base: string, { modul
     body: { ...(callbackUrl === null ? {} : { callback: { url: callbackUrl, method: 'post' } }), query, file_type: 'csv' },
   });
   const [{ details }] = parseReply(`POST ${base}/read`, created, text).data as [{ details: { id: string; created_time: Date } }];
-  return { jobId: details.id, createdTime: details.created_time };
+  // It bounds what the file's rows are as old as, and what is claimed afterwards: the reply had come by then.
+  return { jobId: details.id, createdTime: new Date(Math.min(details.created_time.getTime(), observed.upperMs)) };
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Time } from '@lockstep/telemetry';
 
 import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, type BulkReadRequest, type BulkReadStatus } from './bulk-reads.ts';
 import type { CrmConfig } from './config.ts';
-import type { Observed } from './crm-clock.ts';
+import type { ClockReport, CrmTime, Observed } from './crm-clock.ts';
 import { type FieldMeta, fieldsOf } from './fields.ts';
 import { type FullTexts, fullTexts, type FullTextsRequest, readRecord } from './full-texts.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
@@ -14,6 +14,10 @@ import { type VersionRules, versionRules } from './versions.ts';
 /** The CRM, as far as Lockstep needs it. Every call throws `CrmError`. */
 export type CrmClient = {
   readonly rules: VersionRules;
+  /** What time it is in the CRM; costs no call. Before the first reply: the wall clock, a minute early. */
+  time(): CrmTime;
+  /** Which of the sources of that time contradicts the others, and by how much. */
+  clock(): ClockReport;
   enableNotifications(wanted: WantedChannel): Promise<GrantedChannel>;
   listChannels(): Promise<ListedChannel[]>;
   disableNotifications(channelIds: readonly string[]): Promise<void>;
@@ -52,6 +56,8 @@ export function createCrmClient({ config, tokens, onCall = () => undefined, retr
   const rules = versionRules[config.version];
   return {
     rules,
+    time: () => transport.time(),
+    clock: () => transport.clock(),
     enableNotifications: (wanted) => enableNotifications(transport, base, wanted),
     listChannels: () => listChannels(transport, base),
     disableNotifications: (channelIds) => disableNotifications(transport, base, channelIds),

@@ -21,28 +21,22 @@ describe('the price of a call', () => {
 });
 
 describe('the meter', () => {
-  const at = (text: string): number => Date.parse(`2026-05-04T${text}Z`);
   const look = { credits: 1, purpose: 'look', creditsRemaining: null } as const;
 
   function given() {
-    let now = at('10:59:59');
-    const meter = new CreditMeter(() => now);
+    const meter = new CreditMeter();
     const written: CreditsSpent[] = [];
-    return { meter, written, moveTo: (text: string) => void (now = at(text)), flush: () => meter.flush(async (spent) => void written.push(...spent)) };
+    return { meter, written, flush: () => meter.flush(async (spent) => void written.push(spent)) };
   }
 
-  test('adds up by hour and purpose, and hands each credit over once', async () => {
-    const { meter, written, moveTo, flush } = given();
+  test('adds up by purpose, and hands each credit over once', async () => {
+    const { meter, written, flush } = given();
     meter.note(look);
     meter.note({ credits: 50, purpose: 'bulk-read', creditsRemaining: null });
-    moveTo('11:00:00');
     meter.note(look);
     await flush();
     await flush();
-    expect(written).toEqual([
-      { hour: new Date(at('10:00:00')), credits: { look: 1, 'catch-up': 0, 'bulk-read': 50, other: 0 }, remaining: null },
-      { hour: new Date(at('11:00:00')), credits: { look: 1, 'catch-up': 0, 'bulk-read': 0, other: 0 }, remaining: null },
-    ]);
+    expect(written).toEqual([{ credits: { look: 2, 'catch-up': 0, 'bulk-read': 50, other: 0 }, remaining: null }]);
   });
 
   test('hands over again what could not be written, with what came since', async () => {

@@ -13,7 +13,7 @@ export class DownloadPace {
     this.#perMinute = perMinute;
   }
 
-  /** How long the next download has to wait. */
+  /** How long the next download has to wait. All moments are of the monotonic clock. */
   waitMs(now: number): number {
     if (this.#perMinute === 0) return 0;
     const oldest = this.#begun.at(-this.#perMinute) ?? Number.NEGATIVE_INFINITY;

@@ -151,7 +151,7 @@ describe('credits', () => {
   const spentBy = async (meter: CreditMeter): Promise<number> => {
     let sum = 0;
     await meter.flush(async (spent) => {
-      for (const { credits } of spent) sum += Object.values(credits).reduce((total, one) => total + one, 0);
+      sum += Object.values(spent.credits).reduce((total, one) => total + one, 0);
     });
     return sum;
   };

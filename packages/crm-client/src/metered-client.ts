@@ -8,7 +8,7 @@ export type MeteredClientOptions = Pick<CrmClientOptions, 'config' | 'onCall' | 
   /** Where the processes of an installation share their access token. */
   readonly tokenStore: AccessTokenStore;
   /** Writes down what was spent. */
-  readonly spend: (spent: readonly CreditsSpent[]) => Promise<void>;
+  readonly spend: (spent: CreditsSpent) => Promise<void>;
   readonly log: Logger;
 };
 

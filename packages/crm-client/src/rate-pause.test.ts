@@ -29,20 +29,20 @@ describe('the client after a 429', () => {
 
   test('sends nothing during the pause, then one call, and the others once that one is answered', async () => {
     const { time, pause, passed, pass } = given();
-    pause.refused(time.now());
+    pause.refused(time.elapsed());
     const waiting = ['a', 'b', 'c'].map(pass);
     await time.advance(999);
     expect(passed).toEqual([]);
     await time.advance(1);
     expect(passed).toEqual(['a']);
-    pause.answered(time.now());
+    pause.answered(time.elapsed());
     await Promise.all(waiting);
     expect(passed).toEqual(['a', 'b', 'c']);
   });
 
   test('takes refusals of calls that were under way together for one', async () => {
     const { time, pause, passed, pass } = given();
-    const sentAt = time.now();
+    const sentAt = time.elapsed();
     await time.advance(10);
     for (let call = 0; call < 5; call += 1) pause.refused(sentAt);
     const waiting = pass('a');
@@ -53,9 +53,9 @@ describe('the client after a 429', () => {
 
   test('is not open again because of a call that was sent before the refusal', async () => {
     const { time, pause, passed, pass } = given();
-    const sentAt = time.now();
+    const sentAt = time.elapsed();
     await time.advance(10);
-    pause.refused(time.now());
+    pause.refused(time.elapsed());
     pause.answered(sentAt);
     const waiting = pass('a');
     await time.advance(10);
@@ -66,11 +66,11 @@ describe('the client after a 429', () => {
 
   test('lets the next call probe where the first had no answer', async () => {
     const { time, pause, passed, pass } = given();
-    pause.refused(time.now());
+    pause.refused(time.elapsed());
     const waiting = ['a', 'b'].map(pass);
     await time.advance(1_000);
     expect(passed).toEqual(['a']);
-    pause.unanswered(time.now());
+    pause.unanswered(time.elapsed());
     await Promise.all(waiting);
     expect(passed).toEqual(['a', 'b']);
   });
@@ -78,7 +78,7 @@ describe('the client after a 429', () => {
   test('tells a call to come later where it would have to wait long', async () => {
     const { time, pause, pass } = given();
     for (let refusals = 0; refusals < 4; refusals += 1) {
-      pause.refused(time.now());
+      pause.refused(time.elapsed());
       await time.advance(1);
     }
     expect(pause.isLong).toBe(true);
@@ -92,7 +92,7 @@ describe('the client after a 429', () => {
   test('sends one call a minute to a CRM that goes on refusing', async () => {
     const { time, pause, passed, pass } = given();
     const sentAt: number[] = [];
-    pause.refused(time.now());
+    pause.refused(time.elapsed());
     let waiting: Promise<void> | undefined;
     while (time.elapsed() < 900_000) {
       await time.advance(1_000);
@@ -102,16 +102,29 @@ describe('the client after a 429', () => {
       await waiting;
       waiting = undefined;
       sentAt.push(time.elapsed() / 1_000);
-      pause.refused(time.now());
+      pause.refused(time.elapsed());
     }
     expect(sentAt.slice(0, 8)).toEqual([1, 3, 7, 15, 31, 63, 123, 183]);
     expect(sentAt.slice(8).map((at, index) => at - (sentAt[index + 7] ?? 0))).toEqual(Array.from({ length: 11 }, () => 60));
   });
 
+  test.each([-3_600_000, 3_600_000])('pauses as long as ever when the wall clock is set by %i ms', async (stepMs) => {
+    const { time, pause, passed, pass } = given();
+    pause.refused(time.elapsed());
+    time.step(stepMs);
+    expect(pause.isLong).toBe(false);
+    const waiting = pass('a');
+    await time.advance(999);
+    expect(passed).toEqual([]);
+    await time.advance(1);
+    await waiting;
+    expect(passed).toEqual(['a']);
+  });
+
   test('gives up what waits when the process stops', async () => {
     const { time, pause } = given();
     const stopping = new AbortController();
-    pause.refused(time.now());
+    pause.refused(time.elapsed());
     const waiting = pause.pass([stopping.signal]);
     stopping.abort();
     await expect(waiting).rejects.toMatchObject({ code: 'CRM_UNREACHABLE' });

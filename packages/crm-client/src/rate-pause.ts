@@ -33,6 +33,7 @@ export function pauseAfterMs(refusals: number, refusedForMs: number, jitter: num
 export class RatePause {
   readonly #time: Time;
   #refusals = 0;
+  /** These and the ones below are moments of the monotonic clock. */
   #firstRefusedAt = 0;
   #lastRefusedAt = Number.NEGATIVE_INFINITY;
   #pausedUntil = 0;
@@ -44,7 +45,7 @@ export class RatePause {
 
   /** True while a call would be told to come later, rather than wait. */
   get isLong(): boolean {
-    return this.#refusals > 0 && this.#pausedUntil - this.#time.now() > MAX_WAIT_MS;
+    return this.#refusals > 0 && this.#pausedUntil - this.#time.elapsed() > MAX_WAIT_MS;
   }
 
   /**
@@ -55,7 +56,7 @@ export class RatePause {
     while (this.#refusals > 0) {
       const signal = AbortSignal.any([...signals]);
       if (signal.aborted) throw notSent('it was given up during a pause');
-      const waitMs = this.#pausedUntil - this.#time.now();
+      const waitMs = this.#pausedUntil - this.#time.elapsed();
       if (waitMs > MAX_WAIT_MS) throw new CrmError(`the call was not sent: the CRM has refused ${this.#refusals} calls as too many; the next is tried in ${Math.ceil(waitMs / 1000)} s`, 'CRM_RATE_LIMITED');
       if (waitMs > 0) await this.#time.sleep(waitMs, signal);
       else if (this.#probe !== undefined) await orAborted(this.#probe.promise, signal);
@@ -69,7 +70,7 @@ export class RatePause {
   /** A call that was sent then was answered with 429. Those that were under way together count as one refusal. */
   refused(sentAt: number): void {
     if (sentAt < this.#lastRefusedAt) return;
-    const now = this.#time.now();
+    const now = this.#time.elapsed();
     if (this.#refusals === 0) this.#firstRefusedAt = now;
     this.#refusals += 1;
     this.#lastRefusedAt = now;

@@ -4,6 +4,7 @@ import { coqlName } from './coql-name.ts';
 import type { Observed } from './crm-clock.ts';
 import { CrmError } from './errors.ts';
 import { parseExact, parseReply } from './json.ts';
+import { TOLERANCE_MS } from './offset-window.ts';
 import type { Transport } from './transport.ts';
 
 /** A record as a look found it. Values are JSON; numbers are numbers, or texts where one would lose digits. */
@@ -21,8 +22,8 @@ export type PageEnd = { readonly modifiedTime: string; readonly id: string };
 /** Records between two ids, neither of them included. */
 export type IdRange = { readonly module: string; readonly fields: readonly string[]; readonly afterId: string; readonly beforeId: string | null; readonly since: Date | null; readonly signal?: AbortSignal };
 
-/** One entry of the list of deleted records. */
-export type DeletedRecord = { readonly id: string; readonly deletedTime: string };
+/** One entry of the list of deleted records. `isBounded`: the list named a time that had not come, and the time of the reading stands instead. */
+export type DeletedRecord = { readonly id: string; readonly deletedTime: string; readonly isBounded?: true };
 
 /** What the list of deleted records held, and the CRM times from the beginning of its first page to the end of its last. */
 export type DeletedList = { readonly deletions: readonly DeletedRecord[]; readonly observed: Observed };
@@ -117,9 +118,20 @@ export async function deletedSince(transport: Transport, base: string, module: s
     span = { lowerMs: span?.lowerMs ?? observed.lowerMs, upperMs: observed.upperMs };
     if (status === 204 || status === 304) return { deletions, observed: span };
     const { data, info } = parseReply(`GET ${base}/${module}/deleted`, deleted, text);
-    for (const { id, deleted_time: deletedTime } of data) deletions.push({ id, deletedTime });
+    const { latestMs } = transport.time();
+    for (const { id, deleted_time: deletedTime } of data) deletions.push(boundedDeletion({ id, deletedTime }, latestMs));
     if (!info.more_records) return { deletions, observed: span };
   }
+}
+
+/**
+ * A deletion as it may be believed: what is listed has happened, so it is not later than the reading.
+ * @param latestMs the latest that the reading can have been, epoch milliseconds of the CRM.
+ */
+export function boundedDeletion(deletion: DeletedRecord, latestMs: number): DeletedRecord {
+  const isToCome = Date.parse(deletion.deletedTime) > latestMs + TOLERANCE_MS;
+  if (!isToCome) return deletion;
+  return { ...deletion, deletedTime: new Date(Math.floor(latestMs / 1000) * 1000).toISOString(), isBounded: true };
 }
 
 /** How many records the calling user can see. */

@@ -3,9 +3,10 @@ import type { AddressInfo } from 'node:net';
 
 import type { Time } from '@lockstep/telemetry';
 
-/** Time that stands still until a test moves it. `jitter` is 0. */
-export function handTime(startMs = Date.UTC(2026, 4, 4, 10)): Time & { advance(ms: number): Promise<void> } {
+/** Time that stands still until a test moves it; `step` sets the wall clock alone, as an operator does. `jitter` is 0. */
+export function handTime(startMs = Date.UTC(2026, 4, 4, 10)): Time & { advance(ms: number): Promise<void>; step(ms: number): void } {
   let now = startMs;
+  let steppedMs = 0;
   const sleepers = new Set<{ readonly at: number; readonly wake: () => void }>();
   const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
   const after = (ms: number, wake: () => void): (() => void) => {
@@ -14,7 +15,8 @@ export function handTime(startMs = Date.UTC(2026, 4, 4, 10)): Time & { advance(m
     return () => void sleepers.delete(sleeper);
   };
   return {
-    now: () => now,
+    now: () => now + steppedMs,
+    step: (ms) => void (steppedMs += ms),
     elapsed: () => now - startMs,
     after,
     jitter: () => 0,

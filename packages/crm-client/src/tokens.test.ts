@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import { loadCrmConfig } from './config.ts';
 import { dataCentreOf } from './data-centres.ts';
+import { handTime } from './testing.ts';
 import { createTokenSource, memoryTokenStore } from './tokens.ts';
 
 let server: Server;
@@ -26,7 +27,7 @@ beforeEach(() => {
 
 const given = { access_token: 'a token', expires_in: 3600 };
 const configOf = (env: NodeJS.ProcessEnv = {}) => loadCrmConfig({ CRM_ACCOUNTS_URL: url, CRM_CLIENT_ID: 'x', CRM_CLIENT_SECRET: 'x', CRM_REFRESH_TOKEN: 'x', ...env });
-const sourceOf = (env: NodeJS.ProcessEnv = {}, options: { store?: ReturnType<typeof memoryTokenStore>; now?: () => number } = {}) => createTokenSource({ config: configOf(env), store: memoryTokenStore(), ...options });
+const sourceOf = (env: NodeJS.ProcessEnv = {}, options: { store?: ReturnType<typeof memoryTokenStore>; time?: ReturnType<typeof handTime> } = {}) => createTokenSource({ config: configOf(env), store: memoryTokenStore(options.time), ...options });
 
 describe('the data centre of a token', () => {
   test.each([
@@ -52,7 +53,7 @@ describe('the data centre of a token', () => {
 
   test('of a token that another configuration left behind: a new one is asked for', async () => {
     const store = memoryTokenStore();
-    await store.exclusively(({ write }) => write({ token: 'of another', expiresAt: new Date(Date.now() + 3_600_000), apiDomain: 'https://www.zohoapis.in' }));
+    await store.exclusively(({ write }) => write({ token: 'of another', livesMs: 3_600_000, apiDomain: 'https://www.zohoapis.in' }));
     answer = { body: { ...given, api_domain: 'https://www.zohoapis.eu' } };
     expect(await sourceOf({ CRM_DATA_CENTRE: 'eu' }, { store }).get()).toBe('a token');
   });
@@ -81,14 +82,47 @@ describe('a refusal of the accounts server', () => {
 
 describe('the limit of ten tokens in ten minutes', () => {
   test('counts refusals too: after eight nothing is asked for, and the reason is told', async () => {
-    let now = Date.now();
-    const source = sourceOf({}, { now: () => now });
+    const time = handTime();
+    const source = sourceOf({}, { time });
     answer = { body: { error: 'invalid_code' } };
     for (let attempt = 0; attempt < 8; attempt += 1) await expect(source.get()).rejects.toMatchObject({ code: 'CRM_UNAUTHORIZED' });
     await expect(source.get()).rejects.toMatchObject({ code: 'CRM_RATE_LIMITED', message: expect.stringMatching(/8 times in ten minutes[^]*invalid_code/) });
     expect(asked).toBe(8);
-    now += 10 * 60_000;
+    await time.advance(10 * 60_000);
     answer = { body: given };
     expect(await source.get()).toBe('a token');
+  });
+});
+
+describe('the life of a token', () => {
+  test.each([-3_600_000, 3_600_000])('is a span from its receipt: a wall clock set by %i ms changes nothing', async (stepMs) => {
+    const time = handTime();
+    const source = sourceOf({}, { time });
+    answer = { body: given };
+    await source.get();
+    time.step(stepMs);
+    await time.advance(54 * 60_000);
+    await source.get();
+    expect(asked).toBe(1);
+    await time.advance(2 * 60_000);
+    await source.get();
+    expect(asked).toBe(2);
+  });
+
+  test('that is said to be longer than a day is a day', async () => {
+    const time = handTime();
+    const source = sourceOf({}, { time });
+    answer = { body: { ...given, expires_in: 3_600_000 } };
+    await source.get();
+    await time.advance(24 * 3_600_000);
+    await source.get();
+    expect(asked).toBe(2);
+  });
+
+  test('that was asked for in a time to come, before the store was set back, stops nobody', async () => {
+    const store = memoryTokenStore();
+    const setBack = { ...store, exclusively: <T>(work: Parameters<typeof store.exclusively<T>>[0]) => store.exclusively<T>((turn) => work({ ...turn, askedAgoMs: Array.from({ length: 10 }, () => -3_000_000) })) };
+    answer = { body: given };
+    expect(await sourceOf({}, { store: setBack }).get()).toBe('a token');
   });
 });

@@ -1,3 +1,4 @@
+import { realTime, type Time } from '@lockstep/telemetry';
 import { request } from 'undici';
 import { z } from 'zod';
 
@@ -5,16 +6,16 @@ import type { CrmConfig } from './config.ts';
 import { dataCentreOf, originOf } from './data-centres.ts';
 import { CrmError } from './errors.ts';
 
-/** A token and when it ends. */
-export type AccessToken = { readonly token: string; readonly expiresAt: Date; readonly apiDomain?: string };
+/** A token and how long it still lives. A span, for whoever keeps it has a clock of its own. */
+export type AccessToken = { readonly token: string; readonly livesMs: number; readonly apiDomain?: string };
 
 /** What is seen and done while no other process asks for a token. */
 export type TokenTurn = {
   readonly current: AccessToken | undefined;
-  /** When tokens were asked for lately, whatever came of it. */
-  readonly askedAt: readonly Date[];
+  /** How long ago tokens were asked for lately, whatever came of it. */
+  readonly askedAgoMs: readonly number[];
   /** Notes that one is asked for now, before it is: a refusal counts too, and so does an answer that nobody lived to see. */
-  readonly asking: (at: Date) => Promise<void>;
+  readonly asking: () => Promise<void>;
   readonly write: (token: AccessToken) => Promise<void>;
 };
 
@@ -33,21 +34,28 @@ export interface TokenSource {
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
+/** Tokens live an hour. A longer life than a day is a reply in other units, and would keep a dead token. */
+const LIVES_AT_MOST_MS = 24 * 3_600_000;
 /** Two of the ten are left to whoever else uses the refresh token. */
 const MAX_ASKED = 8;
 const ASKED_WINDOW_MS = 10 * 60_000;
 
 /** Tokens kept in the store and in this process's memory; refreshed five minutes before they end. */
-export function createTokenSource({ config, store, now = Date.now }: { config: CrmConfig; store: AccessTokenStore; now?: () => number }): TokenSource {
-  let known: AccessToken | undefined;
+export function createTokenSource({ config, store, time = realTime }: { config: CrmConfig; store: AccessTokenStore; time?: Pick<Time, 'elapsed'> }): TokenSource {
+  let known: { readonly token: AccessToken; readonly receivedAt: number } | undefined;
   let refreshing: Promise<string> | undefined;
   let lastFailure: unknown;
-  const isGood = (token: AccessToken | undefined): token is AccessToken => token !== undefined && token.expiresAt.getTime() - now() > REFRESH_BEFORE_MS && isFor(config, token);
+  const isGood = (token: AccessToken | undefined, receivedAt = time.elapsed()): token is AccessToken =>
+    token !== undefined && token.livesMs - (time.elapsed() - receivedAt) > REFRESH_BEFORE_MS && isFor(config, token);
+  const keep = (token: AccessToken, receivedAt: number): string => {
+    known = { token, receivedAt };
+    return token.token;
+  };
   const asked = async (turn: TokenTurn): Promise<AccessToken> => {
-    keepWithinLimit(turn.askedAt, now(), lastFailure);
-    await turn.asking(new Date(now()));
+    keepWithinLimit(turn.askedAgoMs, lastFailure);
+    await turn.asking();
     try {
-      const next = await refreshedToken(config, now);
+      const next = await refreshedToken(config);
       await turn.write(next);
       return next;
     } catch (error) {
@@ -58,10 +66,7 @@ export function createTokenSource({ config, store, now = Date.now }: { config: C
   const refresh = (refused: string | null): Promise<string> => {
     refreshing ??= store
       .exclusively(async (turn) => (turn.current?.token !== refused && isGood(turn.current) ? turn.current : await asked(turn)))
-      .then((token) => {
-        known = token;
-        return token.token;
-      })
+      .then((token) => keep(token, time.elapsed()))
       .finally(() => {
         refreshing = undefined;
       });
@@ -69,21 +74,30 @@ export function createTokenSource({ config, store, now = Date.now }: { config: C
   };
   return {
     get: async () => {
-      if (!isGood(known)) known = await store.read();
-      return isGood(known) ? known.token : await refresh(null);
+      if (known !== undefined && isGood(known.token, known.receivedAt)) return known.token.token;
+      const askedAt = time.elapsed();
+      const stored = await store.read();
+      return isGood(stored, askedAt) ? keep(stored, askedAt) : await refresh(null);
     },
     replace: (refused) => refresh(refused),
   };
 }
 
 /** A store of this process alone; for tools and tests. */
-export function memoryTokenStore(): AccessTokenStore {
-  let token: AccessToken | undefined;
-  let askedAt: readonly Date[] = [];
+export function memoryTokenStore(time: Pick<Time, 'elapsed'> = realTime): AccessTokenStore {
+  let kept: { readonly token: AccessToken; readonly writtenAt: number } | undefined;
+  let askedAt: readonly number[] = [];
   let last: Promise<unknown> = Promise.resolve();
-  const turn = (): TokenTurn => ({ current: token, askedAt, asking: async (at) => void (askedAt = [at, ...askedAt].slice(0, 10)), write: async (next) => void (token = next) });
+  const now = (): number => time.elapsed();
+  const current = (): AccessToken | undefined => kept && { ...kept.token, livesMs: kept.token.livesMs - (now() - kept.writtenAt) };
+  const turn = (): TokenTurn => ({
+    current: current(),
+    askedAgoMs: askedAt.map((at) => now() - at),
+    asking: async () => void (askedAt = [now(), ...askedAt].slice(0, 10)),
+    write: async (token) => void (kept = { token, writtenAt: now() }),
+  });
   return {
-    read: async () => token,
+    read: async () => current(),
     exclusively: async (work) => {
       const mine = last.then(() => work(turn()));
       last = mine.catch(() => undefined);
@@ -92,8 +106,9 @@ export function memoryTokenStore(): AccessTokenStore {
   };
 }
 
-function keepWithinLimit(askedAt: readonly Date[], now: number, cause: unknown): void {
-  const recent = askedAt.filter((at) => now - at.getTime() < ASKED_WINDOW_MS);
+function keepWithinLimit(askedAgoMs: readonly number[], cause: unknown): void {
+  // What was asked in a time to come was asked before the store's clock was set back: nobody knows when.
+  const recent = askedAgoMs.filter((ms) => ms >= 0 && ms < ASKED_WINDOW_MS);
   if (recent.length < MAX_ASKED) return;
   const last = cause instanceof Error ? `; the last time: ${cause.message}` : '';
   throw new CrmError(`an access token was asked for ${recent.length} times in ten minutes, and the CRM allows ten${last}`, 'CRM_RATE_LIMITED', { cause });
@@ -112,7 +127,7 @@ const reply = z.object({
   api_domain: z.string().optional(),
 });
 
-async function refreshedToken(config: CrmConfig, now: () => number): Promise<AccessToken> {
+async function refreshedToken(config: CrmConfig): Promise<AccessToken> {
   const { accountsUrl, clientId, clientSecret, refreshToken } = config;
   const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken });
   const { statusCode, text } = await request(`${accountsUrl}/oauth/v2/token`, {
@@ -129,7 +144,7 @@ async function refreshedToken(config: CrmConfig, now: () => number): Promise<Acc
   const given = reply.safeParse(jsonOf(text));
   if (given.success) {
     const { access_token: token, expires_in_sec, expires_in = 3600, api_domain: apiDomain } = given.data;
-    const next: AccessToken = { token, expiresAt: new Date(now() + (expires_in_sec ?? expires_in) * 1000), ...(apiDomain === undefined ? {} : { apiDomain }) };
+    const next: AccessToken = { token, livesMs: Math.min((expires_in_sec ?? expires_in) * 1000, LIVES_AT_MOST_MS), ...(apiDomain === undefined ? {} : { apiDomain }) };
     if (isFor(config, next)) return next;
     throw wrongDataCentre(config, apiDomain ?? '');
   }

@@ -7,11 +7,12 @@ import { Agent, type Dispatcher, request } from 'undici';
 
 import type { CrmConfig } from './config.ts';
 import { type CallPurpose, creditsOf } from './credits.ts';
-import { CrmClock, type Observed } from './crm-clock.ts';
+import { type ClockReport, CrmClock, type CrmTime, type Moment, momentOf, type Observed, observedBetween } from './crm-clock.ts';
 import { DownloadPace } from './download-pace.ts';
 import { CrmError, errorOf } from './errors.ts';
 import { Gate, notSent } from './gate.ts';
 import { replyText } from './json.ts';
+import type { Bounds } from './offset-window.ts';
 import { RatePause } from './rate-pause.ts';
 import type { TokenSource } from './tokens.ts';
 
@@ -40,6 +41,9 @@ export type Call = {
 /** A good answer: 2xx. The text is empty at 204 and 304. */
 export type Reply = { readonly status: number; readonly text: string; readonly observed: Observed };
 
+/** An answer whose headers have come, with our times around them. */
+type Answer = { readonly response: Dispatcher.ResponseData; readonly sent: Moment; readonly bounds: Bounds };
+
 /** One attempt, for metrics and the count of credits. */
 export type CallReport = {
   readonly call: string;
@@ -64,8 +68,6 @@ export type TransportOptions = {
 };
 
 const TIMES = { headersTimeout: 60_000, bodyTimeout: 60_000 };
-
-type Answer = Dispatcher.ResponseData;
 
 /** Speaks HTTP with the CRM: token, limits, time bounds, errors, retries. */
 export class Transport {
@@ -93,6 +95,16 @@ export class Transport {
     this.#queries = new Gate(config.maxQueriesInFlight);
     this.#pause = new RatePause(time);
     this.#downloads = new DownloadPace(config.downloadsPerMinute);
+  }
+
+  /** What time it is in the CRM, as far as its replies and our clocks agree. */
+  time(): CrmTime {
+    return this.#clock.time(momentOf(this.#time));
+  }
+
+  /** What our clocks and the CRM's replies say of each other. */
+  clock(): ClockReport {
+    return this.#clock.report(momentOf(this.#time));
   }
 
   /** @throws {CrmError} */
@@ -143,7 +155,7 @@ export class Transport {
   async #inTurn<T>(call: Call, work: () => Promise<T>): Promise<T> {
     return await this.#inPlace(call, async () => {
       await this.#pause.pass(this.#signalsOf(call));
-      const sentAt = this.#time.now();
+      const sentAt = this.#time.elapsed();
       try {
         const result = await work();
         this.#pause.answered(sentAt);
@@ -180,11 +192,11 @@ export class Transport {
 
   async #downloadDue(call: Call): Promise<void> {
     const signals = this.#signalsOf(call);
-    for (let waitMs = this.#downloads.waitMs(this.#time.now()); waitMs > 0; waitMs = this.#downloads.waitMs(this.#time.now())) {
+    for (let waitMs = this.#downloads.waitMs(this.#time.elapsed()); waitMs > 0; waitMs = this.#downloads.waitMs(this.#time.elapsed())) {
       if (signals.some(({ aborted }) => aborted)) throw notSent('it was given up while it waited for its minute');
       await this.#time.sleep(waitMs, AbortSignal.any(signals));
     }
-    this.#downloads.begin(this.#time.now());
+    this.#downloads.begin(this.#time.elapsed());
   }
 
   #signalsOf({ signal }: Call): AbortSignal[] {
@@ -192,42 +204,40 @@ export class Transport {
   }
 
   async #attempt(call: Call, token: string): Promise<Reply> {
-    const sentMs = this.#time.now();
     const answer = await this.#send(call, token);
-    const { statusCode, body } = answer;
+    const { statusCode, body } = answer.response;
     const bytes = await body.bytes().catch((cause: unknown) => {
-      throw this.#unanswered(call, sentMs, 'the answer was cut', cause);
+      throw this.#unanswered(call, answer.sent, 'the answer was cut', cause);
     });
-    const observed = this.#answered(call, sentMs, answer);
+    const observed = this.#answered(call, answer);
     const isGood = statusCode < 300 || statusCode === 304;
     if (!isGood) throw errorOf(nameOf(call), statusCode, jsonOrNull(Buffer.from(bytes).toString()));
     return { status: statusCode, text: replyText(nameOf(call), bytes), observed };
   }
 
   async #fetchInto(call: Call, token: string, file: string): Promise<Observed> {
-    const sentMs = this.#time.now();
     const answer = await this.#send(call, token);
-    const { statusCode, body } = answer;
+    const { statusCode, body } = answer.response;
     if (statusCode !== 200) {
       const text = await body.text().catch(() => '');
-      this.#answered(call, sentMs, answer);
+      this.#answered(call, answer);
       const error = errorOf(nameOf(call), statusCode, jsonOrNull(text));
-      if (error.code === 'CRM_RATE_LIMITED') this.#downloads.refused(this.#time.now());
+      if (error.code === 'CRM_RATE_LIMITED') this.#downloads.refused(this.#time.elapsed());
       throw error;
     }
     try {
       await pipeline(body, createWriteStream(file), ...(call.signal === undefined ? [] : [{ signal: call.signal }]));
     } catch (cause) {
-      throw this.#unanswered(call, sentMs, 'the download was cut', cause);
+      throw this.#unanswered(call, answer.sent, 'the download was cut', cause);
     }
-    return this.#answered(call, sentMs, answer);
+    return this.#answered(call, answer);
   }
 
   async #send(call: Call, token: string): Promise<Answer> {
     const { method, path, query, headers, body, signal } = call;
-    const sentMs = this.#time.now();
+    const sent = momentOf(this.#time);
     try {
-      return await request(`${this.#config.apiUrl}${path}`, {
+      const response = await request(`${this.#config.apiUrl}${path}`, {
         method,
         dispatcher: this.#agent,
         headers: { authorization: `Zoho-oauthtoken ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
@@ -236,34 +246,38 @@ export class Transport {
         ...(signal === undefined ? {} : { signal }),
         ...TIMES,
       });
+      return { response, sent, bounds: this.#learnTime(sent, response) };
     } catch (cause) {
-      throw this.#unanswered(call, sentMs, 'the CRM gave no answer', cause);
+      throw this.#unanswered(call, sent, 'the CRM gave no answer', cause);
     }
   }
 
-  /** @returns the CRM times between which it was answered. */
-  #answered(call: Call, sentMs: number, { statusCode, headers }: Answer): Observed {
-    const receivedMs = this.#time.now();
-    this.#clock.learn(sentMs, receivedMs, headerOf(headers, 'date'));
-    const remaining = Number(headerOf(headers, 'x-api-credits-remaining') ?? Number.NaN);
-    this.#report(call, sentMs, { status: statusCode, creditsRemaining: Number.isNaN(remaining) ? null : remaining });
-    return this.#clock.between(sentMs, receivedMs);
+  /** As soon as the headers are there: a body may take minutes. */
+  #learnTime(sent: Moment, { headers }: Dispatcher.ResponseData): Bounds {
+    return this.#clock.learn(sent, momentOf(this.#time), headerOf(headers, 'date'));
   }
 
-  #unanswered(call: Call, sentMs: number, what: string, cause: unknown): CrmError {
-    this.#report(call, sentMs, { status: 0 });
+  /** @returns the CRM times between which it was answered. */
+  #answered(call: Call, { response: { statusCode, headers }, sent, bounds }: Answer): Observed {
+    const remaining = Number(headerOf(headers, 'x-api-credits-remaining') ?? Number.NaN);
+    this.#report(call, sent, { status: statusCode, creditsRemaining: Number.isNaN(remaining) ? null : remaining });
+    return observedBetween(sent, momentOf(this.#time), bounds);
+  }
+
+  #unanswered(call: Call, sent: Moment, what: string, cause: unknown): CrmError {
+    this.#report(call, sent, { status: 0 });
     return new CrmError(`${nameOf(call)}: ${what}`, 'CRM_UNREACHABLE', { cause });
   }
 
-  #report(call: Call, sentMs: number, outcome: Pick<CallReport, 'status' | 'creditsRemaining'>): void {
-    this.#onCall({ call: nameOf(call), seconds: (this.#time.now() - sentMs) / 1000, purpose: call.purpose ?? 'other', credits: creditsOf(call), ...outcome });
+  #report(call: Call, { elapsedMs }: Moment, outcome: Pick<CallReport, 'status' | 'creditsRemaining'>): void {
+    this.#onCall({ call: nameOf(call), seconds: (this.#time.elapsed() - elapsedMs) / 1000, purpose: call.purpose ?? 'other', credits: creditsOf(call), ...outcome });
   }
 }
 
 /** A call's name without ids, so that it can label a metric. */
 const nameOf = ({ method, path }: Call): string => `${method} ${path.replaceAll(/\/\d{6,}/g, '/{id}')}`;
 
-const headerOf = (headers: Answer['headers'], name: string): string | null => {
+const headerOf = (headers: Dispatcher.ResponseData['headers'], name: string): string | null => {
   const value = headers[name];
   return typeof value === 'string' ? value : null;
 };

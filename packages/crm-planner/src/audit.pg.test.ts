@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Auditor } from './audit.ts';
 import { createPlannerMetrics } from './metrics.ts';
 import { Reporter } from './reporter.ts';
+import { crmAt, elapsedWith } from './testing.ts';
 
 const at = (text: string): Date => new Date(`2026-05-04T${text}Z`);
 
@@ -36,9 +37,9 @@ beforeEach(async () => {
 
 function auditorOf(countRecords: () => Promise<number>): Auditor {
   const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
-  const clock = { now: () => now, log };
+  const clock = { time: elapsedWith(() => now), log };
   const reporter = new Reporter({ ...clock, incidents: incidents(db), metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
-  return new Auditor({ ...clock, runs: bulkRuns(db), watermarks: watermarks(db), audits: registerAudits(db), crm: { countRecords } }, reporter);
+  return new Auditor({ ...clock, runs: bulkRuns(db), watermarks: watermarks(db), audits: registerAudits(db), crm: { ...crmAt(() => now), countRecords } }, reporter);
 }
 
 /** Records with a row, all looked at at this time. */

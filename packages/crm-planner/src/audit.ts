@@ -2,7 +2,7 @@ import { type CountCheck, isCountWrong } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkRuns, IncidentKind, RegisterAudits, Watermarks } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { Reporter } from './reporter.ts';
 
@@ -10,8 +10,8 @@ export type AuditDeps = {
   readonly runs: BulkRuns;
   readonly watermarks: Pick<Watermarks, 'current' | 'reached'>;
   readonly audits: RegisterAudits;
-  readonly crm: Pick<CrmClient, 'countRecords'>;
-  readonly now: () => Date;
+  readonly crm: Pick<CrmClient, 'countRecords' | 'time'>;
+  readonly time?: Pick<Time, 'elapsed'>;
   readonly log: Logger;
 };
 
@@ -20,7 +20,7 @@ const COUNT_EVERY_MS = 60 * 60_000;
 const COUNT_AGAIN_AFTER_MS = 60_000;
 const TELL_HIDDEN_EVERY_MS = 60_000;
 
-/** What is remembered of a module between rounds. A new leader begins anew: every step may run twice. */
+/** What is remembered of a module between rounds; times are the monotonic clock's. A new leader begins anew: every step may run twice. */
 type Memory = { auditedRun: number | null; hiddenToldAtMs: number; countDueAtMs: number; count: CountCheck | null };
 
 /**
@@ -61,7 +61,7 @@ export class Auditor {
   }
 
   async #tellHidden({ apiName }: ModuleDefinition, memory: Memory): Promise<void> {
-    const nowMs = this.#deps.now().getTime();
+    const nowMs = this.#elapsedMs();
     if (nowMs < memory.hiddenToldAtMs + TELL_HIDDEN_EVERY_MS) return;
     const hidden = await this.#deps.audits.hidden(apiName);
     await this.#tell(apiName, 'records-hidden', hidden > 0, `${hidden} records that are not deleted cannot be seen any more: a permission, a sharing rule or a filter of the user whose token it is`);
@@ -69,13 +69,13 @@ export class Auditor {
   }
 
   async #count(module: ModuleDefinition, memory: Memory): Promise<void> {
-    const { watermarks, audits, now } = this.#deps;
+    const { watermarks, audits, crm: client } = this.#deps;
     const { apiName } = module;
-    const nowMs = now().getTime();
+    const nowMs = this.#elapsedMs();
     if (nowMs < memory.countDueAtMs) return;
     const claimed = await watermarks.current(apiName, 'changes');
     if (claimed === null) return;
-    const { visible, changedSince, inFuture } = await audits.count(apiName, { changedSince: claimed, now: now() });
+    const { visible, changedSince, inFuture } = await audits.count(apiName, { changedSince: claimed, now: new Date(client.time().latestMs) });
     await this.#tell(apiName, 'modified-in-future', inFuture > 0, `${inFuture} records bear a modified time that is yet to come; an edit of one may be seen an hour late`);
     const isAtRest = (await watermarks.reached(apiName, 'changes'))?.getTime() === claimed.getTime() && !(await this.#isReading(apiName));
     memory.countDueAtMs = nowMs + (isAtRest ? COUNT_EVERY_MS : COUNT_AGAIN_AFTER_MS);
@@ -84,6 +84,10 @@ export class Auditor {
     const count = { crm, register: visible, underWay: changedSince };
     await this.#tell(apiName, 'count-differs', isCountWrong(memory.count, count, module.onConvert !== undefined), `the CRM counts ${crm} records, the register holds ${visible} that are alive and visible`);
     memory.count = count;
+  }
+
+  #elapsedMs(): number {
+    return (this.#deps.time ?? realTime).elapsed();
   }
 
   async #isReading(apiName: string): Promise<boolean> {

@@ -6,20 +6,23 @@ import { createLogger } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { catchUp } from './catch-up.ts';
+import { crmAt } from './testing.ts';
 
 const at = (text: string): Date => new Date(`2026-05-04T${text}Z`);
 const nothing = { rows: 0, seen: 0, unhinted: 0, deleted: 0 };
 
 let testDatabase: TestDatabase;
 let db: Database;
+/** The database's time, and the CRM's. */
 let now: Date;
+let crmNow: Date;
 let logEnd: number;
 
 beforeEach(async () => {
   testDatabase = await createTestDatabase({ legacySchema: true });
   db = await connect({ url: testDatabase.url, poolSize: 4 });
   await migrate(db, [leads]);
-  [now, logEnd] = [at('10:00:00'), 0];
+  [now, crmNow, logEnd] = [new Date(), at('10:00:00'), 0];
 });
 afterEach(async () => {
   await db.close();
@@ -34,6 +37,7 @@ const deps = () => ({
   admin: { topicId: () => Promise.resolve('t'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: logEnd }]) },
   signals: { send: () => Promise.resolve() },
   catchUpRules: defaultCatchUpRules,
+  crm: crmAt(() => crmNow),
   now: () => now,
   log: createLogger({ app: 'test', level: 'silent', isPretty: false }),
 });
@@ -57,6 +61,7 @@ async function afterFirstLoad(): Promise<void> {
 /** The catch-up under way is read, its first call at this time. */
 async function read(startedAt: Date): Promise<void> {
   const wanted = await open();
+  crmNow = startedAt;
   await catchUps(db).read(wanted?.id ?? 0, startedAt, nothing);
   await round();
 }
@@ -108,6 +113,7 @@ describe('the next catch-ups', () => {
   test('a window too large for queries goes on as a bulk run of the same window, and claims what the queries had begun with', async () => {
     now = new Date(Date.now() + 121_000);
     await round();
+    crmNow = at('12:06:00');
     await catchUps(db).tooLarge((await open())?.id ?? 0, at('12:00:00'), { ...nothing, rows: 33_000 });
     await round();
     const runs = bulkRuns(db);
@@ -121,6 +127,40 @@ describe('the next catch-ups', () => {
     await round();
     expect(await watermark()).toEqual(at('11:58:00'));
     expect(await watermarks(db).current('Leads', 'everything')).toEqual(at('09:00:00'));
+  });
+});
+
+describe('clocks', () => {
+  beforeEach(async () => {
+    await afterFirstLoad();
+    await round();
+    await read(at('10:00:01'));
+  });
+
+  test('a reading that began in 2099, as its process believed, claims no more than it can be now', async () => {
+    now = new Date(Date.now() + 121_000);
+    await round();
+    const wanted = await open();
+    await catchUps(db).read(wanted?.id ?? 0, new Date('2099-01-01T00:00:00Z'), nothing);
+    crmNow = at('10:02:05');
+    await round();
+    expect(await watermark()).toEqual(at('10:00:05'));
+  });
+
+  test.each([-3_600_000, 3_600_000])('a database whose clock is set by %i ms makes one catch-up due, and the next after two minutes again', async (stepMs) => {
+    const plannedAfter = async (ms: number): Promise<boolean> => {
+      now = new Date(Date.now() + stepMs + ms);
+      await round();
+      const wanted = await open();
+      if (wanted === undefined) return false;
+      // As the database would have noted it.
+      await db.pool.query('update lockstep.catch_up set wanted_at = $2 where id = $1', [wanted.id, now]);
+      await catchUps(db).failed(wanted.id, 'enough of it');
+      return true;
+    };
+    const planned: boolean[] = [];
+    for (let second = 0; second <= 360; second += 10) planned.push(await plannedAfter(second * 1_000));
+    expect(planned.flatMap((isPlanned, index) => (isPlanned ? [index * 10] : []))).toEqual([0, 120, 240, 360]);
   });
 });
 

@@ -1,3 +1,4 @@
+import type { CrmClient } from '@lockstep/crm-client';
 import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, wholeSecond } from '@lockstep/completeness';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
@@ -21,21 +22,24 @@ export type CatchUpDeps = {
   readonly admin: Pick<Admin, 'topicId' | 'topicOffsets'>;
   readonly signals: Pick<Signals, 'send'>;
   readonly catchUpRules: CatchUpRules;
+  readonly crm: Pick<CrmClient, 'time'>;
+  /** The database's time: what is due is noted by it. */
   readonly now: () => Date;
   readonly log: Logger;
 };
 
 /**
  * Plans a module's next catch-up when it is due, moves the one under way on, and claims what has been read.
+ * @param isScanWanted whether the next one is to read all deletions that the CRM still lists, however long ago that was done.
  * @returns whether one is under way.
  */
-export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition): Promise<boolean> {
+export async function catchUp(deps: CatchUpDeps, module: ModuleDefinition, { isScanWanted = false }: { isScanWanted?: boolean } = {}): Promise<boolean> {
   const runs = (await deps.runs.all()).filter((run) => run.module === module.apiName);
   await claimFullReadings(deps, module, runs);
   const base = await watermarkOf(deps, module, runs);
   if (base === null) return false;
   const open = (await deps.catchUps.open()).find((one) => one.module === module.apiName);
-  if (open === undefined) return await plan(deps, module, base);
+  if (open === undefined) return await plan(deps, module, base, isScanWanted);
   await moveOn(deps, module, open, base, runs);
   return true;
 }
@@ -51,11 +55,11 @@ async function watermarkOf({ watermarks, catchUpRules }: CatchUpDeps, { apiName 
   return firstJobMs === undefined ? null : { watermarkMs: wholeSecond(firstJobMs - catchUpRules.marginMs), isClaimed: false };
 }
 
-async function plan({ catchUps, channels, signals, catchUpRules, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base): Promise<boolean> {
+async function plan({ catchUps, channels, signals, catchUpRules, crm, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base, isScanWanted: boolean): Promise<boolean> {
   const { any, secondPass, restoreScan } = await catchUps.latest(apiName);
   const startedMs = (catchUp: CatchUpRow | undefined): number | null => catchUp?.wantedAt.getTime() ?? null;
-  const history = { lastStartedMs: startedMs(any), lastSecondPassMs: startedMs(secondPass), lastRestoreScanMs: startedMs(restoreScan) };
-  const due = dueCatchUp(now().getTime(), watermarkMs, history, catchUpRules);
+  const history = { lastStartedMs: startedMs(any), lastSecondPassMs: startedMs(secondPass), lastRestoreScanMs: isScanWanted ? null : startedMs(restoreScan) };
+  const due = dueCatchUp({ nowMs: now().getTime(), crmMs: crm.time().earliestMs }, watermarkMs, history, catchUpRules);
   if (due === null) return false;
   // Before the first claim nothing is said about deletions: then they are read from the first moment anything could be seen.
   const openedMs = (await channels.all()).find(({ module }) => module === apiName)?.openedAt.getTime() ?? due.deletedFromMs;
@@ -93,7 +97,7 @@ async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open:
 }
 
 async function claim(deps: CatchUpDeps, module: ModuleDefinition, { id, from }: CatchUpRow, { watermarkMs, isClaimed }: Base, startedAt: Date | null): Promise<void> {
-  const reading = { fromMs: from.getTime(), startedMs: startedAt?.getTime() ?? Number.NEGATIVE_INFINITY, isWithDeletions: true };
+  const reading = { fromMs: from.getTime(), startedMs: startedAt?.getTime() ?? Number.NEGATIVE_INFINITY, nowMs: deps.crm.time().earliestMs, isWithDeletions: true };
   const movedMs = advanced(watermarkMs, reading, deps.catchUpRules.marginMs);
   crashPoint('catch-up-read');
   if (movedMs !== null && (movedMs > watermarkMs || !isClaimed)) await note(deps, module, 'changes', new Date(movedMs));

@@ -4,12 +4,13 @@ import { drivenClock, type DrivenClock, type Simulator, startSimulator } from '@
 import { deals, leads } from '@lockstep/modules';
 import { channelIdOf } from '@lockstep/notifications';
 import type { CatchUpRow, ChannelRow, IncidentKind } from '@lockstep/postgres';
-import { createLogger, createMetrics } from '@lockstep/telemetry';
+import { createLogger, createMetrics, realTime, type Time } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { ChannelKeeper } from './channel-keeper.ts';
 import { createPlannerMetrics } from './metrics.ts';
 import { Reporter } from './reporter.ts';
+import { elapsedWith } from './testing.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -30,7 +31,8 @@ beforeEach(async () => {
   clock = drivenClock(Date.parse('2026-05-04T10:00:00Z'));
   simulator = await startSimulator({ clock, records: { Leads: 1, Deals: 1 }, tokensPerTenMinutes: 0 });
   const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator' });
-  client = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0 });
+  const time: Time = { ...realTime, now: () => clock.nowMs(), elapsed: () => clock.nowMs() };
+  client = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore(time), time }), retries: 0, time });
   [calls, rows, read, open, history] = [[], new Map(), [], new Set(), []];
   keeper = keeperOf();
 });
@@ -68,10 +70,11 @@ function keeperOf({ ofSecret = secret, crm = client }: { ofSecret?: string; crm?
       publicUrl: 'http://127.0.0.1:9',
       catchUpRules: defaultCatchUpRules,
       now,
+      time: elapsedWith(now),
       log,
       metrics,
     },
-    new Reporter({ incidents, now, log, metrics }),
+    new Reporter({ incidents, time: elapsedWith(now), log, metrics }),
   );
 }
 

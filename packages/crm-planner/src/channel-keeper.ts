@@ -2,6 +2,7 @@ import { type CatchUpRules, type ChannelFault, channelFault, HEARD_OVER_MS, type
 import { channelEvents, type CrmClient, CrmError } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpRow, CatchUps, ChannelRow } from '@lockstep/postgres';
+import { realTime, type Time } from '@lockstep/telemetry';
 
 import { enableChannel, isRenewalDue, type RenewChannelDeps, wantedChannel } from './renew-channel.ts';
 import type { Reporter } from './reporter.ts';
@@ -15,16 +16,20 @@ import type { Reporter } from './reporter.ts';
  */
 
 export type ChannelKeeperDeps = RenewChannelDeps & {
-  readonly crm: Pick<CrmClient, 'listChannels'>;
+  readonly crm: Pick<CrmClient, 'listChannels' | 'time'>;
   readonly catchUps: Pick<CatchUps, 'readSince'>;
   readonly catchUpRules: CatchUpRules;
+  readonly time?: Pick<Time, 'elapsed'>;
 };
 
 /** How a module's channel is. `isOpened`: it has, or had, one, so that a load may begin. */
 export type Kept = { readonly isOpened: boolean; readonly failure: unknown };
 
-/** What this process remembers of a module's channel; whoever leads next begins without it. */
-type Care = { wrongInRow: number; judgedMs: number; listenedMs: number; failures: number; retryMs: number; failure: unknown };
+/** The CRM's list, when it was read by the database's clock, and by the CRM's. */
+type List = { readonly readMs: number; readonly crmMs: number; readonly channels: readonly ListedChannel[] };
+
+/** What this process remembers of a module's channel; whoever leads next begins without it. Moments are the monotonic clock's. */
+type Care = { wrongInRow: number; judged: List | null; listenedAt: number; failures: number; retryAt: number; failure: unknown };
 
 const LIST_RETRY_MS = 60_000;
 const LISTEN_EVERY_MS = 60_000;
@@ -36,8 +41,8 @@ export class ChannelKeeper {
   readonly #deps: ChannelKeeperDeps;
   readonly #reporter: Reporter;
   readonly #cares = new Map<string, Care>();
-  #list: { readonly readMs: number; readonly channels: readonly ListedChannel[] } | null = null;
-  #listTriedMs = Number.NEGATIVE_INFINITY;
+  #list: List | null = null;
+  #listTriedAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: ChannelKeeperDeps, reporter: Reporter) {
     this.#deps = deps;
@@ -48,8 +53,8 @@ export class ChannelKeeper {
   async keep({ apiName }: ModuleDefinition): Promise<Kept> {
     const known = (await this.#deps.channels.all()).find(({ module }) => module === apiName);
     const care = this.#careOf(apiName);
-    const nowMs = this.#nowMs();
-    if (nowMs < care.retryMs) return { isOpened: known !== undefined, failure: care.failure };
+    const elapsedMs = this.#elapsedMs();
+    if (elapsedMs < care.retryAt) return { isOpened: known !== undefined, failure: care.failure };
     try {
       await this.#enableWhenNeeded(apiName, known, care);
       care.failures = 0;
@@ -57,23 +62,23 @@ export class ChannelKeeper {
     } catch (failure) {
       care.failures += 1;
       care.failure = failure;
-      care.retryMs = nowMs + Math.min(500 * 2 ** care.failures, MAX_RETRY_MS);
+      care.retryAt = elapsedMs + Math.min(500 * 2 ** care.failures, MAX_RETRY_MS);
       return { isOpened: known !== undefined, failure };
     }
   }
 
   async #enableWhenNeeded(module: string, known: ChannelRow | undefined, care: Care): Promise<void> {
-    if (known === undefined || isRenewalDue(known, wantedChannel(this.#deps, module).channelId, this.#deps.now())) {
+    if (known === undefined || isRenewalDue(known, wantedChannel(this.#deps, module).channelId, this.#deps.now(), this.#deps.crm.time())) {
       if (known !== undefined) await this.#reportEnded(known);
       return await this.#enable(module, known);
     }
     const list = await this.#listAbout(known, care);
-    if (list !== null && care.judgedMs < list.readMs) {
-      const fault = channelFault(this.#heldAs(known), list.channels, list.readMs);
+    if (list !== null && care.judged !== list) {
+      const fault = channelFault(this.#heldAs(known), list.channels, list.crmMs);
       await this.#reportFault(known, fault);
       if (fault !== null) await this.#enable(module, known);
       care.wrongInRow = fault === null ? 0 : care.wrongInRow + 1;
-      care.judgedMs = list.readMs;
+      care.judged = list;
     } else if (await this.#isToBeResubscribed(known, care)) await this.#enable(module, known);
   }
 
@@ -84,7 +89,7 @@ export class ChannelKeeper {
   }
 
   async #reportEnded({ module, grantedUntil }: ChannelRow): Promise<void> {
-    if (grantedUntil <= this.#deps.now()) await this.#reporter.open(module, 'channel-lost', `the channel ended at ${grantedUntil.toISOString()}, and was not renewed in time`);
+    if (grantedUntil.getTime() <= this.#deps.crm.time().earliestMs) await this.#reporter.open(module, 'channel-lost', `the channel ended at ${grantedUntil.toISOString()}, and was not renewed in time`);
   }
 
   async #reportFault({ module, grantedUntil, requestedUntil }: ChannelRow, fault: ChannelFault | null): Promise<void> {
@@ -96,19 +101,22 @@ export class ChannelKeeper {
   /** The CRM's list, read once for all modules; null while there is none that can tell about this channel. */
   async #listAbout({ enabledAt }: ChannelRow, { wrongInRow }: Care) {
     const history = { enabledMs: enabledAt.getTime(), wrongInRow };
-    const nowMs = this.#nowMs();
-    if (isListDue(history, this.#list?.readMs ?? null, nowMs) && nowMs >= this.#listTriedMs + LIST_RETRY_MS) await this.#readList(nowMs);
+    const nowMs = this.#deps.now().getTime();
+    // One that was read in a time to come was read before the clock was set back.
+    const listedMs = this.#list === null || this.#list.readMs > nowMs ? null : this.#list.readMs;
+    if (isListDue(history, listedMs, nowMs) && this.#elapsedMs() >= this.#listTriedAt + LIST_RETRY_MS) await this.#readList(nowMs);
     return this.#list !== null && this.#list.readMs >= listedFromMs(history) ? this.#list : null;
   }
 
   async #readList(readMs: number): Promise<void> {
     const { crm, log } = this.#deps;
-    this.#listTriedMs = readMs;
+    this.#listTriedAt = this.#elapsedMs();
+    const crmMs = crm.time().earliestMs;
     try {
       const channels = await crm.listChannels();
-      this.#list = { readMs, channels: channels.map(({ expiresAt, ...channel }) => ({ ...channel, endsMs: expiresAt.getTime() })) };
+      this.#list = { readMs, crmMs, channels: channels.map(({ expiresAt, ...channel }) => ({ ...channel, endsMs: expiresAt.getTime() })) };
     } catch (error) {
-      if (error instanceof CrmError && error.code === 'CRM_NOT_SUBSCRIBED') this.#list = { readMs, channels: [] };
+      if (error instanceof CrmError && error.code === 'CRM_NOT_SUBSCRIBED') this.#list = { readMs, crmMs, channels: [] };
       else log.warn({ err: error }, 'the list of channels cannot be read; it will be tried again');
     }
   }
@@ -116,14 +124,14 @@ export class ChannelKeeper {
   /** Judges by the latest catch-ups, once a minute. @returns whether the channel is deaf, and was not enabled for an hour. */
   async #isToBeResubscribed({ module, enabledAt }: ChannelRow, care: Care): Promise<boolean> {
     const { catchUps, catchUpRules } = this.#deps;
-    const nowMs = this.#nowMs();
-    if (nowMs < care.listenedMs + LISTEN_EVERY_MS) return false;
+    const nowMs = this.#deps.now().getTime();
+    if (this.#elapsedMs() < care.listenedAt + LISTEN_EVERY_MS) return false;
     const pauseMs = lateAfterMs(catchUpRules);
     const readings = await catchUps.readSince(module, new Date(nowMs - HEARD_OVER_MS - pauseMs));
     const { state, hinted, unhinted } = hearingOf(readings.flatMap(readingOf), { enabledMs: enabledAt.getTime(), nowMs, pauseMs });
     if (state === 'well') await this.#reporter.close(module, 'channel-deaf');
     if (state === 'deaf') await this.#reporter.open(module, 'channel-deaf', `catch-ups found ${unhinted} changes that no notification had told of, and ${hinted} that one had`);
-    care.listenedMs = nowMs;
+    care.listenedAt = this.#elapsedMs();
     return state === 'deaf' && nowMs >= enabledAt.getTime() + RESUBSCRIBE_AFTER_MS;
   }
 
@@ -135,13 +143,13 @@ export class ChannelKeeper {
     const known = this.#cares.get(module);
     if (known !== undefined) return known;
     const never = Number.NEGATIVE_INFINITY;
-    const care: Care = { wrongInRow: 0, judgedMs: never, listenedMs: never, failures: 0, retryMs: never, failure: null };
+    const care: Care = { wrongInRow: 0, judged: null, listenedAt: never, failures: 0, retryAt: never, failure: null };
     this.#cares.set(module, care);
     return care;
   }
 
-  #nowMs(): number {
-    return this.#deps.now().getTime();
+  #elapsedMs(): number {
+    return (this.#deps.time ?? realTime).elapsed();
   }
 }
 

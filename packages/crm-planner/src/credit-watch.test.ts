@@ -7,6 +7,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { CreditWatch } from './credit-watch.ts';
 import { createPlannerMetrics } from './metrics.ts';
 import { Reporter } from './reporter.ts';
+import { elapsedWith } from './testing.ts';
 
 let now: Date;
 let day: CreditsOfDay;
@@ -38,8 +39,8 @@ function watchOf(perDay: number | null): CreditWatch {
       return day;
     },
   };
-  const reporter = new Reporter({ incidents, now: clock, log: createLogger({ app: 'test', level: 'silent', isPretty: false }), metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
-  return new CreditWatch({ credits, creditRules: { perDay, reserve: 0.25 }, catchUpRules: defaultCatchUpRules, now: clock }, reporter);
+  const reporter = new Reporter({ incidents, time: elapsedWith(clock), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
+  return new CreditWatch({ credits, creditRules: { perDay, reserve: 0.25 }, catchUpRules: defaultCatchUpRules, time: elapsedWith(clock) }, reporter);
 }
 
 /** Ten seconds later. */

@@ -1,6 +1,7 @@
 import { aboveReserve, type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, type Credits, creditsLeft, isAffordable, isLow } from '@lockstep/completeness';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { CreditsOfDay, CreditUse } from '@lockstep/postgres';
+import { realTime, type Time } from '@lockstep/telemetry';
 
 import type { Reporter } from './reporter.ts';
 
@@ -10,7 +11,6 @@ export type CreditRules = Pick<Credits, 'perDay' | 'reserve'>;
 export type CreditDeps = {
   readonly credits: Pick<CreditUse, 'ofDay'>;
   readonly creditRules: CreditRules;
-  readonly now: () => Date;
 };
 
 /** A read in bulk before it begins, measured by the day's credits. */
@@ -21,7 +21,7 @@ export type ReadPlan = BulkPlan & {
   readonly isAffordable: boolean;
 };
 
-const readCredits = async ({ credits, creditRules, now }: CreditDeps): Promise<Credits> => creditsOfDay(creditRules, await credits.ofDay(now()));
+const readCredits = async ({ credits, creditRules }: CreditDeps): Promise<Credits> => creditsOfDay(creditRules, await credits.ofDay());
 
 /** The credits of the last 24 hours, as all processes of the installation count them. */
 export function creditsOfDay(rules: CreditRules, { credits, remaining }: CreditsOfDay): Credits {
@@ -42,15 +42,17 @@ export class CreditWatch {
   /** The rules of catch-ups; their interval follows the credits. */
   readonly rules: CatchUpRules;
   readonly #deps: CreditDeps;
+  readonly #time: Pick<Time, 'elapsed'>;
   readonly #reporter: Reporter;
   readonly #modules = new Set<string>();
-  #readMs = Number.NEGATIVE_INFINITY;
+  #readAt = Number.NEGATIVE_INFINITY;
   #credits: Credits;
 
-  constructor(deps: CreditDeps & { readonly catchUpRules: CatchUpRules }, reporter: Reporter) {
+  constructor(deps: CreditDeps & { readonly catchUpRules: CatchUpRules; readonly time?: Pick<Time, 'elapsed'> }, reporter: Reporter) {
     const { catchUpRules } = deps;
     const intervalMs = (): number => catchUpIntervalMs(this.#credits, { intervalMs: catchUpRules.intervalMs, modules: this.#modules.size });
     this.#deps = deps;
+    this.#time = deps.time ?? realTime;
     this.#reporter = reporter;
     this.#credits = { ...deps.creditRules, spent: 0, spentOnCatchUps: 0, remaining: null };
     this.rules = {
@@ -64,10 +66,10 @@ export class CreditWatch {
   /** Called in each round of a module; reads every ten seconds. */
   async update({ apiName }: ModuleDefinition): Promise<void> {
     this.#modules.add(apiName);
-    const nowMs = this.#deps.now().getTime();
-    if (this.#deps.creditRules.perDay === null || nowMs < this.#readMs + READ_EVERY_MS) return;
+    const elapsedMs = this.#time.elapsed();
+    if (this.#deps.creditRules.perDay === null || elapsedMs < this.#readAt + READ_EVERY_MS) return;
     this.#credits = await readCredits(this.#deps);
-    this.#readMs = nowMs;
+    this.#readAt = elapsedMs;
     await this.#report(this.#credits);
   }
 

@@ -3,27 +3,40 @@ import { describe, expect, test } from 'vitest';
 
 import { pollEveryMs } from './move-pages.ts';
 import { isRefreshDue } from './refresh.ts';
-import { isRenewalDue, renewalTime } from './renew-channel.ts';
+import { isRenewalDue, renewAfterMs } from './renew-channel.ts';
 import { isInitialRunDue } from './start-initial-run.ts';
 
 const at = (text: string): Date => new Date(`2026-05-${text}Z`);
+const crm = (text: string) => ({ earliestMs: at(text).getTime() });
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const channel = { channelId: '7', enabledAt: at('04T10:00:00'), renewAt: at('05T09:55:00'), grantedUntil: at('11T10:00:00') };
 
 describe('the renewal of a channel', () => {
   test('comes after 23 h 55 min where a week was granted', () => {
-    expect(renewalTime(at('04T10:00:00'), at('11T10:00:00'))).toEqual(at('05T09:55:00'));
+    expect(renewAfterMs(7 * DAY)).toBe(DAY - 5 * MINUTE);
   });
 
   test('comes after half of what was granted where that is sooner', () => {
-    expect(renewalTime(at('04T10:00:00'), at('04T11:00:00'))).toEqual(at('04T10:30:00'));
-    expect(renewalTime(at('04T10:00:00'), at('05T10:00:00'))).toEqual(at('04T22:00:00'));
+    expect(renewAfterMs(60 * MINUTE)).toBe(30 * MINUTE);
+    expect(renewAfterMs(DAY)).toBe(DAY / 2);
   });
 
   test('is due without a channel, with one of another secret, and from its time on', () => {
-    const channel = { channelId: '7', renewAt: at('05T09:55:00') };
-    expect(isRenewalDue(undefined, '7', at('05T09:00:00'))).toBe(true);
-    expect(isRenewalDue(channel, '8', at('05T09:00:00'))).toBe(true);
-    expect(isRenewalDue(channel, '7', at('05T09:54:59'))).toBe(false);
-    expect(isRenewalDue(channel, '7', at('05T09:55:00'))).toBe(true);
+    expect(isRenewalDue(undefined, '7', at('05T09:00:00'), crm('05T09:00:00'))).toBe(true);
+    expect(isRenewalDue(channel, '8', at('05T09:00:00'), crm('05T09:00:00'))).toBe(true);
+    expect(isRenewalDue(channel, '7', at('05T09:54:59'), crm('05T09:54:59'))).toBe(false);
+    expect(isRenewalDue(channel, '7', at('05T09:55:00'), crm('05T09:55:00'))).toBe(true);
+  });
+
+  test('is due by either clock: the CRM has ended it, or the database\'s was set back', () => {
+    expect(isRenewalDue(channel, '7', at('05T09:00:00'), crm('11T10:00:00'))).toBe(true);
+    expect(isRenewalDue(channel, '7', at('04T09:30:00'), crm('04T10:30:00'))).toBe(true);
+  });
+
+  test('is never without a pause, however clocks contradict each other', () => {
+    expect(renewAfterMs(-60 * MINUTE)).toBe(5 * MINUTE);
+    expect(isRenewalDue(channel, '7', at('04T10:04:59'), crm('11T10:00:00'))).toBe(false);
   });
 });
 

@@ -7,6 +7,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { Gaps } from './gaps.ts';
 import { createPlannerMetrics } from './metrics.ts';
 import { Reporter } from './reporter.ts';
+import { crmAt, elapsedWith } from './testing.ts';
 
 const at = (text: string): Date => new Date(`2026-05-04T${text}Z`);
 
@@ -33,8 +34,8 @@ beforeEach(() => {
     },
   };
   const clock = () => now;
-  const reporter = new Reporter({ incidents, now: clock, log: createLogger({ app: 'test', level: 'silent', isPretty: false }), metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
-  gaps = new Gaps({ runs: { all: () => Promise.resolve(runs) }, watermarks: { current: () => Promise.resolve(watermark) }, breaker: { held: () => Promise.resolve(held) }, catchUpRules: defaultCatchUpRules, now: clock }, reporter);
+  const reporter = new Reporter({ incidents, time: elapsedWith(clock), log: createLogger({ app: 'test', level: 'silent', isPretty: false }), metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
+  gaps = new Gaps({ runs: { all: () => Promise.resolve(runs) }, watermarks: { current: () => Promise.resolve(watermark) }, breaker: { held: () => Promise.resolve(held) }, catchUpRules: defaultCatchUpRules, crm: crmAt(clock), time: elapsedWith(clock), now: clock }, reporter);
 });
 
 async function report(text: string): Promise<string[]> {

@@ -10,6 +10,7 @@ export function createPlannerMetrics(registry: Registry) {
     channelExpiry: new Gauge({ name: 'lockstep_scheduler_channel_expires_seconds', help: 'When the channel of a module ends, Unix time', labelNames: ['module'], registers }),
     renewals: new Counter({ name: 'lockstep_scheduler_channel_renewals_total', help: 'Channels enabled or extended', labelNames: ['module'], registers }),
     incidents: new Counter({ name: 'lockstep_scheduler_incidents_total', help: 'Incidents opened', labelNames: ['module', 'kind'], registers }),
+    clockAhead: new Gauge({ name: 'lockstep_scheduler_clock_ahead_seconds', help: 'How far a source of time is ahead of the CRM time that a process believes', labelNames: ['role', 'source'], registers }),
     bulkJobs: new Counter({ name: 'lockstep_scheduler_bulk_jobs_total', help: 'Bulk read jobs asked for; each costs 50 credits', labelNames: ['module'], registers }),
   };
 }

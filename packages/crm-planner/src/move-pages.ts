@@ -2,7 +2,7 @@ import { type CrmClient, CrmError } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { pathSecret } from '@lockstep/notifications';
 import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
-import { crashPoint, type Logger } from '@lockstep/telemetry';
+import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { PlannerMetrics } from './metrics.ts';
 
@@ -22,7 +22,7 @@ export type MovePagesDeps = {
   readonly signals: Pick<Signals, 'send'>;
   readonly secret: string;
   readonly publicUrl: string;
-  readonly now: () => Date;
+  readonly time?: Pick<Time, 'elapsed'>;
   readonly log: Logger;
   readonly metrics: PlannerMetrics;
 };
@@ -41,10 +41,13 @@ export const pollEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 
 /** Moves the pages of a module's run as far as they go now. */
 export class PageMover {
   readonly #deps: MovePagesDeps;
-  readonly #askedAt = new Map<number, number>();
+  readonly #time: Pick<Time, 'elapsed'>;
+  /** By job: when this process met it, and when it asked about it last. Whoever leads next begins without it. */
+  readonly #jobs = new Map<string, { readonly metAt: number; askedAt: number }>();
 
   constructor(deps: MovePagesDeps) {
     this.#deps = deps;
+    this.#time = deps.time ?? realTime;
   }
 
   /**
@@ -89,14 +92,21 @@ export class PageMover {
   }
 
   #isDue(page: BulkPageRow): boolean {
-    const nowMs = this.#deps.now().getTime();
-    const ageMs = nowMs - page.updatedAt.getTime();
-    return nowMs - (this.#askedAt.get(page.id) ?? 0) >= pollEveryMs(ageMs);
+    const { metAt, askedAt } = this.#jobOf(page);
+    const nowMs = this.#time.elapsed();
+    return nowMs - askedAt >= pollEveryMs(nowMs - metAt);
+  }
+
+  #jobOf({ jobId }: BulkPageRow): { readonly metAt: number; askedAt: number } {
+    const known = this.#jobs.get(jobId ?? '') ?? { metAt: this.#time.elapsed(), askedAt: Number.NEGATIVE_INFINITY };
+    this.#jobs.set(jobId ?? '', known);
+    return known;
   }
 
   async #ask(page: BulkPageRow): Promise<void> {
-    const { runs, crm, signals, now, log } = this.#deps;
-    this.#askedAt.set(page.id, now().getTime());
+    const { runs, crm, signals, log } = this.#deps;
+    const job = this.#jobOf(page);
+    job.askedAt = this.#time.elapsed();
     const status = await crm.bulkReadStatus(page.jobId ?? '').catch((error: unknown) => {
       if (error instanceof CrmError && error.code === 'CRM_NOT_FOUND') return { state: 'failed', failure: 'the CRM does not know the job' } as const;
       if (error instanceof CrmError && error.code === 'CRM_REPLY_UNEXPECTED') {
@@ -108,13 +118,13 @@ export class PageMover {
     });
     switch (status.state) {
       case 'running':
-        if (now().getTime() - page.updatedAt.getTime() < STUCK_AFTER_MS) return;
+        if (this.#time.elapsed() - job.metAt < STUCK_AFTER_MS) return;
         return await runs.wantedAgain(page, 'the job did not end within an hour');
       case 'failed':
         log.warn({ module: page.module, page: page.pageNumber, jobId: page.jobId, failure: status.failure }, 'a bulk job failed');
         return await runs.wantedAgain(page, status.failure);
       case 'completed':
-        this.#askedAt.delete(page.id);
+        this.#jobs.delete(page.jobId ?? '');
         await runs.ready(page, status);
         await signals.send('ready');
     }

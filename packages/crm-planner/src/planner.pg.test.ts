@@ -3,7 +3,7 @@ import { createCrmClient, type CrmClientOptions, createTokenSource, CreditMeter,
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, connect, createSignals, creditUse, type Database, deletionBreaker, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, createSignals, creditUse, clockReports, type Database, deletionBreaker, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -51,7 +51,7 @@ const jobs = () => ({ runs: bulkRuns(db), credits: creditUse(db), creditRules: {
 describe('a round', () => {
   const planner = (crm: CrmClient): Planner => {
     const admin = { topicId: () => Promise.resolve('t'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
-    const stores = { catchUps: catchUps(db), watermarks: watermarks(db), breaker: deletionBreaker(db), incidents: incidents(db), audits: registerAudits(db) };
+    const stores = { catchUps: catchUps(db), watermarks: watermarks(db), breaker: deletionBreaker(db), incidents: incidents(db), audits: registerAudits(db), clocks: clockReports(db) };
     return new Planner({ ...jobs(), ...stores, crm, admin, catchUpRules: defaultCatchUpRules, refreshEveryMs: 604_800_000 });
   };
   const refusing = (): CrmClient => ({ ...crm, enableNotifications: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) });
@@ -114,8 +114,8 @@ describe('pages', () => {
   test('a job whose status cannot be believed keeps its page, which is polled on; after an hour it is requested again', async () => {
     const given = jobs();
     await startInitialRun(given, leads);
-    let now = Date.now();
-    const mover = new PageMover({ ...given, now: () => new Date(now), crm: { ...crm, bulkReadStatus: () => Promise.reject(new CrmError('no count', 'CRM_REPLY_UNEXPECTED')) } });
+    let now = 0;
+    const mover = new PageMover({ ...given, time: { elapsed: () => now }, crm: { ...crm, bulkReadStatus: () => Promise.reject(new CrmError('no count', 'CRM_REPLY_UNEXPECTED')) } });
     for (let round = 0; round < 3; round += 1) await mover.move(leads, { isPoked: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
     now += 61 * 60_000;
@@ -126,8 +126,8 @@ describe('pages', () => {
   test('a job that does not end within an hour is asked for anew', async () => {
     const given = jobs();
     await startInitialRun(given, leads);
-    let now = Date.now();
-    const mover = new PageMover({ ...given, now: () => new Date(now), crm: { ...crm, bulkReadStatus: () => Promise.resolve({ state: 'running' } as const) } });
+    let now = 0;
+    const mover = new PageMover({ ...given, time: { elapsed: () => now }, crm: { ...crm, bulkReadStatus: () => Promise.resolve({ state: 'running' } as const) } });
     for (let round = 0; round < 2; round += 1) await mover.move(leads, { isPoked: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
     now += 61 * 60_000;
@@ -160,7 +160,7 @@ describe('credits', () => {
       for (const page of await bulkRuns(db).openPages()) if (page.state === 'ready') await bulkRuns(db).published(page, { rows: page.rowCount ?? 0, ids: null });
     }
     await meter.flush((spent) => creditUse(db).add(spent));
-    const { credits } = await creditUse(db).ofDay(new Date());
+    const { credits } = await creditUse(db).ofDay();
     expect(credits).toEqual({ look: 0, 'catch-up': 0, 'bulk-read': simulator.counters().credits - 1, other: 1 });
     // The simulator's pages have 20 rows: three, where the CRM's own would be one.
     expect(credits['bulk-read']).toBeLessThanOrEqual(planned.credits * 3);
@@ -169,7 +169,7 @@ describe('credits', () => {
   test('a refresh that would touch the reserve waits, and people are told; it begins once it would not', async () => {
     await loaded(250_000);
     const told = reporter();
-    await creditUse(db).add([{ hour: new Date(), credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 3_600 }, remaining: null }]);
+    await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 3_600 }, remaining: null });
     await refreshWhenDue(given(5_000), leads, told);
     expect(await bulkRuns(db).all()).toHaveLength(1);
     expect(await incidents(db).list()).toMatchObject([{ module: 'Leads', kind: 'refresh-waits', details: '250000 rows in 2 pages take up to 152 credits, 3.0 % of the day\'s, and that would touch the reserve' }]);
@@ -188,7 +188,7 @@ describe('credits', () => {
   });
 
   test('the first load waits for none', async () => {
-    await creditUse(db).add([{ hour: new Date(), credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 9_999 }, remaining: null }]);
+    await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 9_999 }, remaining: null });
     await startInitialRun({ ...jobs(), creditRules: { perDay: 5_000, reserve: 0.25 } }, leads);
     expect(await bulkRuns(db).all()).toMatchObject([{ kind: 'initial', state: 'running' }]);
   });

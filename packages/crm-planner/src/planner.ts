@@ -2,15 +2,17 @@ import type { ModuleDefinition } from '@lockstep/modules';
 
 import { type AuditDeps, Auditor } from './audit.ts';
 import { catchUp, type CatchUpDeps } from './catch-up.ts';
+import { ClockWatch, type ClockWatchDeps } from './clock-watch.ts';
 import { ChannelKeeper, type ChannelKeeperDeps } from './channel-keeper.ts';
 import { type CreditDeps, CreditWatch } from './credit-watch.ts';
+import { FutureRepair, type FutureRepairDeps } from './future-repair.ts';
 import { Gaps, type GapsDeps } from './gaps.ts';
 import { type MovePagesDeps, PageMover } from './move-pages.ts';
 import { type RefreshDeps, refreshWhenDue } from './refresh.ts';
 import { Reporter, type ReporterDeps } from './reporter.ts';
 import { startInitialRun, type StartInitialRunDeps } from './start-initial-run.ts';
 
-export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & CreditDeps & GapsDeps & ReporterDeps;
+export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & CreditDeps & GapsDeps & ReporterDeps & FutureRepairDeps & ClockWatchDeps;
 
 /**
  * Plans what is read of a module. Each round, in the source article's order: the channel first, then the bulk read, so that no
@@ -22,6 +24,8 @@ export class Planner {
   readonly #mover: PageMover;
   readonly #auditor: Auditor;
   readonly #gaps: Gaps;
+  readonly #future: FutureRepair;
+  readonly #clocks: ClockWatch;
   readonly #credits: CreditWatch;
   readonly #reporter: Reporter;
 
@@ -35,6 +39,8 @@ export class Planner {
     this.#mover = new PageMover(deps);
     this.#auditor = new Auditor(deps, reporter);
     this.#gaps = new Gaps(deps, reporter);
+    this.#future = new FutureRepair(deps, reporter);
+    this.#clocks = new ClockWatch(deps, reporter);
   }
 
   /**
@@ -44,6 +50,7 @@ export class Planner {
   async round(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<boolean> {
     // First, for what fails below must not hide itself.
     await this.#credits.update(module);
+    await this.#clocks.watch();
     await this.#gaps.report(module);
     const { isOpened, failure } = await this.#channels.keep(module);
     const isUnderWay = isOpened && (await this.#read(module, isPoked));
@@ -53,9 +60,10 @@ export class Planner {
   }
 
   async #read(module: ModuleDefinition, isPoked: boolean): Promise<boolean> {
+    const isScanWanted = await this.#future.repair(module);
     await startInitialRun(this.#deps, module);
     const hasPages = await this.#mover.move(module, { isPoked });
-    const isCatchingUp = await catchUp(this.#deps, module);
+    const isCatchingUp = await catchUp(this.#deps, module, { isScanWanted });
     await refreshWhenDue(this.#deps, module, this.#reporter);
     await this.#auditor.audit(module);
     return hasPages || isCatchingUp;

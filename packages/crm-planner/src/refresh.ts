@@ -10,6 +10,8 @@ export type RefreshDeps = CreditDeps & {
   readonly runs: BulkRuns;
   readonly crm: Pick<CrmClient, 'countRecords'>;
   readonly refreshEveryMs: number;
+  /** The database's time. */
+  readonly now: () => Date;
   readonly log: Logger;
 };
 
@@ -42,7 +44,7 @@ export async function refreshWhenDue(deps: RefreshDeps, { apiName }: ModuleDefin
 export type RefreshStart = { readonly status: 'started'; readonly plan: ReadPlan | null } | { readonly status: 'refused'; readonly problem: string };
 
 /** @param isAnyway even if that touches the reserve of credits. */
-export async function startRefresh(deps: Omit<RefreshDeps, 'refreshEveryMs'>, module: string, { isAnyway }: { isAnyway: boolean }): Promise<RefreshStart> {
+export async function startRefresh(deps: Omit<RefreshDeps, 'refreshEveryMs' | 'now'>, module: string, { isAnyway }: { isAnyway: boolean }): Promise<RefreshStart> {
   const { runs, crm, log } = deps;
   const isLoaded = (await runs.all()).some((run) => run.module === module && run.kind === 'initial' && run.state === 'complete');
   if (!isLoaded) return { status: 'refused', problem: `${module} was never loaded` };

@@ -1,5 +1,5 @@
-import { isEarlier } from '@lockstep/completeness';
-import { type CrmClient, CrmError } from '@lockstep/crm-client';
+import { hasPassed, isEarlier } from '@lockstep/completeness';
+import { type CrmClient, CrmError, type CrmTime } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { channelIdOf, channelToken, notifyPath } from '@lockstep/notifications';
 import type { ChannelRow, Channels } from '@lockstep/postgres';
@@ -9,9 +9,10 @@ import type { PlannerMetrics } from './metrics.ts';
 
 export type RenewChannelDeps = {
   readonly channels: Channels;
-  readonly crm: Pick<CrmClient, 'enableNotifications' | 'disableNotifications' | 'rules'>;
+  readonly crm: Pick<CrmClient, 'enableNotifications' | 'disableNotifications' | 'rules' | 'time'>;
   readonly secret: string;
   readonly publicUrl: string;
+  /** The database's time. */
   readonly now: () => Date;
   readonly log: Logger;
   readonly metrics: Pick<PlannerMetrics, 'renewals' | 'channelExpiry'>;
@@ -20,13 +21,24 @@ export type RenewChannelDeps = {
 /** The source article's interval: a little less than the day that a channel lived on the first versions of the API. */
 const RENEW_AFTER_MS = (23 * 60 + 55) * 60_000;
 
-/** When to renew: after 23 h 55 min, or half of what was granted, whichever is sooner. */
-export const renewalTime = (enabledAt: Date, grantedUntil: Date): Date =>
-  new Date(Math.min(enabledAt.getTime() + RENEW_AFTER_MS, enabledAt.getTime() + (grantedUntil.getTime() - enabledAt.getTime()) / 2));
+/** A channel whose end seems to have come already, by clocks that contradict each other, is not renewed without a pause. */
+const RENEW_AFTER_AT_LEAST_MS = 5 * 60_000;
 
-/** Whether the channel is to be enabled now: there is none, it is due, or its id is no longer ours (another secret). */
-export const isRenewalDue = (channel: Pick<ChannelRow, 'renewAt' | 'channelId'> | undefined, channelId: string, now: Date): boolean =>
-  channel === undefined || channel.channelId !== channelId || channel.renewAt.getTime() <= now.getTime();
+/** How long after it was enabled a channel is renewed: after 23 h 55 min, or half of the life that was granted, whichever is sooner. */
+export const renewAfterMs = (livesMs: number): number => Math.max(RENEW_AFTER_AT_LEAST_MS, Math.min(RENEW_AFTER_MS, livesMs / 2));
+
+type KnownChannel = Pick<ChannelRow, 'renewAt' | 'channelId' | 'enabledAt' | 'grantedUntil'>;
+
+/**
+ * Whether the channel is to be enabled now: there is none, its id is no longer ours (another secret), or it is due by either clock:
+ * the database's, which noted when, or the CRM's, which ends it.
+ */
+export function isRenewalDue(channel: KnownChannel | undefined, channelId: string, now: Date, crm: Pick<CrmTime, 'earliestMs'>): boolean {
+  if (channel === undefined || channel.channelId !== channelId) return true;
+  const { enabledAt, renewAt, grantedUntil } = channel;
+  const afterMs = renewAt.getTime() - enabledAt.getTime();
+  return hasPassed(enabledAt.getTime(), afterMs, now.getTime()) || (crm.earliestMs >= grantedUntil.getTime() && hasPassed(enabledAt.getTime(), RENEW_AFTER_AT_LEAST_MS, now.getTime()));
+}
 
 /** The module's channel as it is to be, but for its end. */
 export function wantedChannel({ secret, publicUrl }: Pick<RenewChannelDeps, 'secret' | 'publicUrl'>, module: string) {
@@ -37,7 +49,7 @@ export function wantedChannel({ secret, publicUrl }: Pick<RenewChannelDeps, 'sec
 /** Enables the module's channel, or extends it when that is due. Throws what the CRM's client throws. */
 export async function renewChannel(deps: RenewChannelDeps, { apiName }: ModuleDefinition): Promise<void> {
   const known = (await deps.channels.all()).find(({ module }) => module === apiName);
-  if (isRenewalDue(known, channelIdOf(deps.secret, apiName), deps.now())) await enableChannel(deps, apiName, known);
+  if (isRenewalDue(known, channelIdOf(deps.secret, apiName), deps.now(), deps.crm.time())) await enableChannel(deps, apiName, known);
 }
 
 /**
@@ -54,11 +66,13 @@ export async function enableChannel(deps: RenewChannelDeps, module: string, know
   const wanted = wantedChannel(deps, module);
   const { channelId } = wanted;
   const enabledAt = now();
-  const requestedUntil = new Date(enabledAt.getTime() + crm.rules.channelLifeMs);
+  // The CRM's time, and not later than it is: an end beyond the maximum silently becomes one hour.
+  const { earliestMs } = crm.time();
+  const requestedUntil = new Date(earliestMs + crm.rules.channelLifeMs);
   const { expiresAt: grantedUntil } = await crm.enableNotifications({ ...wanted, expiresAt: requestedUntil });
   if (known !== undefined && known.channelId !== channelId) await disableChannel(deps, known);
-  const renewAt = renewalTime(enabledAt, grantedUntil);
-  const channel = { module, channelId, requestedUntil, grantedUntil, renewAt, enabledAt, openedAt: known?.openedAt ?? enabledAt };
+  const renewAt = new Date(enabledAt.getTime() + renewAfterMs(grantedUntil.getTime() - crm.time().latestMs));
+  const channel = { module, channelId, requestedUntil, grantedUntil, renewAt, enabledAt, openedAt: known?.openedAt ?? new Date(earliestMs) };
   await channels.save(channel);
   metrics.renewals.inc({ module });
   metrics.channelExpiry.set({ module }, grantedUntil.getTime() / 1000);

@@ -1,11 +1,11 @@
 import type { IncidentKind, Incidents } from '@lockstep/postgres';
-import type { Logger } from '@lockstep/telemetry';
+import { type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { PlannerMetrics } from './metrics.ts';
 
 export type ReporterDeps = {
   readonly incidents: Pick<Incidents, 'open' | 'close'>;
-  readonly now: () => Date;
+  readonly time?: Pick<Time, 'elapsed'>;
   readonly log: Logger;
   readonly metrics: Pick<PlannerMetrics, 'incidents'>;
 };
@@ -26,9 +26,9 @@ export class Reporter {
   }
 
   async open(module: string, kind: IncidentKind, details: string): Promise<void> {
-    const { incidents, now, log, metrics } = this.#deps;
+    const { incidents, log, metrics, time = realTime } = this.#deps;
     const said = this.#said.get(`${module} ${kind}`);
-    const atMs = now().getTime();
+    const atMs = time.elapsed();
     if (said?.isOpen === true && atMs < said.atMs + REPEAT_AFTER_MS) return;
     const isNew = await incidents.open(module, kind, details);
     this.#said.set(`${module} ${kind}`, { isOpen: true, atMs });
@@ -38,10 +38,10 @@ export class Reporter {
   }
 
   async close(module: string, kind: IncidentKind): Promise<void> {
-    const { incidents, now, log } = this.#deps;
+    const { incidents, log, time = realTime } = this.#deps;
     if (this.#said.get(`${module} ${kind}`)?.isOpen === false) return;
     const wasOpen = await incidents.close(module, kind);
-    this.#said.set(`${module} ${kind}`, { isOpen: false, atMs: now().getTime() });
+    this.#said.set(`${module} ${kind}`, { isOpen: false, atMs: time.elapsed() });
     if (wasOpen) log.info({ module, kind }, 'incident closed');
   }
 }

@@ -1,3 +1,4 @@
+import { hasPassed } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { BulkRunRow, BulkRuns } from '@lockstep/postgres';
@@ -8,6 +9,8 @@ import { type CreditDeps, planRead } from './credit-watch.ts';
 export type StartInitialRunDeps = CreditDeps & {
   readonly runs: BulkRuns;
   readonly crm: Pick<CrmClient, 'countRecords'>;
+  /** The database's time. */
+  readonly now: () => Date;
   readonly log: Logger;
 };
 
@@ -21,7 +24,7 @@ export function isInitialRunDue(runs: readonly Pick<BulkRunRow, 'kind' | 'state'
   if (initial.some(({ state }) => state !== 'failed')) return false;
   const lastFailure = Math.max(...initial.map(({ finishedAt }) => finishedAt?.getTime() ?? 0));
   const waitMs = Math.min(RETRY_AFTER_MS * 2 ** (initial.length - 1), MAX_RETRY_AFTER_MS);
-  return initial.length === 0 || lastFailure + waitMs <= now.getTime();
+  return initial.length === 0 || hasPassed(lastFailure, waitMs, now.getTime());
 }
 
 /** Begins the first load of a module whose channel is open. Count and plan are for people only: a first load waits for nothing. */

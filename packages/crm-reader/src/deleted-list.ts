@@ -1,4 +1,5 @@
-import type { CrmClient } from '@lockstep/crm-client';
+import { STALE_AT_MOST_MS } from '@lockstep/completeness';
+import type { CrmClient, DeletedRecord } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { DeletionBreaker, Referrers, RegisterEntry, RegisterReader, WantedLooks } from '@lockstep/postgres';
@@ -9,7 +10,7 @@ import type { ReaderMetrics } from './metrics.ts';
 import { deletedMessage } from './record-publisher.ts';
 
 export type DeletedListDeps = {
-  readonly crm: Pick<CrmClient, 'deletedSince'>;
+  readonly crm: Pick<CrmClient, 'deletedSince' | 'time'>;
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known' | 'parkedDeletions'>;
   readonly breaker: Pick<DeletionBreaker, 'admits'>;
@@ -40,12 +41,11 @@ export type DeletedListRead = {
 export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date): Promise<DeletedListRead> {
   const { apiName } = module;
   const { deletions, observed } = await crm.deletedSince(apiName, since);
-  const all = deletions.map(({ id, deletedTime }): Listing => ({ id, deletedMs: instantMs(deletedTime), listedMs: observed.lowerMs }));
-  const listed = new Set(all.map(({ id }) => id));
+  const listed = new Set(deletions.map(({ id }) => id));
   const [known, parked] = await Promise.all([register.known(apiName, [...listed]), register.parkedDeletions(apiName, [...listed])]);
   // Both keep the upper bound of the whole second. What is parked is in the log: a removal that waits is not published at each scan.
-  const knownMs = (id: string): number => Math.max(known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY, parked.get(id) ?? Number.NEGATIVE_INFINITY);
-  const fresh = all.filter(({ id, deletedMs }) => knownMs(id) < deletedMs);
+  const deletedMs = (id: string): number => Math.max(known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY, parked.get(id) ?? Number.NEGATIVE_INFINITY);
+  const fresh = deletions.flatMap((deletion) => freshOf(deletion, known.get(deletion.id), { knownMs: deletedMs(deletion.id), listedMs: observed.lowerMs }));
   const removed = new Set(fresh.map(({ id }) => id).filter((id) => (known.get(id)?.modifiedMs ?? null) !== null));
   if (!(await breaker.admits(apiName, removed.size))) {
     log.error({ module: apiName, deletions: removed.size }, 'deletions are held: more than are believed without a person; see "lockstep release"');
@@ -53,7 +53,7 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   }
   // Before they are published: once the register has a deletion, nobody comes back to it.
   for (const referring of await referrers.to(apiName, fresh.map(({ id }) => id))) await looks.want(referring.module, referring.ids, 'referrer');
-  const ascertained = all.filter((listing) => endsDoubt(listing, known.get(listing.id), epsilonMs));
+  const ascertained = deletions.flatMap((deletion) => ascertainedOf(deletion, known.get(deletion.id), { listedMs: observed.lowerMs, epsilonMs }));
   const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing));
   if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
   metrics.deletions.inc({ module: apiName }, fresh.length);
@@ -63,8 +63,25 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
 /** An entry of the list; `listedMs` is not later than the beginning of the call. */
 type Listing = { readonly id: string; readonly deletedMs: number; readonly listedMs: number };
 
-/** Whether the register holds this very deletion, in doubt, and the list was read later than any look before it can lag. */
-function endsDoubt({ deletedMs, listedMs }: Listing, known: RegisterEntry | undefined, epsilonMs: number): boolean {
-  if (known === undefined || known.deletedMs === null || isAliveBy(known, epsilonMs) || isSettledBy(known, epsilonMs)) return false;
-  return known.deletedMs >= deletedMs && known.deletedMs <= deletedMs + 999 && listedMs > known.deletedMs + epsilonMs;
+/** The deletion that the register holds in doubt, where the list was read later than any look before it can lag and still names the record. */
+function ascertainedOf({ id, deletedTime, isBounded }: DeletedRecord, known: RegisterEntry | undefined, { listedMs, epsilonMs }: { readonly listedMs: number; readonly epsilonMs: number }): Listing[] {
+  if (known === undefined || known.deletedMs === null || isAliveBy(known, epsilonMs) || isSettledBy(known, epsilonMs) || listedMs <= known.deletedMs + epsilonMs) return [];
+  // A time that has yet to come is another one at each reading.
+  const deletedMs = isBounded === true ? known.deletedMs - 999 : instantMs(deletedTime);
+  return known.deletedMs >= deletedMs ? [{ id, deletedMs, listedMs }] : [];
+}
+
+/**
+ * The deletion, if the log does not have it. The list is believed more than the times in it:
+ * - one whose time had not come (`isBounded`) is named with another time by each reading, and is no news where the record is dead;
+ * - a record that is still listed so long after a look that no read lags behind is deleted now, although the look seems to be the
+ *   later one: its time, or the deletion's, was of a wrong clock. Then the deletion counts as later than that look.
+ */
+function freshOf({ id, deletedTime, isBounded }: DeletedRecord, known: RegisterEntry | undefined, { knownMs, listedMs }: { readonly knownMs: number; readonly listedMs: number }): Listing[] {
+  const namedMs = instantMs(deletedTime);
+  const lookedMs = known?.observedMs ?? Number.NEGATIVE_INFINITY;
+  if (isBounded === true && knownMs >= lookedMs && knownMs > Number.NEGATIVE_INFINITY) return [];
+  const isDeadNow = lookedMs > Math.max(namedMs, knownMs) && listedMs > lookedMs + STALE_AT_MOST_MS;
+  const deletedMs = isDeadNow ? Math.floor(lookedMs / 1000) * 1000 : namedMs;
+  return knownMs < deletedMs ? [{ id, deletedMs, listedMs }] : [];
 }

@@ -1,9 +1,10 @@
+import { databaseNow } from './database-clock.ts';
 import type { Database } from './database.ts';
 import { BulkPage, type BulkPageRow, BulkRun, type BulkRunRow, type RunKind } from './entities.ts';
 
 /**
  * The job table: what the scheduler asks of the CRM and the ingress fetches. Every step is one row's change, so that a kill
- * at any point resumes at the page it was in.
+ * at any point resumes at the page it was in. Times of ours are the database's.
  */
 export type BulkRuns = {
   /** Starts a run with its first page wanted. @returns null when the module has a run already. */
@@ -23,6 +24,12 @@ export type BulkRuns = {
   /** Every row of the page is acknowledged by Kafka; the last page's completes the run. */
   published(page: BulkPageRow, rows: PublishedRows): Promise<void>;
   failed(runId: number, failure: string): Promise<void>;
+  /**
+   * Jobs of a module that seem to be created in the future were created when their run began, or later: they are dated to that.
+   * @param now CRM time, not later than it is.
+   * @returns how many runs were cut.
+   */
+  cutFuture(module: string, now: Date, toleranceMs: number): Promise<number>;
 };
 
 /** What was published of a page: how many rows, and the least and the greatest id among them. */
@@ -30,19 +37,20 @@ export type PublishedRows = { readonly rows: number; readonly ids: { readonly fi
 
 /** The job table in `lockstep.bulk_run` and `lockstep.bulk_page`. */
 export function bulkRuns({ orm, pool }: Database): BulkRuns {
-  const now = (): Date => new Date();
+  const now = (): Promise<Date> => databaseNow({ pool });
   const update = async (page: BulkPageRow, changes: Partial<BulkPageRow>): Promise<void> => {
-    await orm.em.fork().nativeUpdate(BulkPage, { id: page.id }, { ...changes, updatedAt: now() });
+    await orm.em.fork().nativeUpdate(BulkPage, { id: page.id }, { ...changes, updatedAt: await now() });
   };
 
   return {
     start: async (module, kind, { expectedRows = null, fromTime = null } = {}) => {
       const em = orm.em.fork();
       if ((await em.count(BulkRun, { module, state: 'running' })) > 0) return null;
+      const startedAt = await now();
       return em.transactional(async (tx) => {
-        const run = tx.create(BulkRun, { module, kind, state: 'running', startedAt: now(), fromTime, expectedRows, finishedAt: null, firstJobCreatedAt: null, failure: null });
+        const run = tx.create(BulkRun, { module, kind, state: 'running', startedAt, fromTime, expectedRows, finishedAt: null, firstJobCreatedAt: null, failure: null });
         await tx.flush();
-        tx.create(BulkPage, { ...wantedPage, runId: run.id, module, pageNumber: 1, pageToken: null, updatedAt: now() });
+        tx.create(BulkPage, { ...wantedPage, runId: run.id, module, pageNumber: 1, pageToken: null, updatedAt: startedAt });
         return run;
       });
     },
@@ -60,13 +68,14 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
       if (page.pageNumber === 1) await orm.em.fork().nativeUpdate(BulkRun, { id: page.runId, firstJobCreatedAt: null }, { firstJobCreatedAt: createdTime });
     },
     ready: async (page, { count, moreRecords, nextPageToken }) => {
+      const updatedAt = await now();
       await orm.em.fork().transactional(async (tx) => {
-        await tx.nativeUpdate(BulkPage, { id: page.id }, { state: 'ready', rowCount: count, moreRecords, updatedAt: now() });
+        await tx.nativeUpdate(BulkPage, { id: page.id }, { state: 'ready', rowCount: count, moreRecords, updatedAt });
         if (!moreRecords) return;
         const next = { runId: page.runId, module: page.module, pageNumber: page.pageNumber + 1, pageToken: nextPageToken ?? null };
         // A page that is read again keeps the pages that follow it.
         if ((await tx.count(BulkPage, { runId: next.runId, pageNumber: next.pageNumber })) > 0) return;
-        tx.create(BulkPage, { ...wantedPage, ...next, updatedAt: now() });
+        tx.create(BulkPage, { ...wantedPage, ...next, updatedAt });
       });
     },
     wantedAgain: (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure }),
@@ -82,8 +91,21 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
         [page.id, rows, ids?.first ?? null, ids?.last ?? null],
       );
     },
+    cutFuture: async (module, now, toleranceMs) => {
+      const { rows } = await pool.query<{ cut: number }>(
+        `with bounds as (
+           select id, $2::timestamptz + make_interval(secs => $3::float8 / 1000) as most, $2::timestamptz - greatest(now() - started_at, interval '0') as began from lockstep.bulk_run where module = $1),
+         pages as (
+           update lockstep.bulk_page p set job_created_at = b.began from bounds b where p.run_id = b.id and p.job_created_at > b.most returning p.id),
+         runs as (
+           update lockstep.bulk_run r set first_job_created_at = b.began from bounds b where r.id = b.id and r.first_job_created_at > b.most returning r.id)
+         select (select count(*)::int from runs) as cut`,
+        [module, now, toleranceMs],
+      );
+      return rows[0]?.cut ?? 0;
+    },
     failed: async (runId, failure) => {
-      await orm.em.fork().nativeUpdate(BulkRun, { id: runId, state: 'running' }, { state: 'failed', finishedAt: now(), failure });
+      await orm.em.fork().nativeUpdate(BulkRun, { id: runId, state: 'running' }, { state: 'failed', finishedAt: await now(), failure });
     },
   };
 }

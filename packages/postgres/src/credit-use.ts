@@ -3,24 +3,15 @@ import type { Database } from './database.ts';
 /** What credits are spent on: looks at records, catch-ups (windows and deleted lists), bulk reads, and all else. */
 export type CreditPurpose = 'look' | 'catch-up' | 'bulk-read' | 'other';
 
-/** Credits that one process spent within an hour. */
-export type CreditsOfHour = {
-  /** The hour's beginning. */
-  readonly hour: Date;
-  readonly credits: Readonly<Record<CreditPurpose, number>>;
-  /** What the CRM said last is left of the organisation's day; null while it does not say. */
-  readonly remaining: number | null;
-};
+/** What was spent, and what the CRM said last is left of the organisation's day; null while it does not say. */
+export type CreditsOfDay = { readonly credits: Readonly<Record<CreditPurpose, number>>; readonly remaining: number | null };
 
-/** What all processes together spent in the last 24 hours. */
-export type CreditsOfDay = Pick<CreditsOfHour, 'credits' | 'remaining'>;
-
-/** The use of the CRM's credits by this installation, shared by its processes. */
+/** The use of the CRM's credits by this installation, shared by its processes. Hours are those of the database's clock. */
 export type CreditUse = {
-  /** Adds what was spent. */
-  add(spent: readonly CreditsOfHour[]): Promise<void>;
+  /** Adds what was spent just now. */
+  add(spent: CreditsOfDay): Promise<void>;
   /** The hours that reach into the last 24. */
-  ofDay(now: Date): Promise<CreditsOfDay>;
+  ofDay(): Promise<CreditsOfDay>;
 };
 
 const KEPT = '8 days';
@@ -29,24 +20,21 @@ type Row = { look: number; catch_up: number; bulk_read: number; other: number; r
 
 /** Credits in `lockstep.credit_use`, a row an hour. */
 export const creditUse = ({ pool }: Pick<Database, 'pool'>): CreditUse => ({
-  add: async (spent) => {
-    for (const { hour, credits, remaining } of spent) {
-      await pool.query(
-        `with added as (
-           insert into lockstep.credit_use as u (hour, look, catch_up, bulk_read, other, remaining) values ($1, $2, $3, $4, $5, $6)
-           on conflict (hour) do update set look = u.look + excluded.look, catch_up = u.catch_up + excluded.catch_up,
-             bulk_read = u.bulk_read + excluded.bulk_read, other = u.other + excluded.other, remaining = excluded.remaining)
-         delete from lockstep.credit_use where hour < $1::timestamptz - interval '${KEPT}'`,
-        [hour, credits.look, credits['catch-up'], credits['bulk-read'], credits.other, remaining],
-      );
-    }
+  add: async ({ credits, remaining }) => {
+    await pool.query(
+      `with added as (
+         insert into lockstep.credit_use as u (hour, look, catch_up, bulk_read, other, remaining) values (date_trunc('hour', now()), $1, $2, $3, $4, $5)
+         on conflict (hour) do update set look = u.look + excluded.look, catch_up = u.catch_up + excluded.catch_up,
+           bulk_read = u.bulk_read + excluded.bulk_read, other = u.other + excluded.other, remaining = excluded.remaining)
+       delete from lockstep.credit_use where hour < now() - interval '${KEPT}'`,
+      [credits.look, credits['catch-up'], credits['bulk-read'], credits.other, remaining],
+    );
   },
-  ofDay: async (now) => {
+  ofDay: async () => {
     const { rows } = await pool.query<Row>(
       `select coalesce(sum(look), 0)::int as look, coalesce(sum(catch_up), 0)::int as catch_up, coalesce(sum(bulk_read), 0)::int as bulk_read,
          coalesce(sum(other), 0)::int as other, (array_agg(remaining order by hour desc))[1] as remaining
-       from lockstep.credit_use where hour > $1::timestamptz - interval '25 hours'`,
-      [now],
+       from lockstep.credit_use where hour > now() - interval '25 hours'`,
     );
     const { look, catch_up, bulk_read, other, remaining } = rows[0] as Row;
     return { credits: { look, 'catch-up': catch_up, 'bulk-read': bulk_read, other }, remaining };

@@ -12,6 +12,10 @@ import { ms } from './epoch.ts';
  * - `count-differs`: the CRM counts another number of records than the register holds.
  * - `modified-in-future`: records bear a modified time that is yet to come.
  * - `credits-low`: the day's credits are down to the reserve; catch-ups are rarer.
+ * - `clock-differs`: the CRM's `Date`, a process's wall clock, its monotonic clock or the database's clock contradicts the others; it
+ *   is not believed for as long as that lasts. Set right the one that the details name.
+ * - `future-repaired`: claims or register entries lay in the future, and were cut back; what they hid is read again. It closes by
+ *   itself once an hour has passed without another one.
  * - `refresh-waits`: a module is due to be read again, and that would touch the reserve of credits.
  */
 export type IncidentKind =
@@ -24,6 +28,8 @@ export type IncidentKind =
   | 'count-differs'
   | 'modified-in-future'
   | 'credits-low'
+  | 'clock-differs'
+  | 'future-repaired'
   | 'refresh-waits';
 
 /** One thing that people ought to know of. Times are the database's. */

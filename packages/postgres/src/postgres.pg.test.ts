@@ -81,36 +81,38 @@ describe('lease', () => {
 });
 
 describe('tokenStore', () => {
-  const at = new Date('2029-12-31T23:00:00Z');
-
-  test('lets one process at a time ask for a token, and all see the result', async () => {
-    const expiresAt = new Date('2030-01-01T00:00:00Z');
+  test('lets one process at a time ask for a token, and all see the result, with what is left of its life', async () => {
     const refreshed: string[] = [];
     const refresh = (database: Database, token: string): Promise<string> =>
       tokenStore(database).exclusively(async ({ current, asking, write }) => {
         if (current !== undefined) return current.token;
-        await asking(at);
-        await write({ token, expiresAt });
+        await asking();
+        await write({ token, livesMs: 3_600_000 });
         refreshed.push(token);
         return token;
       });
     const [a, b] = await Promise.all([refresh(db, 'one'), refresh(other, 'two')]);
     expect(a).toBe(b);
     expect(refreshed).toEqual([a]);
-    expect(await tokenStore(other).read()).toEqual({ token: a, expiresAt });
+    const stored = await tokenStore(other).read();
+    expect(stored?.token).toBe(a);
+    expect(stored?.livesMs).toBeLessThanOrEqual(3_600_000);
+    expect(stored?.livesMs).toBeGreaterThan(3_500_000);
   });
 
   test('keeps the old token when none is given, and notes that one was asked for', async () => {
     const before = await tokenStore(db).read();
-    const later = new Date(at.getTime() + 60_000);
     await expect(
       tokenStore(db).exclusively(async ({ asking }) => {
-        await asking(later);
+        await asking();
         throw new Error('refused');
       }),
     ).rejects.toThrow('refused');
-    expect(await tokenStore(db).read()).toEqual(before);
-    expect(await tokenStore(other).exclusively(async ({ askedAt }) => askedAt)).toEqual([later, at]);
+    expect((await tokenStore(db).read())?.token).toEqual(before?.token);
+    const ago = await tokenStore(other).exclusively(async ({ askedAgoMs }) => askedAgoMs);
+    expect(ago).toHaveLength(2);
+    expect(ago[0]).toBeGreaterThanOrEqual(0);
+    expect(ago[0]).toBeLessThanOrEqual(ago[1] ?? 0);
   });
 
   test('lets the next one ask when the connection of the one before breaks', async () => {
@@ -118,7 +120,7 @@ describe('tokenStore', () => {
     const broken = tokenStore(db).exclusively(async ({ asking }) => {
       inTurn.resolve();
       await other.pool.query(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`);
-      await asking(at);
+      await asking();
     });
     await inTurn.promise;
     await expect(broken).rejects.toThrow(/terminat|connection/i);
@@ -139,26 +141,32 @@ describe('textCuts', () => {
 });
 
 describe('creditUse', () => {
-  const hour = (text: string): Date => new Date(`2026-05-${text}:00:00Z`);
-  const spent = (at: Date, look: number, remaining: number | null = null) => ({ hour: at, credits: { look, 'catch-up': 5, 'bulk-read': 50, other: 1 }, remaining });
+  const spent = (look: number, remaining: number | null = null) => ({ credits: { look, 'catch-up': 5, 'bulk-read': 50, other: 1 }, remaining });
+  const setBack = async (hours: number): Promise<void> => void (await db.pool.query('update lockstep.credit_use set hour = hour - make_interval(hours => $1)', [hours]));
+  beforeEach(async () => void (await db.pool.query('delete from lockstep.credit_use')));
 
-  test('adds up what all processes spent over the hours that reach into the last 24', async () => {
-    await creditUse(db).add([spent(hour('03T09'), 1_000), spent(hour('03T10'), 100, 7)]);
-    await Promise.all([creditUse(db).add([spent(hour('04T10'), 1)]), creditUse(other).add([spent(hour('04T10'), 2)])]);
-    expect(await creditUse(db).ofDay(new Date('2026-05-04T10:30:00Z'))).toEqual({ credits: { look: 103, 'catch-up': 15, 'bulk-read': 150, other: 3 }, remaining: null });
+  test('adds up what all processes spent over the hours of the database that reach into the last 24', async () => {
+    await creditUse(db).add(spent(1_000));
+    await setBack(1);
+    await creditUse(db).add(spent(100, 7));
+    await setBack(24);
+    await Promise.all([creditUse(db).add(spent(1)), creditUse(other).add(spent(2))]);
+    expect(await creditUse(db).ofDay()).toEqual({ credits: { look: 103, 'catch-up': 15, 'bulk-read': 150, other: 3 }, remaining: null });
   });
 
   test('tells what the CRM said last is left', async () => {
-    await creditUse(other).add([spent(hour('04T11'), 1, 40)]);
-    expect((await creditUse(db).ofDay(hour('04T12'))).remaining).toBe(40);
-    await creditUse(db).add([spent(hour('04T12'), 1)]);
-    expect((await creditUse(db).ofDay(hour('04T12'))).remaining).toBeNull();
+    await creditUse(other).add(spent(1, 40));
+    expect((await creditUse(db).ofDay()).remaining).toBe(40);
+    await creditUse(db).add(spent(1));
+    expect((await creditUse(db).ofDay()).remaining).toBeNull();
   });
 
   test('forgets after eight days', async () => {
-    await creditUse(db).add([spent(hour('12T10'), 1)]);
-    const { rows } = await db.pool.query<{ count: number }>(`select count(*)::int as count from lockstep.credit_use where hour < '2026-05-04T10:00:00Z'`);
-    expect(rows[0]?.count).toBe(0);
+    await creditUse(db).add(spent(1));
+    await setBack(8 * 24 + 1);
+    await creditUse(db).add(spent(1));
+    const { rows } = await db.pool.query<{ count: number }>('select count(*)::int as count from lockstep.credit_use');
+    expect(rows[0]?.count).toBe(1);
   });
 });
 

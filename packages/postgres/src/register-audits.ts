@@ -21,6 +21,14 @@ export type RegisterAudits = {
    * @returns how many are newly noted.
    */
   hideUnseen(module: string, since: Date): Promise<number>;
+  /**
+   * Cuts what lies after a time that has certainly not come: looks and deletions of records that were written down while a clock was
+   * wrong. They count as made at that time, and each record is looked at again once ε has passed. Repeating it changes nothing.
+   * @param latest CRM time: the latest that it can be.
+   * @param toleranceMs how much later than that an entry may lie.
+   * @returns how many records were cut.
+   */
+  cutFuture(module: string, latest: Date, toleranceMs: number): Promise<number>;
   /** Records that are noted as hidden. */
   hidden(module: string): Promise<number>;
 };
@@ -47,6 +55,23 @@ export const registerAudits = ({ pool }: Pick<Database, 'pool'>): RegisterAudits
       [module, since.getTime()],
     );
     return rowCount ?? 0;
+  },
+  cutFuture: async (module, latest, toleranceMs) => {
+    const { rows } = await pool.query<{ cut: number }>(
+      `with cut as (
+         update lockstep.record_version r set
+           observed_ms = case when r.observed_ms > $2::bigint + $3::bigint then $2::bigint else r.observed_ms end,
+           deleted_ms = case when r.deleted_ms > $2::bigint + $3::bigint then $2::bigint else r.deleted_ms end,
+           listed_ms = case when r.listed_ms > $2::bigint + $3::bigint then null else r.listed_ms end
+         where r.module = $1 and (r.observed_ms > $2::bigint + $3::bigint or r.deleted_ms > $2::bigint + $3::bigint or r.listed_ms > $2::bigint + $3::bigint) returning r.record_id),
+       wanted as (
+         insert into lockstep.look_wanted (module, record_id, reason, due_at)
+         select $1, cut.record_id, 'doubtful', now() + make_interval(secs => e.ms / 1000.0 + 10) from cut, ${epsilonSetting} e
+         on conflict (module, record_id) do nothing)
+       select count(*)::int as cut from cut`,
+      [module, latest.getTime(), toleranceMs],
+    );
+    return rows[0]?.cut ?? 0;
   },
   hidden: async (module) => {
     const { rows } = await pool.query<{ hidden: number }>('select count(*)::int as hidden from lockstep.record_version where module = $1 and hidden_since is not null', [module]);

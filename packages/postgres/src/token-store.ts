@@ -1,17 +1,18 @@
 import type { PoolClient } from 'pg';
 
 import type { Database } from './database.ts';
+import { ms } from './epoch.ts';
 
-/** The CRM's access token that all processes share. */
-export type StoredToken = { readonly token: string; readonly expiresAt: Date; readonly apiDomain?: string };
+/** The CRM's access token that all processes share, and how long it still lives by the database's clock. */
+export type StoredToken = { readonly token: string; readonly livesMs: number; readonly apiDomain?: string };
 
 /** What is seen and done while no other process asks for a token. */
 export type StoredTokenTurn = {
   readonly current: StoredToken | undefined;
-  /** When tokens were asked for lately, the latest first, whatever came of it. */
-  readonly askedAt: readonly Date[];
+  /** How long ago tokens were asked for lately, the latest first, whatever came of it; negative after the database's clock was set back. */
+  readonly askedAgoMs: readonly number[];
   /** Notes that one is asked for now. It stays noted, even if this process ends before the answer. */
-  readonly asking: (at: Date) => Promise<void>;
+  readonly asking: () => Promise<void>;
   readonly write: (token: StoredToken) => Promise<void>;
 };
 
@@ -22,11 +23,14 @@ export interface TokenStore {
   exclusively<T>(work: (turn: StoredTokenTurn) => Promise<T>): Promise<T>;
 }
 
-type Row = { token: string | null; expires_at: Date | string | null; api_domain: string | null; refreshed_at: (Date | string)[] };
+type Row = { token: string | null; lives_ms: number | null; api_domain: string | null; asked_ago_ms: number[] };
 
-const select = `select token, expires_at, api_domain, to_json(refreshed_at) as refreshed_at from lockstep.access_token where id = $1`;
-const noteAsking = `update lockstep.access_token set refreshed_at = (array_prepend($2::timestamptz, refreshed_at))[1:10] where id = $1`;
-const write = `update lockstep.access_token set token = $2, expires_at = $3, api_domain = $4 where id = $1`;
+// Spans, not times: each process has a clock of its own.
+const select = `select token, ${ms('(expires_at - clock_timestamp())', 'lives_ms')}, api_domain,
+  array(select extract(epoch from clock_timestamp() - at) * 1000 from unnest(refreshed_at) with ordinality as asked (at, n) order by n)::float8[] as asked_ago_ms
+  from lockstep.access_token where id = $1`;
+const noteAsking = `update lockstep.access_token set refreshed_at = (array_prepend(clock_timestamp(), refreshed_at))[1:10] where id = $1`;
+const write = `update lockstep.access_token set token = $2, expires_at = clock_timestamp() + make_interval(secs => $3::float8 / 1000), api_domain = $4 where id = $1`;
 
 /** The token in `lockstep.access_token`. An advisory lock makes asking exclusive; each statement stands by itself, so that what was noted stays. */
 export function tokenStore({ pool }: Pick<Database, 'pool'>, id = 'crm'): TokenStore {
@@ -53,13 +57,13 @@ async function turnOf(client: PoolClient, id: string): Promise<StoredTokenTurn> 
   const row = (await client.query<Row>(select, [id])).rows[0];
   return {
     current: stored(row),
-    askedAt: (row?.refreshed_at ?? []).map((at) => new Date(at)),
-    asking: async (at) => void (await client.query(noteAsking, [id, at])),
-    write: async ({ token, expiresAt, apiDomain }) => void (await client.query(write, [id, token, expiresAt, apiDomain ?? null])),
+    askedAgoMs: row?.asked_ago_ms ?? [],
+    asking: async () => void (await client.query(noteAsking, [id])),
+    write: async ({ token, livesMs, apiDomain }) => void (await client.query(write, [id, token, livesMs, apiDomain ?? null])),
   };
 }
 
 function stored(row: Row | undefined): StoredToken | undefined {
-  if (row === undefined || row.token === null || row.expires_at === null) return undefined;
-  return { token: row.token, expiresAt: new Date(row.expires_at), ...(row.api_domain === null ? {} : { apiDomain: row.api_domain }) };
+  if (row === undefined || row.token === null || row.lives_ms === null) return undefined;
+  return { token: row.token, livesMs: row.lives_ms, ...(row.api_domain === null ? {} : { apiDomain: row.api_domain }) };
 }

@@ -3,6 +3,9 @@ import { canonicalJson, contentHash, coverage, isAliveBy, isSettledBy } from '@l
 
 import type { World } from './world.ts';
 
+/** Skew of hosts, and rounding. */
+const AGAIN_MARGIN_MS = 60_000;
+
 /** Something that must never be. */
 export class Violation extends Error {
   constructor(message: string) {
@@ -24,6 +27,8 @@ export class Watch {
   /** Changed without a new `Modified_Time`: they are the refresh's. */
   readonly #untimed = new Set<string>();
   #checks = 0;
+  /** Until then the CRM stamps with times that it has stamped with before: no claim is made about what changes. */
+  #stampsAgainUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(world: World) {
     this.#world = world;
@@ -34,7 +39,18 @@ export class Watch {
     return this.#checks;
   }
 
+  /** The CRM's clock was set back by so much. */
+  setBack(ms: number): void {
+    this.#stampsAgainUntilMs = Math.max(this.#stampsAgainUntilMs, this.#world.time.elapsed() + ms + AGAIN_MARGIN_MS);
+  }
+
+  /** For how long the CRM still stamps with times of before; negative when it does not. */
+  get stampsAgainForMs(): number {
+    return this.#stampsAgainUntilMs - this.#world.time.elapsed();
+  }
+
   changed(module: ModuleDefinition, id: string): void {
+    if (this.#world.time.elapsed() < this.#stampsAgainUntilMs) this.#unclaimed.add(`${module.apiName}/${id}`);
     this.#open.get(module)?.add(id);
   }
 

@@ -1,14 +1,17 @@
 import type { Random } from '@lockstep/crm-simulator';
 import type { ModuleDefinition } from '@lockstep/modules';
 
+import { stepSomeClock } from './host-clocks.ts';
 import type { Watch } from './invariants.ts';
 import { type CrmFaults, noFaults } from './virtual-crm.ts';
 import { roles, type World } from './world.ts';
 
 /* What happens in a world: people work in the CRM, its weather changes, processes die. All of it follows from the seed. */
 
+const HOUR_MS = 3_600_000;
+
 /** How rough a world is. */
-export type Roughness = { readonly faults: boolean; readonly deaths: boolean; readonly outages: boolean };
+export type Roughness = { readonly faults: boolean; readonly deaths: boolean; readonly outages: boolean; readonly clocks: boolean };
 
 const values: Readonly<Record<string, (random: Random) => Readonly<Record<string, unknown>>>> = {
   Leads: (random) => [{ Company: `Company ${random.below(1_000)}` }, { Lead_Score: random.below(100) }, { Email_Opt_Out: random.below(2) === 0 }, { Last_Name: `Name "${random.below(50)}",\nJr.` }][random.below(4)] ?? {},
@@ -111,14 +114,18 @@ export class Life {
 }
 
 /** The faults of the next while. Sums of skew and lag stay below ε, and of lateness below the watermark's margin: so it is promised. */
-export function weather(random: Random, { faults }: Pick<Roughness, 'faults'>): CrmFaults {
+export function weather(random: Random, { faults, clocks }: Pick<Roughness, 'faults' | 'clocks'>): CrmFaults {
   if (!faults) return noFaults;
   const sometimes = (most: number): number => (random.below(2) === 0 ? 0 : random.next() * most);
-  return { error: sometimes(0.2), stale: sometimes(0.5), staleMs: 1 + random.below(20_000), lagMs: random.below(5_000), lateMs: random.below(75_000), slow: sometimes(0.05), jobFailure: sometimes(0.3), shortExpiry: sometimes(0.5), drop: sometimes(0.6), double: sometimes(0.4), delayed: sometimes(0.4) };
+  return { error: sometimes(0.2), stale: sometimes(0.5), staleMs: 1 + random.below(20_000), lagMs: random.below(5_000), lateMs: random.below(75_000), slow: sometimes(0.05), jobFailure: sometimes(0.3), shortExpiry: sometimes(0.5), drop: sometimes(0.6), double: sometimes(0.4), delayed: sometimes(0.4), wrongDate: clocks ? sometimes(0.1) : 0, dateAheadMs: 0 };
 }
 
 /** Kills or silences something for a while. */
-export function strike({ world, random, roughness }: { world: World; random: Random; roughness: Roughness }): void {
+export function strike({ world, watch, random, roughness }: { world: World; watch: Watch; random: Random; roughness: Roughness }): void {
+  if (roughness.clocks && random.below(2) === 0) {
+    const { name, isBack } = stepSomeClock(world.clocks, random);
+    if (name === 'crm' && isBack) watch.setBack(HOUR_MS);
+  }
   const role = roles[random.below(roles.length)] ?? 'reader';
   if (roughness.deaths && random.below(2) === 0) world.kill(role);
   if (roughness.outages && random.below(6) === 0) for (const one of roles) world.kill(one);

@@ -10,7 +10,7 @@ import { simulatedLeads } from './modules.ts';
 export function memoryStores(epsilonMs: number): StoresUnderTest {
   const now = (): Date => new Date();
   const fresh = () => {
-    const tables = memoryTables({ now: Date.now, epsilonMs, watermarks: memoryWatermarks() });
+    const tables = memoryTables({ now: Date.now, epsilonMs, watermarks: memoryWatermarks(now) });
     return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), tables, ...tables };
   };
   let current = fresh();

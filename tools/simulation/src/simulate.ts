@@ -1,5 +1,7 @@
+import { STALE_AT_MOST_MS } from '@lockstep/completeness';
 import { seededRandom } from '@lockstep/crm-simulator';
 
+import { setClocksRight } from './host-clocks.ts';
 import { Watch } from './invariants.ts';
 import { Life, type Roughness, strike, weather } from './life.ts';
 import { simulatedDeals, simulatedLeads } from './modules.ts';
@@ -10,6 +12,7 @@ import { World } from './world.ts';
 export type Simulated = { readonly seed: number; readonly changes: number; readonly calls: number; readonly failedCalls: number; readonly dropped: number; readonly deaths: number; readonly checks: number; readonly virtualMinutes: number };
 
 const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
 /**
  * Lives one seed's world to its end.
@@ -21,7 +24,7 @@ export async function simulate(seed: number): Promise<Simulated> {
   const world = new World({ seed, modules, records: 10 + random.below(70), pageSize: 10 + random.below(40), version: seededRandom(seed ^ 0x6f8).below(2) === 0 ? 'v6' : 'v8', skewMs: random.below(12_000), restoreScanEveryMs: 20 * MINUTE_MS });
   const watch = new Watch(world);
   const life = new Life(world, watch);
-  const roughness: Roughness = { faults: random.below(5) > 0, deaths: random.below(3) > 0, outages: random.below(3) === 0 };
+  const roughness: Roughness = { faults: random.below(5) > 0, deaths: random.below(3) > 0, outages: random.below(3) === 0, clocks: random.below(3) === 0 };
   world.crashes = roughness.deaths ? 0.0005 : 0;
   world.startAll();
   const minutes = 15 + random.below(45);
@@ -42,7 +45,7 @@ async function live({ world, watch, life, roughness, random, minutes }: { world:
     // Bursts within a second, and long silences.
     await world.time.advance(random.below(3) === 0 ? random.below(900) : random.below(40_000));
     life.act();
-    if (random.below(30) === 0) strike({ world, random, roughness });
+    if (random.below(30) === 0) strike({ world, watch, random, roughness });
     watch.check();
   }
 }
@@ -51,6 +54,7 @@ async function live({ world, watch, life, roughness, random, minutes }: { world:
 export async function comeToRest(world: World, watch: Watch): Promise<void> {
   world.crm.setFaults({ ...noFaults });
   world.crashes = 0;
+  if (setClocksRight(world.clocks)) watch.setBack(HOUR_MS);
   world.startAll();
   const { modules, catchUpIntervalMs, restoreScanEveryMs } = world.options;
   const pass = async (ms: number): Promise<void> => {
@@ -59,6 +63,8 @@ export async function comeToRest(world: World, watch: Watch): Promise<void> {
       watch.check();
     }
   };
+  // Until the CRM stamps with times that it never stamped with before, and no read can lag behind that.
+  await pass(Math.max(0, watch.stampsAgainForMs) + (watch.stampsAgainForMs > 0 ? STALE_AT_MOST_MS : 0));
   await pass(restoreScanEveryMs + 4 * catchUpIntervalMs);
   for (const module of modules) while (!(await begun(world, () => world.refresh(module)))) await pass(MINUTE_MS);
   await pass(10 * MINUTE_MS + 2 * catchUpIntervalMs);

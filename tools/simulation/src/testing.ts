@@ -35,6 +35,15 @@ export class Story {
     return story;
   }
 
+  /** A world that begins to load at a moment of a test's choosing. */
+  static async loading(startsAt: string, options: Partial<WorldOptions> = {}): Promise<Story> {
+    const world = new World({ seed: 1, modules: [simulatedLeads], records: 40, pageSize: 10, paceMs: 2_000, ...options, startMs: time(startsAt) });
+    const story = new Story(world);
+    world.startAll();
+    await world.time.advance(10_000);
+    return story;
+  }
+
   get ids(): string[] {
     return this.world.crm.records.ids('Leads');
   }

@@ -1,7 +1,8 @@
-import { type ApiVersion, type BulkReadJob, type BulkReadRequest, type CrmClient, CrmError, type FoundRecord, type IdRange, type ListedChannel, type Observed, type RecordPage, versionRules } from '@lockstep/crm-client';
+import { type ApiVersion, boundedDeletion, type BulkReadJob, type BulkReadRequest, type CrmClient, CrmClock, CrmError, type FoundRecord, type IdRange, type ListedChannel, momentOf, type Observed, observedBetween, type RecordPage, versionRules } from '@lockstep/crm-client';
 import type { LiveRecord, Random } from '@lockstep/crm-simulator';
 import type { BulkResults } from '@lockstep/crm-reader';
 import type { ModuleDefinition } from '@lockstep/modules';
+import type { Time } from '@lockstep/telemetry';
 
 import { VirtualJobs } from './virtual-jobs.ts';
 import { type EditManner, VirtualRecords } from './virtual-records.ts';
@@ -33,11 +34,23 @@ export type CrmFaults = {
   readonly drop: number;
   readonly double: number;
   readonly delayed: number;
+  /** A reply whose `Date` is an hour off, or of 2099. */
+  readonly wrongDate: number;
+  /** How far the `Date` of every reply is ahead of the CRM's own clock. */
+  readonly dateAheadMs: number;
 };
 
-export const noFaults: CrmFaults = { error: 0, stale: 0, staleMs: 0, lagMs: 0, lateMs: 0, slow: 0, jobFailure: 0, shortExpiry: 0, drop: 0, double: 0, delayed: 0 };
+export const noFaults: CrmFaults = { error: 0, stale: 0, staleMs: 0, lagMs: 0, lateMs: 0, slow: 0, jobFailure: 0, shortExpiry: 0, drop: 0, double: 0, delayed: 0, wrongDate: 0, dateAheadMs: 0 };
 
 type Fields = Readonly<Record<string, unknown>>;
+
+const WRONG_DATES_MS = [3_600_000, -3_600_000, 72 * 365 * 86_400_000];
+
+/** How a process is connected with the CRM: by its host's clocks, and what it has learned of the CRM's. */
+type Link = { readonly host: Time; readonly clock: CrmClock };
+
+/** The CRM as one process sees it. */
+export type Connection = { readonly client: CrmClient; readonly results: BulkResults };
 
 /** What a channel tells its receiver. */
 export type Told = { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' };
@@ -45,6 +58,8 @@ export type Told = { readonly module: string; readonly ids: readonly string[]; r
 
 export type VirtualCrmOptions = {
   readonly time: VirtualTime;
+  /** The CRM's own clock; true time by default. */
+  readonly clock?: Pick<Time, 'now'>;
   readonly random: Random;
   readonly seed: number;
   readonly modules: readonly ModuleDefinition[];
@@ -65,6 +80,8 @@ export class VirtualCrm {
   readonly records: VirtualRecords;
   readonly #jobs: VirtualJobs;
   readonly #time: VirtualTime;
+  readonly #clock: Pick<Time, 'now'>;
+  readonly #version: ApiVersion;
   readonly #random: Random;
   readonly #modules: ReadonlyMap<string, ModuleDefinition>;
   readonly #channels = new Map<string, { readonly module: string; readonly notifyUrl: string; readonly token: string; readonly expiresMs: number }>();
@@ -74,15 +91,16 @@ export class VirtualCrm {
   onTold: (told: Told) => void = () => undefined;
   readonly counts = { calls: 0, failed: 0, told: 0, dropped: 0 };
 
-  constructor({ time, random, seed, modules, records, pageSize, skewMs, version }: VirtualCrmOptions) {
+  constructor({ time, clock = time, random, seed, modules, records, pageSize, skewMs, version }: VirtualCrmOptions) {
     this.#time = time;
+    this.#clock = clock;
+    this.#version = version;
     this.#random = random;
     this.#modules = new Map(modules.map((module) => [module.apiName, module]));
     const stampSkewMs = Math.round((random.next() * 2 - 1) * skewMs);
     this.#apiSkewMs = Math.round((random.next() * 2 - 1) * skewMs);
-    this.records = new VirtualRecords({ time, seed, modules, records, stampSkewMs });
+    this.records = new VirtualRecords({ time, clock, seed, modules, records, stampSkewMs });
     this.#jobs = new VirtualJobs({ time, random, records: this.records, modules: this.#modules, pageSize });
-    this.client = this.#clientOf(version);
   }
 
   get faults(): CrmFaults {
@@ -121,78 +139,93 @@ export class VirtualCrm {
 
   /** Whether a change would be told now. */
   isListening(module: string): boolean {
-    return [...this.#channels.values()].some((channel) => channel.module === module && channel.expiresMs > this.#time.now());
+    return [...this.#channels.values()].some((channel) => channel.module === module && channel.expiresMs > this.#clock.now());
   }
 
-  /** The CRM as Lockstep's client shows it. */
-  readonly client: CrmClient;
+  /** The CRM as a process sees it that begins now, on this host. */
+  connect(host: Time = this.#time): Connection {
+    const link = { host, clock: new CrmClock() };
+    return { client: this.#clientOf(link), results: this.#resultsOf(link) };
+  }
 
   /** Results of bulk jobs, as the reader takes them in. */
-  readonly results: BulkResults = {
-    open: async (jobId) => {
-      const { value, observed } = await this.#call(() => this.#jobs.rows(jobId));
-      return {
-        observed,
-        close: async () => undefined,
-        rows: async function* rows() {
-          for (let at = 0; at < value.length; at += 7) yield value.slice(at, at + 7);
-        },
-      };
-    },
-  };
-
-  #clientOf(version: ApiVersion): CrmClient {
+  #resultsOf(link: Link): BulkResults {
     return {
-      rules: versionRules[version],
+      open: async (jobId) => {
+        const { value, observed } = await this.#call(link, () => this.#jobs.rows(jobId));
+        return {
+          observed,
+          close: async () => undefined,
+          rows: async function* rows() {
+            for (let at = 0; at < value.length; at += 7) yield value.slice(at, at + 7);
+          },
+        };
+      },
+    };
+  }
+
+  #clientOf(link: Link): CrmClient {
+    const { clock, host } = link;
+    return {
+      rules: versionRules[this.#version],
+      time: () => clock.time(momentOf(host)),
+      clock: () => clock.report(momentOf(host)),
       enableNotifications: ({ channelId, module, notifyUrl, token, expiresAt }) =>
-        this.#call(() => {
-          const longestMs = this.#time.now() + 7 * 24 * HOUR_MS;
+        this.#call(link, () => {
+          const longestMs = this.#clock.now() + 7 * 24 * HOUR_MS;
           const isShort = expiresAt.getTime() > longestMs || this.#random.next() < this.#faults.shortExpiry;
-          const expiresMs = isShort ? this.#time.now() + HOUR_MS : expiresAt.getTime();
+          const expiresMs = isShort ? this.#clock.now() + HOUR_MS : expiresAt.getTime();
           this.#channels.set(channelId, { module, notifyUrl, token, expiresMs });
           return { channelId, module, notifyUrl, expiresAt: new Date(expiresMs) };
         }).then(({ value }) => value),
-      listChannels: () => this.#call(() => this.#listed()).then(({ value }) => value),
-      disableNotifications: (ids) => this.#call(() => this.#disable(ids)).then(() => undefined),
-      createBulkRead: (request) => this.#call(() => this.#createJob(request)).then(({ value }) => value),
-      bulkReadStatus: (jobId) => this.#call(() => this.#jobs.status(jobId)).then(({ value }) => value),
+      listChannels: () => this.#call(link, () => this.#listed()).then(({ value }) => value),
+      disableNotifications: (ids) => this.#call(link, () => this.#disable(ids)).then(() => undefined),
+      createBulkRead: (request) => this.#call(link, () => this.#createJob(request)).then(({ value: { jobId, createdTime }, observed }) => ({ jobId, createdTime: new Date(Math.min(createdTime.getTime(), observed.upperMs)) })),
+      bulkReadStatus: (jobId) => this.#call(link, () => this.#jobs.status(jobId)).then(({ value }) => value),
       downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
       lookAt: async ({ module, ids }) => {
-        const { value, observed } = await this.#call((atMs) => ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))));
+        const { value, observed } = await this.#call(link, (atMs) => ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))));
         return { records: value, observed };
       },
       changedSince: async ({ module, since, after }) => {
-        const { value, observed } = await this.#call((atMs) => this.#window(module, since.getTime(), after, atMs));
+        const { value, observed } = await this.#call(link, (atMs) => this.#window(module, since.getTime(), after, atMs));
         return { ...value, observed };
       },
       recordsBetween: async (range) => {
-        const { value, observed } = await this.#call((atMs) => this.#range(range, atMs));
+        const { value, observed } = await this.#call(link, (atMs) => this.#range(range, atMs));
         return { ...value, observed };
       },
       deletedSince: async (module, since) => {
-        const { value, observed } = await this.#call((atMs) => this.records.listedDeletions(module, since.getTime(), atMs));
-        return { deletions: value, observed };
+        const { value, observed } = await this.#call(link, (atMs) => this.records.listedDeletions(module, since.getTime(), atMs));
+        return { deletions: value.map((deletion) => boundedDeletion(deletion, clock.time(momentOf(host)).latestMs)), observed };
       },
-      countRecords: (module) => this.#call(() => this.records.visibleCount(module)).then(({ value }) => value),
-      fieldsOf: () => this.#call(() => []).then(({ value }) => value),
-      fullTexts: () => this.#call(() => []).then(({ value }) => value),
-      readRecord: () => this.#call(() => null).then(({ value }) => value),
+      countRecords: (module) => this.#call(link, () => this.records.visibleCount(module)).then(({ value }) => value),
+      fieldsOf: () => this.#call(link, () => []).then(({ value }) => value),
+      fullTexts: () => this.#call(link, () => []).then(({ value }) => value),
+      readRecord: () => this.#call(link, () => null).then(({ value }) => value),
       updateRecord: () => Promise.reject(new Error('Lockstep never writes to the CRM')),
       close: () => Promise.resolve(),
     };
   }
 
   /** One call: it takes its time before and after the CRM's work, and may fail on either side of it. */
-  async #call<T>(work: (asOfMs: number) => T): Promise<{ value: T; observed: Observed }> {
+  async #call<T>({ host, clock }: Link, work: (asOfMs: number) => T): Promise<{ value: T; observed: Observed }> {
     const { error, stale, staleMs, lagMs, slow } = this.#faults;
     this.counts.calls += 1;
-    const lowerMs = this.#time.now() + this.#apiSkewMs - 5;
+    const sent = momentOf(host);
     await this.#time.sleep(5 + this.#random.below(200) + (this.#random.next() < slow ? 30_000 : 0));
     if (this.#random.next() < error) this.#fail();
     const value = work(this.#time.now() - lagMs - (this.#random.next() < stale ? this.#random.below(staleMs) : 0));
+    const date = new Date(this.#clock.now() + this.#apiSkewMs + this.#wrongDateMs()).toUTCString();
     await this.#time.sleep(5 + this.#random.below(200));
     if (this.#random.next() < error) this.#fail();
-    return { value, observed: { lowerMs, upperMs: this.#time.now() + this.#apiSkewMs + 5 } };
+    const ended = momentOf(host);
+    return { value, observed: observedBetween(sent, ended, clock.learn(sent, ended, date)) };
+  }
+
+  #wrongDateMs(): number {
+    const { wrongDate, dateAheadMs } = this.#faults;
+    return wrongDate > 0 && this.#random.next() < wrongDate ? (WRONG_DATES_MS[this.#random.below(WRONG_DATES_MS.length)] ?? 0) : dateAheadMs;
   }
 
   #fail(): never {
@@ -225,13 +258,13 @@ export class VirtualCrm {
   }
 
   #listed(): ListedChannel[] {
-    const now = this.#time.now();
+    const now = this.#clock.now();
     return [...this.#channels].flatMap(([channelId, { expiresMs, ...channel }]) => (expiresMs > now ? [{ channelId, ...channel, events: null, expiresAt: new Date(expiresMs) }] : []));
   }
 
   #createJob({ module, page, pageToken, since = null }: BulkReadRequest): BulkReadJob {
     const jobId = this.#jobs.create({ module, page, pageToken, since, willFail: this.#random.next() < this.#faults.jobFailure });
-    return { jobId, createdTime: new Date(Math.floor((this.#time.now() + this.#apiSkewMs) / 1000) * 1000) };
+    return { jobId, createdTime: new Date(Math.floor((this.#clock.now() + this.#apiSkewMs) / 1000) * 1000) };
   }
 
   #tell(told: Told): void {

@@ -31,12 +31,15 @@ export class VirtualProcess {
     this.#onEnd();
   }
 
-  /** The same thing, but each call of it may be the process's last. */
-  guard<T extends object>(target: T): T {
+  /**
+   * The same thing, but each call of it may be the process's last.
+   * @param own names of what the process asks itself.
+   */
+  guard<T extends object>(target: T, own: readonly string[] = []): T {
     return new Proxy(target, {
       get: (object, name, receiver) => {
         const member: unknown = Reflect.get(object, name, receiver);
-        if (typeof member !== 'function') return member;
+        if (typeof member !== 'function' || own.includes(String(name))) return member;
         return async (...args: unknown[]): Promise<unknown> => {
           await this.#goOn();
           try {

@@ -1,6 +1,7 @@
 import type { DeletedRecord } from '@lockstep/crm-client';
 import { keyOf, type LiveRecord, Organisation } from '@lockstep/crm-simulator';
 import type { ModuleDefinition } from '@lockstep/modules';
+import type { Time } from '@lockstep/telemetry';
 
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -19,10 +20,10 @@ export class VirtualRecords {
   readonly #history = new Map<string, Moment[]>();
   readonly #deletions = new Map<string, Deletion[]>();
 
-  /** @param stampSkewMs how far the clock that stamps records is off. */
-  constructor({ time, seed, modules, records, stampSkewMs }: { time: VirtualTime; seed: number; modules: readonly ModuleDefinition[]; records: number; stampSkewMs: number }) {
+  /** @param clock the CRM's own, and `stampSkewMs` how far the host that stamps records is off it. */
+  constructor({ time, clock, seed, modules, records, stampSkewMs }: { time: VirtualTime; clock: Pick<Time, 'now'>; seed: number; modules: readonly ModuleDefinition[]; records: number; stampSkewMs: number }) {
     this.#time = time;
-    const stamp = { nowMs: () => time.now() + stampSkewMs, sleep: (ms: number) => time.sleep(ms) };
+    const stamp = { nowMs: () => clock.now() + stampSkewMs, step: () => undefined, sleep: (ms: number) => time.sleep(ms) };
     this.#organisation = new Organisation(stamp, seed, Object.fromEntries(modules.map(({ apiName }) => [apiName, records])));
   }
 

@@ -8,6 +8,8 @@ import { encodeHint, hintsOf } from '@lockstep/notifications';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
+import { type HostClocks, hostClocks } from './host-clocks.ts';
+import { memoryClockReports } from './memory/memory-clock-reports.ts';
 import { memoryIncidents } from './memory/memory-incidents.ts';
 import { memoryLog } from './memory/memory-log.ts';
 import { memoryTables } from './memory/memory-register.ts';
@@ -46,6 +48,9 @@ const silent = createLogger({ app: 'simulation', level: 'silent', isPretty: fals
 const registry = createMetrics({ app: 'simulation' });
 const metrics = { ...createReaderMetrics(registry), ...createPlannerMetrics(registry) };
 
+/** What a client knows by itself. */
+const ownOfClient = ['time', 'clock'];
+
 /** Credits are no concern here. */
 const unlimited = { creditRules: { perDay: null, reserve: 0 }, credits: { ofDay: () => Promise.resolve({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 }, remaining: null }) } };
 
@@ -56,12 +61,14 @@ export class World {
   readonly random: Random;
   readonly crm: VirtualCrm;
   readonly log = memoryLog({ partitions: PARTITIONS });
-  readonly watermarks = memoryWatermarks();
+  readonly clocks: HostClocks;
+  readonly watermarks: ReturnType<typeof memoryWatermarks>;
   readonly tables: ReturnType<typeof memoryTables>;
   readonly runs: ReturnType<typeof memoryBulkRuns>;
   readonly catchUps: ReturnType<typeof memoryCatchUps>;
   readonly channels = memoryChannels();
   readonly incidents: ReturnType<typeof memoryIncidents>;
+  readonly clockReports: ReturnType<typeof memoryClockReports>;
   readonly #processes = new Map<Role, VirtualProcess>();
   readonly counts = { deaths: 0, deadLetters: 0 };
   /** Probability that a process dies at any single effect. */
@@ -74,12 +81,15 @@ export class World {
     this.options = given;
     this.random = seededRandom(given.seed);
     this.time = new VirtualTime(given.startMs, seededRandom(given.seed ^ 0x71e3));
-    this.crm = new VirtualCrm({ ...given, time: this.time, random: seededRandom(given.seed ^ 0x0c12) });
-    const now = (): Date => new Date(this.time.now());
+    this.clocks = hostClocks(this.time);
+    this.crm = new VirtualCrm({ ...given, time: this.time, clock: this.clocks.crm, random: seededRandom(given.seed ^ 0x0c12) });
+    const now = (): Date => this.#databaseNow();
+    this.watermarks = memoryWatermarks(now);
+    this.clockReports = memoryClockReports(now);
     this.runs = memoryBulkRuns(now);
     this.catchUps = memoryCatchUps(now);
     this.incidents = memoryIncidents(now);
-    this.tables = memoryTables({ now: () => this.time.now(), epsilonMs: given.epsilonMs, watermarks: this.watermarks });
+    this.tables = memoryTables({ now: () => this.clocks.database.now(), epsilonMs: given.epsilonMs, watermarks: this.watermarks });
     this.crm.onTold = (told) => void this.#receive(told);
   }
 
@@ -118,18 +128,19 @@ export class World {
 
   /** Begins to read a whole module again. @returns false when it cannot be now. */
   refresh(module: ModuleDefinition): Promise<boolean> {
-    const deps = { runs: this.runs, crm: this.crm.client, log: silent, now: () => new Date(this.time.now()), ...unlimited };
+    const deps = { runs: this.runs, crm: this.crm.connect(this.clocks.scheduler).client, log: silent, ...unlimited };
     return startRefresh(deps, module.apiName, { isAnyway: false }).then(({ status }) => status === 'started');
   }
 
   async #receive(told: { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' }): Promise<void> {
     if (!this.isUp('receiver')) return;
-    const hints = hintsOf({ ...told, channelId: '1', token: '', serverTimeMs: this.time.now() }, this.time.now());
+    const hints = hintsOf({ ...told, channelId: '1', token: '', serverTimeMs: this.clocks.crm.now() }, this.clocks.ingress.now());
     await this.log.producer.send(topics.notifications, hints.map((hint) => ({ key: hint.id, value: encodeHint(hint) })));
   }
 
   #read(process: VirtualProcess): void {
     const { modules, epsilonMs } = this.options;
+    const { client, results } = this.crm.connect(this.clocks.ingress);
     const deadLetters = { put: async (letters: readonly unknown[]) => void (this.counts.deadLetters += letters.length) };
     const deps = {
       modules,
@@ -137,11 +148,11 @@ export class World {
       deadLetters,
       metrics,
       log: silent,
-      time: this.time,
+      time: this.clocks.ingress,
       signal: process.signal,
       lookIntervalMs: 100,
-      crm: process.guard(this.crm.client),
-      results: process.guard(this.crm.results),
+      crm: process.guard(client, ownOfClient),
+      results: process.guard(results),
       producer: process.guard(this.log.producer),
       register: process.guard(this.tables.register),
       breaker: process.guard(this.tables.breaker),
@@ -166,13 +177,15 @@ export class World {
       this.#repeat(process, this.options.paceMs / 4, takeHints);
       this.#repeat(process, this.options.paceMs, () => ingestReadyPages(deps, process.signal));
       this.#repeat(process, this.options.paceMs, () => readCatchUps(deps));
+      const reports = process.guard(this.clockReports);
+      this.#repeat(process, this.options.paceMs, () => reports.note('reader', { ...client.clock(), now: new Date(client.time().earliestMs) }));
     };
     void read(); // It ends with the process, and nobody waits for it.
   }
 
   async #declare(process: VirtualProcess): Promise<void> {
     const producer = process.guard(this.log.producer);
-    for (const module of this.options.modules) await producer.send(topicOf(module), coverageMessages(module, PARTITIONS, this.time.now()));
+    for (const module of this.options.modules) await producer.send(topicOf(module), coverageMessages(module, PARTITIONS, this.clocks.ingress.now()));
   }
 
   #plan(process: VirtualProcess): void {
@@ -184,8 +197,10 @@ export class World {
       log: silent,
       refreshEveryMs,
       catchUpRules: { ...defaultCatchUpRules, intervalMs: catchUpIntervalMs, restoreScanEveryMs },
-      now: () => new Date(this.time.now()),
-      crm: process.guard(this.crm.client),
+      now: () => this.#databaseNow(),
+      time: this.clocks.scheduler,
+      clocks: process.guard(this.clockReports),
+      crm: process.guard(this.crm.connect(this.clocks.scheduler).client, ownOfClient),
       admin: process.guard(this.log.admin),
       producer: process.guard(this.log.producer),
       signals: { send: () => Promise.resolve() },
@@ -214,6 +229,10 @@ export class World {
         });
       }
     }
+  }
+
+  #databaseNow(): Date {
+    return new Date(this.clocks.database.now());
   }
 
   #repeat(process: VirtualProcess, maxMs: number, body: () => Promise<unknown>): void {

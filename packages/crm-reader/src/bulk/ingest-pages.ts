@@ -80,7 +80,8 @@ async function publish({ results, producer, register, texts, facts = noFacts, ep
     // A line more or less moves cells between rows: known beforehand, it is noticed before any of them is published.
     if (result.rowCount !== undefined && result.rowCount !== promised) throw new BulkFileError(`the file has ${result.rowCount} rows, the job promised ${promised}`, 'BULK_ROWS_MISMATCH');
     // A row may have been read at any time between the job's creation and the end of its download.
-    const span = { lowerMs: jobCreatedAt.getTime(), upperMs: result.observed.upperMs };
+    const { lowerMs, upperMs } = result.observed;
+    const span = { lowerMs: Math.min(jobCreatedAt.getTime(), lowerMs), upperMs };
     const isFirst = (await runs.runOf(page)).kind === 'initial';
     return await publishRows({ rows: result.rows, jobId, module, span, promised, producer, register: isFirst ? undefined : register, multiSelects, ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
   } finally {

@@ -58,13 +58,14 @@ export class Deletions {
   }
 
   async #read(): Promise<void> {
-    const { module, time = realTime } = this.#deps;
+    const { module, crm } = this.#deps;
     const wantedNow = [...this.#wanted.keys()];
-    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(time.now()));
+    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(crm.time().earliestMs));
     // What is held is the catch-up's from now on: it comes again until a person has said go.
     for (const id of wantedNow) this.#settle(id, isHeld || listed.has(id));
   }
 
+  /** @param nowMs CRM time, not later than it is: hosts that took the hints in may have had wrong clocks. */
   #since(nowMs: number): Date {
     const received = [...this.#wanted.values()].flatMap(({ pending }) => pending.map(({ hint }) => hint.receivedMs));
     return new Date(Math.min(nowMs, ...received) - LOOK_BACK_MS);

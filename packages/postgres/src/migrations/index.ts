@@ -8,6 +8,7 @@ import { AddPageEnds } from './008-add-page-ends.ts';
 import { KeepParkedVersions } from './009-keep-parked-versions.ts';
 import { AddListedTime } from './010-add-listed-time.ts';
 import { CreateTextCut } from './012-create-text-cut.ts';
+import { CreateClock } from './013-create-clock.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -21,4 +22,5 @@ export const migrationsList = [
   { name: '009-keep-parked-versions', class: KeepParkedVersions },
   { name: '010-add-listed-time', class: AddListedTime },
   { name: '012-create-text-cut', class: CreateTextCut },
+  { name: '013-create-clock', class: CreateClock },
 ];

@@ -1,5 +1,7 @@
 import type { BulkPageRow, BulkRunRow, BulkRuns, CatchUpResult, CatchUpRow, CatchUps, CatchUpState, ChannelRow, Channels, Claim, Watermarks } from '@lockstep/postgres';
 
+/** A claim is at least this much older than the moment at which it is noted. */
+const NOTED_AFTER_MS = 120_000;
 const NOTHING: CatchUpResult = { rows: 0, seen: 0, unhinted: 0, deleted: 0 };
 const isOpen = (state: CatchUpState): boolean => state === 'wanted' || state === 'read' || state === 'too-large';
 
@@ -49,6 +51,14 @@ export function memoryBulkRuns(now: () => Date): BulkRuns {
       const isWhole = chain.some(({ moreRecords }) => moreRecords === false) && chain.every(({ state }) => state === 'published');
       if (isWhole && runOf(page.runId).state === 'running') replace(runs, page.runId, { state: 'complete', finishedAt: now() });
     },
+    cutFuture: async (module, at, toleranceMs) => {
+      const isFuture = (createdAt: Date | null | undefined): boolean => (createdAt?.getTime() ?? Number.NEGATIVE_INFINITY) > at.getTime() + toleranceMs;
+      const beganAt = (runId: number): Date => new Date(at.getTime() - Math.max(0, now().getTime() - runOf(runId).startedAt.getTime()));
+      for (const page of pages) if (page.module === module && isFuture(page.jobCreatedAt)) replace(pages, page.id, { jobCreatedAt: beganAt(page.runId) });
+      const cut = runs.filter((run) => run.module === module && isFuture(run.firstJobCreatedAt));
+      for (const { id } of cut) replace(runs, id, { firstJobCreatedAt: beganAt(id) });
+      return cut.length;
+    },
     failed: async (runId, failure) => {
       if (runOf(runId).state === 'running') replace(runs, runId, { state: 'failed', finishedAt: now(), failure });
     },
@@ -94,15 +104,24 @@ export function memoryChannels(): Channels {
 }
 
 /** Claims in memory; how far they are reached, the tables know. */
-export function memoryWatermarks(): Omit<Watermarks, 'reached'> & { readonly claims: (module: string, kind: Claim['kind']) => readonly Claim[] } {
-  const claims: Claim[] = [];
-  const of = (module: string, kind: Claim['kind']): Claim[] => claims.filter((claim) => claim.module === module && claim.kind === kind).toSorted((a, b) => b.at.getTime() - a.at.getTime());
+export function memoryWatermarks(now: () => Date): Omit<Watermarks, 'reached'> & { readonly claims: (module: string, kind: Claim['kind']) => readonly Claim[] } {
+  let claims: (Claim & { readonly notedAt: Date })[] = [];
+  const of = (module: string, kind: Claim['kind']): readonly Claim[] => claims.filter((claim) => claim.module === module && claim.kind === kind).toSorted((a, b) => b.at.getTime() - a.at.getTime());
   return {
     claims: of,
     current: async (module, kind) => of(module, kind)[0]?.at ?? null,
     note: async (claim) => {
       const isKnown = claims.some(({ module, kind, at }) => module === claim.module && kind === claim.kind && at.getTime() === claim.at.getTime());
-      if (!isKnown) claims.push(claim);
+      if (!isKnown) claims.push({ ...claim, notedAt: now() });
+    },
+    withdrawFuture: async (module, at, toleranceMs) => {
+      const future = claims.filter((claim) => claim.module === module && claim.at.getTime() > at.getTime() + toleranceMs);
+      if (future.length === 0) return [];
+      const agoMs = now().getTime() - Math.max(...future.map(({ notedAt }) => notedAt.getTime()));
+      const isBelieved = (claim: Claim): boolean => claim.module !== module || claim.at.getTime() <= at.getTime() - Math.max(0, agoMs) - NOTED_AFTER_MS;
+      const withdrawn = claims.filter((claim) => !isBelieved(claim)).toSorted((a, b) => b.at.getTime() - a.at.getTime());
+      claims = claims.filter(isBelieved);
+      return withdrawn.map(({ kind, at: claimedAt }) => ({ kind, at: claimedAt }));
     },
   };
 }

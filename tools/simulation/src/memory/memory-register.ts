@@ -125,6 +125,16 @@ export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Nu
         for (const record of unseen) record.isHidden = true;
         return unseen.length;
       },
+      cutFuture: async (module, latest, toleranceMs) => {
+        const isFuture = (ms: number | undefined): boolean => (ms ?? Number.NEGATIVE_INFINITY) > latest.getTime() + toleranceMs;
+        const cut = [...tableOf(module)].filter(([, { live, deletedMs }]) => isFuture(live?.observedMs) || isFuture(deletedMs));
+        for (const [id, record] of cut) {
+          if (record.live !== undefined && isFuture(record.live.observedMs)) record.live = { ...record.live, observedMs: latest.getTime() };
+          if (isFuture(record.deletedMs)) record.deletedMs = latest.getTime();
+          want(module, id, 'doubtful');
+        }
+        return cut.length;
+      },
       hidden: async (module) => [...tableOf(module).values()].filter(({ isHidden }) => isHidden).length,
     },
     breaker: {
