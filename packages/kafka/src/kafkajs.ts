@@ -7,6 +7,7 @@
  *   message, whose value is a whole batch, packed (packed-messages.ts), and its request is ours (produce-request.ts, request-frame.ts);
  * - its consumer checks no batch's CRC, fails all partitions for what is wrong with one, and counts with BigInt: batches are decoded by
  *   record-batches.ts, and what a fetch brought of a partition is a FetchedBatch (fetched-batch.ts);
+ * - it measures spans by the wall clock: set back, a throttle and the pause between two heartbeats would last until the time comes again;
  * - zstd, which it leaves to its users, comes from node:zlib (zstd.ts).
  */
 import { createRequire } from 'node:module';
@@ -41,6 +42,7 @@ replace('kafkajs/src/consumer/batch.js', FetchedBatch);
 // Last, for it takes along what it is made of.
 replace('kafkajs/src/producer/sendMessages.js', eachAttemptAnew(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
 mendRequestQueue();
+mendHeartbeat();
 
 /** The mended library. */
 export const kafkajs = require('kafkajs') as typeof KafkaJs;
@@ -74,15 +76,29 @@ function groupMessagesPerPartition({ partitionMetadata, messages: [all] }: { par
   return Object.fromEntries([...all.value.parts(partitionMetadata.length)].map(([partition, part]) => [partition, [part]]));
 }
 
+/** A broker throttles for seconds. What seems to be throttled for longer was so before the clock was set back. */
+const THROTTLED_AT_MOST_MS = 300_000;
+
 function mendRequestQueue(): void {
   type Queue = { pending: unknown[]; throttledUntil: number; scheduleCheckPendingRequests: (this: Queue) => void };
   const { prototype } = require('kafkajs/src/network/requestQueue/index.js') as { prototype: Queue };
   const schedule = prototype.scheduleCheckPendingRequests;
   prototype.scheduleCheckPendingRequests = function scheduleWhenNeeded(this: Queue): void {
     const now = Date.now();
+    if (this.throttledUntil > now + THROTTLED_AT_MOST_MS) this.throttledUntil = now;
+    // With something pending, a throttle that has passed is no delay.
     if (this.pending.length === 0 && this.throttledUntil <= now) return;
-    // A throttle that has passed would give a negative delay.
-    if (this.throttledUntil < now) this.throttledUntil = now;
     schedule.call(this);
+  };
+}
+
+/** A heartbeat is due by the wall clock: set back by an hour, none would be sent for an hour, and the broker gives the partitions away. */
+function mendHeartbeat(): void {
+  type Group = { lastRequest: number; heartbeat: (this: Group, options: { interval: number }) => Promise<void> };
+  const { prototype } = require('kafkajs/src/consumer/consumerGroup.js') as { prototype: Group };
+  const { heartbeat } = prototype;
+  prototype.heartbeat = async function heartbeatWhenDue(this: Group, options): Promise<void> {
+    if (this.lastRequest > Date.now()) this.lastRequest = 0;
+    await heartbeat.call(this, options);
   };
 }
