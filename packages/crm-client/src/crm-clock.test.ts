@@ -173,10 +173,10 @@ describe('a Date that contradicts', () => {
     expect(scene.isRight(scene.calls(80, 1_000))).toBe(true);
   });
 
-  test('that creeps ahead, second by second, is followed no further than the tolerance', () => {
+  test('that creeps ahead, half a second with each reply, is followed no further than the tolerance', () => {
     const scene = given();
     for (let n = 0; n < 2_000; n += 1) {
-      scene.dateOffMs += 1_000;
+      scene.dateOffMs += 500;
       scene.atMs += 5_000;
       expect(scene.call().upperMs).toBeLessThan(scene.trueMs + 65_000);
     }

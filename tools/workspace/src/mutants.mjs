@@ -23,7 +23,7 @@ export const mutants = [
   },
   {
     name: 'a watermark without its margin',
-    changes: [{ file: 'packages/completeness/src/watermark.ts', from: 'wholeSecond(startedMs - marginMs)', to: 'wholeSecond(startedMs)' }],
+    changes: [{ file: 'packages/completeness/src/watermark.ts', from: 'wholeSecond(Math.min(startedMs, nowMs) - marginMs)', to: 'wholeSecond(Math.min(startedMs, nowMs))' }],
     project: 'tools/simulation',
     tests: ['src/sequences.test.ts', 'src/seeds.test.ts'],
   },
@@ -338,4 +338,18 @@ export const mutants = [
     project: 'packages/kafka',
     tests: ['src/fetch-response.test.ts'],
   },
+  // Clocks
+  { name: 'a Date that contradicts is believed at once', changes: [{ file: 'packages/crm-client/src/crm-clock.ts', from: 'return isNear(read, this.#established.bounds) && !hasCrept;', to: 'return read.low > 0 || hasCrept;' }], project: 'packages/crm-client', tests: ['src/crm-clock.test.ts'] },
+  { name: 'a Date that creeps ahead is followed', changes: [{ file: 'packages/crm-client/src/crm-clock.ts', from: '&& !hasCrept;', to: '&& (hasCrept || true);' }], project: 'packages/crm-client', tests: ['src/crm-clock.test.ts'] },
+  { name: 'a Date that is later for long is believed against the wall clock', changes: [{ file: 'packages/crm-client/src/crm-clock.ts', from: '(bounds.high < reference.low && isPlausible(bounds, reference))', to: 'isPlausible(bounds, reference)' }], project: 'packages/crm-client', tests: ['src/crm-clock.test.ts'] },
+  { name: 'the latest of contradicting sources counts', changes: [{ file: 'packages/crm-client/src/crm-clock.ts', from: 'if (established !== undefined && this.#contradiction === null) return established;', to: 'if (this.#contradiction === null && established !== undefined) return established;\n    if (this.#contradiction !== null) return this.#contradiction;' }], project: 'packages/crm-client', tests: ['src/crm-clock.test.ts'] },
+  { name: 'a pause after a 429 is measured by the wall clock', changes: [{ file: 'packages/crm-client/src/rate-pause.ts', from: 'const waitMs = this.#pausedUntil - this.#time.elapsed();', to: 'const waitMs = this.#pausedUntil - (this.#time.now() - Date.UTC(2026, 4, 4, 10));' }], project: 'packages/crm-client', tests: ['src/rate-pause.test.ts'] },
+  { name: 'a watermark moves beyond now', changes: [{ file: 'packages/completeness/src/watermark.ts', from: 'Math.min(startedMs, nowMs)', to: 'startedMs' }], project: 'packages/completeness', tests: ['src/watermark.test.ts'] },
+  { name: 'catch-ups wait until the time comes again', changes: [{ file: 'packages/completeness/src/passed.ts', from: ' || nowMs < sinceMs - SET_BACK_MS', to: '' }], project: 'packages/completeness', tests: ['src/catch-up-plan.test.ts'] },
+  { name: 'claims in the future stay', changes: [{ file: 'packages/crm-planner/src/future-repair.ts', from: 'if (isFirm && elapsedMs', to: 'if (!isFirm && elapsedMs' }], project: 'packages/crm-planner', tests: ['src/future-repair.pg.test.ts'] },
+  { name: 'claims are withdrawn although no two sources agree', changes: [{ file: 'packages/crm-planner/src/future-repair.ts', from: 'if (isFirm && elapsedMs', to: 'if ((isFirm || true) && elapsedMs' }], project: 'packages/crm-planner', tests: ['src/future-repair.pg.test.ts'] },
+  { name: 'claims of the time that comes again stay', changes: [{ file: 'packages/postgres/src/watermarks.ts', from: "greatest(now() - future.noted_at, interval '0')", to: "interval '0'" }], project: 'packages/postgres', tests: ['src/clocks.pg.test.ts'] },
+  { name: 'looks in the future stay', changes: [{ file: 'packages/postgres/src/register-audits.ts', from: 'observed_ms = case when r.observed_ms > $2::bigint + $3::bigint', to: 'observed_ms = case when false' }], project: 'packages/postgres', tests: ['src/clocks.pg.test.ts'] },
+  { name: 'a deletion of 2099 is believed', changes: [{ file: 'packages/crm-client/src/records.ts', from: 'if (!isToCome) return deletion;', to: 'if (!isToCome || isToCome) return deletion;' }], project: 'tools/simulation', tests: ['src/clocks.test.ts'] },
+  { name: 'a heartbeat waits until the time comes again', changes: [{ file: 'packages/kafka/src/kafkajs.ts', from: 'if (this.lastRequest > Date.now()) this.lastRequest = 0;', to: '' }], project: 'packages/kafka', tests: ['src/clock-steps.test.ts'] },
 ];
