@@ -15,6 +15,8 @@ import { batchesOf, type CutLog, longLogs, PARTITIONS, shortLogs } from './testi
 import { columnOf, type Expected, expectedOf, type Row } from './testing/pure-model.ts';
 
 const EPSILON_MS = 500;
+// Each try takes a second or two, so to shrink a failure takes minutes: set to false to do it.
+const endOnFailure = true;
 const topic = { topic: 't', topicId: 't' };
 const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition);
 
@@ -128,7 +130,7 @@ describe.each([
     await fc.assert(fc.asyncProperty(logs(subject.coverages), cuts, async (log, others) => {
       const { found, expected } = await projectedTwice(subject, log, others);
       expect(found).toEqual(expected);
-    }), { numRuns });
+    }), { numRuns, endOnFailure });
   });
 });
 
