@@ -21,8 +21,9 @@ import type { Crashable, ServiceOptions } from './service.ts';
  * (written at each start, for the ports change), `kafka.log` (the JVM's output), `kafka.process.json` (which process it is).
  */
 const run = promisify(execFile);
-const readyWithinMs = 60_000;
-const formatWithinMs = 60_000;
+// Bounds for what hangs: beside other work a start takes many times the usual seconds.
+const readyWithinMs = 180_000;
+const formatWithinMs = 180_000;
 const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true', "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXX"];
 
 /**

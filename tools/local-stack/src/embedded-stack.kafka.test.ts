@@ -25,7 +25,7 @@ afterEach(async () => {
   await Promise.all(running.map((stack) => stack.stop()));
   running = [];
   await folder.remove();
-});
+}, 120_000);
 
 async function start(options: StackOptions = {}): Promise<Stack> {
   const stack = await startStack({ dataDir: folder.dataDir, durable: false, env: embeddedEnv, ...options });
@@ -48,7 +48,8 @@ const createTopic = (stack: Stack, topic: string) => withAdmin(stack.kafkaBroker
 const topicsOf = (stack: Stack) => withAdmin(stack.kafkaBrokers, async (admin) => (await admin.listTopics()).filter((name) => !name.startsWith('__')));
 
 // Skipped only where Java or Maven is missing: such a machine takes the services from its environment.
-describe.skipIf(!canEmbedKafka)('the embedded stack', () => {
+// Three starts of a JVM take half a minute beside other work: the time-out only ends what hangs.
+describe.skipIf(!canEmbedKafka)('the embedded stack', { timeout: 300_000 }, () => {
   test('finds its data again at the second start, on other ports, unless told to start afresh', async () => {
     const first = await start();
     await createTopic(first, 'kept');

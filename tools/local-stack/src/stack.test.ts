@@ -37,7 +37,7 @@ describe('where the stack comes from', () => {
   });
 });
 
-describe.each([{ isClosed: false }, { isClosed: true }])('a Postgres folder that cannot be used ($isClosed: below a folder that other users cannot enter)', ({ isClosed }) => {
+describe.each([{ isClosed: false }, { isClosed: true }])('a Postgres folder that cannot be used (below a folder that other users cannot enter: $isClosed)', { timeout: 240_000 }, ({ isClosed }) => {
   let dataDir: string;
   let cluster: string;
   const start = (fresh = false) => startStack({ dataDir, needs: ['postgres'], env: embeddedEnv, durable: false, fresh });

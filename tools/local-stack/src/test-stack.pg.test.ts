@@ -3,16 +3,24 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
-import { checkoutDir } from './data-dir.ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readRecord } from './left-overs.ts';
 import { identify } from './process-identity.ts';
-import { embeddedEnv } from './testing/embedded-env.ts';
+import { embeddedEnv, temporaryDataDir } from './testing/embedded-env.ts';
 
-const runs = join(checkoutDir, '.lockstep', 'test-runs');
+/** A folder of this test's own: another project's run that began at the same time would remove what was killed, as it should. */
+let runs: string;
+let folder: Awaited<ReturnType<typeof temporaryDataDir>>;
+
+beforeEach(async () => {
+  folder = await temporaryDataDir();
+  runs = folder.dataDir;
+});
+
+afterEach(() => folder.remove());
 
 function testRun(...args: string[]): ChildProcess {
-  return spawn(process.execPath, [join(import.meta.dirname, 'testing', 'test-run.ts'), ...args], { env: embeddedEnv, stdio: ['ignore', 'pipe', 'inherit'] });
+  return spawn(process.execPath, [join(import.meta.dirname, 'testing', 'test-run.ts'), runs, ...args], { env: embeddedEnv, stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
 /** The folder of a running test run. */
@@ -23,18 +31,18 @@ async function folderOf(run: ChildProcess): Promise<string> {
   return expect.unreachable('the run has no folder');
 }
 
-describe('a test run on its own Postgres', () => {
+describe('a test run on its own Postgres', { timeout: 240_000 }, () => {
   test('that was killed leaves nothing once another one has begun', async () => {
     const killed = testRun();
     await once(killed.stdout as NodeJS.ReadableStream, 'data');
-    const folder = await folderOf(killed);
-    const server = await readRecord(join(runs, folder, 'postgres.process.json'));
+    const name = await folderOf(killed);
+    const server = await readRecord(join(runs, name, 'postgres.process.json'));
     killed.kill('SIGKILL');
     await once(killed, 'exit');
     expect(await identify(server?.pid ?? 0)).toBeDefined();
     const [code] = await once(testRun('end'), 'exit');
     expect(code).toBe(0);
     expect(await identify(server?.pid ?? 0)).toBeUndefined();
-    expect(await readdir(runs)).not.toContain(folder);
+    expect(await readdir(runs)).not.toContain(name);
   });
 });

@@ -12,10 +12,11 @@ const testRunsDir = join(checkoutDir, '.lockstep', 'test-runs');
 /**
  * Provides the services a test run needs and names them in `process.env`, which the test processes inherit: those the
  * environment has already, else throw-away ones.
+ * @param runsDir see {@link startThrowAwayStack}.
  * @returns what stops them again, and takes the names back.
  */
-export async function provideTestStack(needs: ('kafka' | 'postgres')[]): Promise<() => Promise<void>> {
-  const stack = await startThrowAwayStack({ needs });
+export async function provideTestStack(needs: ('kafka' | 'postgres')[], runsDir = testRunsDir): Promise<() => Promise<void>> {
+  const stack = await startThrowAwayStack({ needs }, runsDir);
   const before = { ...process.env };
   if (needs.includes('kafka')) process.env['KAFKA_BROKERS'] = stack.kafkaBrokers.join(',');
   if (needs.includes('postgres')) process.env['DATABASE_URL'] = stack.databaseUrl;
@@ -25,11 +26,11 @@ export async function provideTestStack(needs: ('kafka' | 'postgres')[]): Promise
   };
 }
 
-/** Starts a stack in a temporary folder, which its end removes. */
-export async function startThrowAwayStack(options: Pick<StackOptions, 'needs' | 'env'>): Promise<Stack> {
-  await mkdir(testRunsDir, { recursive: true });
-  await removeAbandonedRuns();
-  const dataDir = await mkdtemp(join(testRunsDir, 'run-'));
+/** Starts a stack in a temporary folder, which its end removes. @param runsDir where the folder is made, and where those of runs that were killed are looked for. */
+export async function startThrowAwayStack(options: Pick<StackOptions, 'needs' | 'env'>, runsDir = testRunsDir): Promise<Stack> {
+  await mkdir(runsDir, { recursive: true });
+  await removeAbandonedRuns(runsDir);
+  const dataDir = await mkdtemp(join(runsDir, 'run-'));
   await chmod(dataDir, 0o755); // root runs Postgres as another user, who has to get in
   const stack = await startStack({ ...options, dataDir, durable: false }).catch(async (error: unknown) => {
     await removeData(dataDir);
@@ -43,9 +44,9 @@ export async function startThrowAwayStack(options: Pick<StackOptions, 'needs' | 
 }
 
 /** Ends the services of test runs that were killed, and removes their folders. */
-async function removeAbandonedRuns(): Promise<void> {
-  for (const name of await readdir(testRunsDir)) {
-    const dataDir = join(testRunsDir, name);
+async function removeAbandonedRuns(runsDir: string): Promise<void> {
+  for (const name of await readdir(runsDir)) {
+    const dataDir = join(runsDir, name);
     if (!(await isAbandoned(dataDir))) continue;
     await endLeftOver(join(dataDir, 'kafka.process.json'), 'SIGKILL');
     await endLeftOver(join(dataDir, 'postgres.process.json'), 'SIGQUIT');
