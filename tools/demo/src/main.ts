@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { checkoutDir, type Lockstep, plantForeign, type Snapshot, startLockstep, takeSnapshot } from '@lockstep/harness';
+import { checkoutDir, type Lockstep, plantForeign, removeStackData, type Snapshot, startLockstep, takeSnapshot } from '@lockstep/harness';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { liveLine } from './live-line.ts';
@@ -113,8 +113,10 @@ try {
   await storming?.catch(() => undefined);
   await lockstep?.stop();
   if (process.exitCode !== 0 && isStorm && !isInterrupted) process.stderr.write(`To repeat it: ${repeated(given)}\n`);
-  if (!given.keep) await rm(dataDir, { recursive: true, force: true });
-  else out.write(`data and logs: ${dataDir}\n`);
+  if (!given.keep) {
+    await removeStackData(join(dataDir, 'stack'));
+    await rm(dataDir, { recursive: true, force: true });
+  } else out.write(`data and logs: ${dataDir}\n`);
 }
 process.exit();
 

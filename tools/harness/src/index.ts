@@ -24,3 +24,4 @@ export type { Latencies } from './latency-probe.ts';
 export { statusOf, waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 export type { StatusView } from './quiet.ts';
 export { peakRssMb } from './app-process.ts';
+export { removeStackData } from '@lockstep/local-stack';

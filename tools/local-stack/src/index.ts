@@ -13,3 +13,4 @@ export { uniqueName } from './unique-name.ts';
 export { freePort } from './free-port.ts';
 export { LocalStackError } from './errors.ts';
 export type { LocalStackErrorCode } from './errors.ts';
+export { removeStackData } from './postgres-reach.ts';

@@ -47,6 +47,12 @@ export async function removeCluster(dataDir: string): Promise<void> {
   await rm(join(dataDir, 'postgres'), { recursive: true, force: true });
 }
 
+/** Removes a data folder with everything that a stack keeps for it, also the cluster that lies elsewhere. The stack has to be stopped. */
+export async function removeStackData(dataDir: string): Promise<void> {
+  await removeCluster(dataDir);
+  await rm(dataDir, { recursive: true, force: true });
+}
+
 const isInUse = (dir: string): Promise<boolean> => readdir(dir).then((names) => names.length > 0, () => false);
 
 async function canPass(user: PostgresUser, path: string): Promise<boolean> {

@@ -1,8 +1,8 @@
-import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkoutDir, isAbandoned } from './data-dir.ts';
 import { endLeftOver } from './left-overs.ts';
-import { removeCluster } from './postgres-reach.ts';
+import { removeStackData } from './postgres-reach.ts';
 import { startStack } from './stack.ts';
 import type { Stack, StackOptions } from './stack.ts';
 
@@ -33,12 +33,12 @@ export async function startThrowAwayStack(options: Pick<StackOptions, 'needs' | 
   const dataDir = await mkdtemp(join(runsDir, 'run-'));
   await chmod(dataDir, 0o755); // root runs Postgres as another user, who has to get in
   const stack = await startStack({ ...options, dataDir, durable: false }).catch(async (error: unknown) => {
-    await removeData(dataDir);
+    await removeStackData(dataDir);
     throw error;
   });
   const stop = async (): Promise<void> => {
     await stack.stop();
-    await removeData(dataDir);
+    await removeStackData(dataDir);
   };
   return { ...stack, stop };
 }
@@ -50,13 +50,8 @@ async function removeAbandonedRuns(runsDir: string): Promise<void> {
     if (!(await isAbandoned(dataDir))) continue;
     await endLeftOver(join(dataDir, 'kafka.process.json'), 'SIGKILL');
     await endLeftOver(join(dataDir, 'postgres.process.json'), 'SIGQUIT');
-    await removeData(dataDir);
+    await removeStackData(dataDir);
   }
-}
-
-async function removeData(dataDir: string): Promise<void> {
-  await removeCluster(dataDir);
-  await rm(dataDir, { recursive: true, force: true });
 }
 
 function restore(name: string, value: string | undefined): void {

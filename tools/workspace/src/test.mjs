@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { startStack } from '@lockstep/local-stack';
+import { removeStackData, startStack } from '@lockstep/local-stack';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
@@ -42,7 +42,7 @@ try {
   if (code !== 0 && failures.length === before) failures.push(`nx run-many -t test: ended with ${code}, and no test says why`);
 } finally {
   await stack.stop();
-  rmSync(dataDir, { recursive: true, force: true });
+  await removeStackData(dataDir);
 }
 if (run.isBrokenOff) process.exit(130);
 for (const lines of failures) process.stdout.write(`\nFAILED ${lines}\n`);
