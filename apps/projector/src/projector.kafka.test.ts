@@ -1,6 +1,6 @@
 import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
 import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
-import { coverageOf, leads } from '@lockstep/modules';
+import { coverageOf, deals, leads, type ModuleDefinition } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
 import { ModuleProjection } from '@lockstep/projection';
 import { encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
@@ -49,16 +49,20 @@ afterEach(async () => {
   await testDatabase.drop();
 });
 
-async function start(): Promise<Projector> {
-  const projection = new ModuleProjection(leads, 60_000);
+async function opened({ name }: TestTopic, module: ModuleDefinition, index = 0): Promise<[string, OpenTopic]> {
+  const projection = new ModuleProjection(module, 60_000);
   const unfit = await adopt(db, projection);
-  const open: OpenTopic = { topic: topic.name, topicId: await admin.topicId(topic.name), index: 0, projection, unfit };
+  return [name, { topic: name, topicId: await admin.topicId(name), index, projection, unfit }];
+}
+
+async function start(open?: readonly [string, OpenTopic][]): Promise<Projector> {
+  const topics = new Map(open ?? [await opened(topic, leads)]);
   const onFatal = (error: unknown): void => {
     throw error;
   };
   const projector = new Projector({ db, kafka, admin, lanes: 2, maxBatchMessages: 500, maxQueuedBytes: 2_000_000, metrics: createProjectorMetrics(), log, groupId, onFatal });
   running.push(projector);
-  await projector.start(new Map([[topic.name, open]]));
+  await projector.start(topics);
   return projector;
 }
 
@@ -154,6 +158,23 @@ describe('the projector', () => {
     await publish(Array.from({ length: 2_000 }, (_, n) => seen(10_000 + n)));
     await applied();
     expect(await rows()).toBe(4_000);
+  });
+
+  test('tries again what waits of one module although another module\'s cannot be tried', async () => {
+    await migrate(db, [leads, deals]);
+    const dealsTopic = await createTestTopic({ partitions: 1 });
+    created.push(dealsTopic);
+    const open = [await opened(topic, leads), await opened(dealsTopic, deals, 1)];
+    for (const [name, { projection: { module } }] of open) {
+      const { id, fields } = coverageOf(module);
+      const { value } = encodeSeen({ id: idOf(1), modifiedMs: 1, observedMs: 1, coverage: id, fields: fields.map(() => null) });
+      await db.pool.query(`insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable, value, parked_at)
+        values ($1, $2, $2, 0, 0, $3, '23503', 'a parent was missing', true, $4, now() - interval '1 hour')`, [module.apiName, name, idOf(1), Buffer.from(value)]);
+    }
+    await db.pool.query('alter table leads rename to leads_elsewhere');
+    await start(open);
+    while ((await one<number>('select count(*)::int from deals')) === 0) await new Promise((resolve) => void setTimeout(resolve, 20));
+    expect(await db.pool.query('select module from lockstep.parked where resolved_at is null').then(({ rows: left }) => left)).toEqual([{ module: 'Leads' }]);
   });
 
   test('parks a value that does not fit, and applies the rest', async () => {

@@ -13,8 +13,8 @@ export const freshnessView = `
   modules as (select module from lockstep.mapping)
   select m.module,
     changes.at as seen_up_to,
-    least(changes.at, (select to_timestamp(min(${doubtSinceSql(timesOf('r'), 'e.ms')}) / 1000.0) from lockstep.record_version r, epsilon e
-      where r.module = m.module and ${isUnsettled})) as settled_up_to,
+    case when changes.at is not null then least(changes.at, (select to_timestamp(min(${doubtSinceSql(timesOf('r'), 'e.ms')}) / 1000.0) from lockstep.record_version r, epsilon e
+      where r.module = m.module and ${isUnsettled})) end as settled_up_to,
     everything.at as refreshed_at,
     (select count(*) from lockstep.parked p where p.module = m.module and p.resolved_at is null) as parked,
     (select count(*) from lockstep.record_version r where r.module = m.module and r.hidden_since is not null) as hidden,

@@ -23,13 +23,15 @@ export type UniqueIndex = {
 export type TableConstraints = {
   /** By index name, those of partitions included. */
   readonly uniqueIndexes: ReadonlyMap<string, UniqueIndex>;
+  /** Names of the foreign keys by which the table's rows point to each other. */
+  readonly selfReferences: ReadonlySet<string>;
   /** Of each deferrable constraint a query for the rows that the row with key `$1` conflicts with, or lacks, as `id`. */
   readonly partnersOf: readonly string[];
 };
 
 /** Reads a legacy table's constraints from the catalogue. */
 export async function readConstraints(client: PoolClient, module: ModuleDefinition): Promise<TableConstraints> {
-  return { uniqueIndexes: await readUniqueIndexes(client, module), partnersOf: await readPartnerQueries(client, module) };
+  return { uniqueIndexes: await readUniqueIndexes(client, module), selfReferences: await readSelfReferences(client, module), partnersOf: await readPartnerQueries(client, module) };
 }
 
 type IndexRow = { names: string[]; keys: string; predicate: string | null; columns: string[]; releasable: string[] };
@@ -69,6 +71,11 @@ async function readUniqueIndexes(client: PoolClient, { table: { schema, name }, 
   }));
 }
 
+async function readSelfReferences(client: PoolClient, { table: { schema, name } }: ModuleDefinition): Promise<Set<string>> {
+  const { rows } = await client.query<{ name: string }>(`select conname as name from pg_constraint where contype = 'f' and conrelid = format('%I.%I', $1::text, $2::text)::regclass and confrelid = conrelid`, [schema, name]);
+  return new Set(rows.map((row) => row.name));
+}
+
 type ConstraintRow = { type: 'u' | 'f'; columns: string[]; nullsEqual: boolean };
 
 /** Under a deferrable constraint the rows stand in the table together before they are checked, and can be compared there. */
@@ -83,7 +90,7 @@ async function readPartnerQueries(client: PoolClient, { table, keyColumn }: Modu
   );
   const [name, key] = [nameOf({ table }), `"${keyColumn}"`];
   return rows.map(({ type, columns, nullsEqual }) => {
-    if (type === 'f') return `select m."${columns[0]}"::text as id from ${name} m where m.${key} = $1 and not exists (select from ${name} o where o.${key} = m."${columns[0]}")`;
+    if (type === 'f') return `select m."${columns[0]}"::text as id from ${name} m where m.${key} = $1 and m."${columns[0]}" is not null and not exists (select from ${name} o where o.${key} = m."${columns[0]}")`;
     const equal = columns.map((column) => `o."${column}" ${nullsEqual ? 'is not distinct from' : '='} m."${column}"`).join(' and ');
     return `select o.${key}::text as id from ${name} m join ${name} o on o.${key} <> m.${key} and ${equal} where m.${key} = $1`;
   });
