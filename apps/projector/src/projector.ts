@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type KafkaError, type Position, type TopicPartition } from '@lockstep/kafka';
 import type { Database } from '@lockstep/postgres';
-import { adoptMapping, type Applied, loadPositions, type LogMessage, maySpeakOfTable, type ModuleProjection, ProjectionError, retryParked, standingMapping } from '@lockstep/projection';
+import { adoptMapping, type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked, standingMapping } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { type AssignedPartition, Lane } from './lane.ts';

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import './kafkajs.ts';
+await import('./kafkajs.ts');
 
 const require = createRequire(import.meta.url);
 const HOUR = 3_600_000;
