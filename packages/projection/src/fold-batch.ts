@@ -50,8 +50,8 @@ export type FoldedBatch = {
   /** How many of those came out of a bulk file. */
   readonly refusedBulk: number;
   /**
-   * The first message whose place in the log matters for one before it, as an index; null for none. What comes from there on is to be
-   * applied after what comes before: a batch may not decide what the log says.
+   * The first message whose place in the log matters for one before it, as an index; null for none. Only what comes before it is folded; the
+   * rest is to be folded and applied afterwards: a batch may not decide what the log says.
    */
   readonly cutAt: number | null;
 };
@@ -69,26 +69,32 @@ export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
     const head = message.value === null ? null : (readSeenHead(message.value) ?? readRepairedHead(message.value));
     if (head === null) foldOther(batch, message);
     else foldSeen(batch, head, message);
+    if (batch.cutAt !== null) break;
     batch.at += 1;
   }
   return batch;
 }
 
-/** What follows a confirmation of the same record may change what was confirmed. */
-function cutAfterConfirmation(batch: Folding, id: string): void {
-  if (batch.confirmed.size > 0 && batch.confirmed.has(id)) batch.cutAt ??= batch.at;
+/** What follows a confirmation of the same record may change what was confirmed. @returns whether the batch ends here. */
+function isCutAfterConfirmation(batch: Folding, id: string): boolean {
+  if (batch.confirmed.size === 0 || !batch.confirmed.has(id)) return false;
+  batch.cutAt = batch.at;
+  return true;
 }
 
 function foldSeen(batch: Folding, head: SeenHead, message: LogMessage): void {
-  cutAfterConfirmation(batch, head.id);
+  if (isCutAfterConfirmation(batch, head.id)) return;
   const known = batch.records.get(head.id);
   const { value, partition, offset, isBulk = false } = message;
   if (known === undefined) {
     const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;
     batch.records.set(id, { id, modifiedMs, versionMs: versionTime(head), observedMs, hash, coverage, value: value as Buffer, fieldsAt, deletedMs: -1, listedMs: -1, partition, offset, isBulk });
   } else if (known.hash === '' || compareVersions(head, known) > 0) {
+    if (known.hash !== '' && known.coverage !== head.coverage) {
+      batch.cutAt = batch.at;
+      return;
+    }
     if (known.hash !== '') refuse(batch, known.isBulk);
-    if (known.hash !== '' && known.coverage !== head.coverage) batch.cutAt ??= batch.at;
     Object.assign(known, head, { versionMs: versionTime(head), value, partition, offset, isBulk });
   } else {
     refuse(batch, isBulk);
@@ -107,8 +113,7 @@ function foldOther(batch: Folding, message: LogMessage): void {
     const event = decodeEvent(message.value ?? nothing);
     switch (event.type) {
       case 'RecordDeleted':
-        cutAfterConfirmation(batch, event.id);
-        foldDeletion(batch.records, event, message);
+        if (!isCutAfterConfirmation(batch, event.id)) foldDeletion(batch.records, event, message);
         break;
       case 'RecordConfirmed':
         foldConfirmation(batch, { ...event, versionMs: versionTime(event) });
@@ -132,7 +137,10 @@ function foldConfirmation(batch: Folding, confirmation: Confirmation): void {
   const { confirmed, confirmations } = batch;
   const before = confirmed.get(confirmation.id);
   const isSame = before === undefined || (before.modifiedMs === confirmation.modifiedMs && before.versionMs === confirmation.versionMs && before.hash === confirmation.hash);
-  if (!isSame) batch.cutAt ??= batch.at;
+  if (!isSame) {
+    batch.cutAt = batch.at;
+    return;
+  }
   confirmed.set(confirmation.id, confirmation);
   confirmations.push(confirmation);
 }

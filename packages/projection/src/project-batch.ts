@@ -19,7 +19,7 @@ export async function projectBatch(client: PoolClient, projection: ModuleProject
     const folded = foldBatch(left.messages);
     if (folded.cutAt === null) return sum(applied, await projectPart(client, projection, left, folded));
     const [part, rest] = cut(left, folded.cutAt);
-    applied = sum(applied, await projectPart(client, projection, part));
+    applied = sum(applied, await projectPart(client, projection, part, folded));
     left = rest;
   }
 }

@@ -3,7 +3,7 @@ import type { PoolClient } from 'pg';
 
 import { applyWaiting } from './apply-waiting.ts';
 import { type Fault, fitsNever } from './fault-of-data.ts';
-import type { LogMessage } from './fold-batch.ts';
+import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { readConstraints } from './unique-indexes.ts';
 
@@ -36,9 +36,10 @@ async function retryOnce(client: PoolClient, projection: ModuleProjection): Prom
   try {
     const locked = await lockWaiting(client, projection);
     const waiting = await withoutOvertaken(client, locked);
-    const faults = await applyWhatFits(client, projection, waiting);
+    const faults = await applyInTurns(client, projection, waiting);
     await noteLeft(client, faults);
-    await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [waiting.filter(({ id }) => !faults.has(id)).map(({ id }) => id)]);
+    const applied = waiting.filter(({ id }) => !faults.has(id)).map(({ id }) => id);
+    await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [applied]);
     await client.query('commit');
     return { resolved: locked.length - faults.size, waiting: faults.size };
   } catch (error) {
@@ -70,6 +71,24 @@ async function withoutOvertaken(client: PoolClient, locked: readonly Message[]):
   const overtaken = new Set(rows.filter(({ isOvertaken }) => isOvertaken).map(({ id }) => id));
   return locked.filter(({ id }) => !overtaken.has(id));
 }
+
+/** What may not be folded together, such as contents of two coverages of one record, is applied one after the other, as a batch would. */
+async function applyInTurns(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[]): Promise<Map<string, Fault>> {
+  const faults = new Map<string, Fault>();
+  for (let left = waiting; left.length > 0; ) {
+    const turn = new Set(firstTurn(left));
+    for (const [id, fault] of await applyWhatFits(client, projection, [...turn])) faults.set(id, fault);
+    left = left.filter((message) => !turn.has(message));
+  }
+  return faults;
+}
+
+/** Of each record what may be folded together, in the order of the log. */
+const firstTurn = (waiting: readonly Message[]): Message[] =>
+  [...Map.groupBy(waiting, ({ recordId }) => recordId).values()].flatMap((ofRecord) => {
+    const inOrder = ofRecord.toSorted((a, b) => a.message.offset - b.message.offset);
+    return inOrder.slice(0, foldBatch(inOrder.map(({ message }) => message)).cutAt ?? inOrder.length);
+  });
 
 /** Leaves applied what fits. @returns what does not, by the id of the message. */
 async function applyWhatFits(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[]): Promise<Map<string, Fault>> {
