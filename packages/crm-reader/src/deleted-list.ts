@@ -63,12 +63,12 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
 /** An entry of the list; `listedMs` is not later than the beginning of the call. */
 type Listing = { readonly id: string; readonly deletedMs: number; readonly listedMs: number };
 
-/** The deletion that the register holds in doubt, where the list was read later than any look before it can lag and still names the record. */
+/** The very deletion that the register holds in doubt, where the list was read later than any look before it can lag and still names it. */
 function ascertainedOf({ id, deletedTime, isBounded }: DeletedRecord, known: RegisterEntry | undefined, { listedMs, epsilonMs }: { readonly listedMs: number; readonly epsilonMs: number }): Listing[] {
   if (known === undefined || known.deletedMs === null || isAliveBy(known, epsilonMs) || isSettledBy(known, epsilonMs) || listedMs <= known.deletedMs + epsilonMs) return [];
   // A time that has yet to come is another one at each reading.
   const deletedMs = isBounded === true ? known.deletedMs - 999 : instantMs(deletedTime);
-  return known.deletedMs >= deletedMs ? [{ id, deletedMs, listedMs }] : [];
+  return known.deletedMs >= deletedMs && known.deletedMs <= deletedMs + 999 ? [{ id, deletedMs, listedMs }] : [];
 }
 
 /**
