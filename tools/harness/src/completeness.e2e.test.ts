@@ -8,6 +8,7 @@ import type { Lockstep } from './lockstep.ts';
 import { statusOf, waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 import { withLockstep } from './testing.ts';
 import { waitUntil } from './wait-until.ts';
+import { whileStopped } from './while-stopped.ts';
 
 const simulator = ['--leads', '600', '--deals', '50', '--products', '50'];
 const modules = ['Leads', 'Deals', 'Products'];
@@ -148,7 +149,10 @@ describe('deletions', () => {
       await loaded(lockstep);
       await caughtUp(lockstep);
       await crm(lockstep, 'faults', 'POST', { drop: 1 });
-      for (const id of await ids(lockstep, 120)) await crm(lockstep, `records/Leads/${id}`, 'DELETE');
+      // The list is read when all of them are in it: 100 alone would be believed.
+      await whileStopped(lockstep, 'ingress', async () => {
+        for (const id of await ids(lockstep, 120)) await crm(lockstep, `records/Leads/${id}`, 'DELETE');
+      });
       const held = await waitUntil('the breaker', async () => (await query<{ deletions: number; allowed: number }>(lockstep, 'select deletions, allowed from lockstep.held_deletions'))[0] ?? null, { timeoutMs: 30_000, everyMs: 100 });
       expect(held).toEqual({ deletions: 120, allowed: 100 });
       expect(await query(lockstep, 'select from leads where deleted_at is not null')).toEqual([]);

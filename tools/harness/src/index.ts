@@ -8,6 +8,7 @@ export { checkoutDir } from './paths.ts';
 export { startSimulatorProcess } from './simulator-process.ts';
 export type { SimulatorProcess } from './simulator-process.ts';
 export { waitUntil } from './wait-until.ts';
+export { whileStopped } from './while-stopped.ts';
 export { fetchJson, metricSum } from './http.ts';
 export { waitUntilCaughtUp, waitUntilClaimed } from './caught-up.ts';
 export { compareAll } from './compare-all.ts';

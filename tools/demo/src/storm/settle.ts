@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { fetchJson, type FreshnessWatch, type Lockstep, statusOf, type StatusView, waitUntil, waitUntilCaughtUp, waitUntilClaimed, waitUntilLoaded, waitUntilQuiet } from '@lockstep/harness';
+import { fetchJson, type FreshnessWatch, type Lockstep, statusOf, type StatusView, waitUntil, waitUntilCaughtUp, waitUntilClaimed, waitUntilLoaded, waitUntilQuiet, whileStopped } from '@lockstep/harness';
 
 export const modules = ['Leads', 'Deals', 'Products'];
 
@@ -30,10 +30,7 @@ export async function settle({ lockstep, watch, say }: { lockstep: Lockstep; wat
  * in a storm it is rarely behind for as long as the watermark's margin.
  */
 async function stallProjector({ lockstep, watch, say }: { lockstep: Lockstep; watch: FreshnessWatch; say: (line: string) => void }): Promise<void> {
-  const pid = lockstep.apps['projector']?.pid;
-  if (pid === undefined) throw new Error('the projector is not ours to stall');
-  process.kill(pid, 'SIGSTOP');
-  try {
+  await whileStopped(lockstep, 'projector', async () => {
     for (const module of modules) {
       const ids = await fetchJson<string[]>(`${lockstep.simulator?.url}/__simulator/ids/${module}?first=${STALLED_EDITS}`);
       await fetchJson(`${lockstep.simulator?.url}/__simulator/mass-edit`, { method: 'POST', body: { module, ids, fields: { [textField[module] as string]: 'While it stood still' } } });
@@ -42,9 +39,7 @@ async function stallProjector({ lockstep, watch, say }: { lockstep: Lockstep; wa
     const samples = watch.samples;
     await waitUntil('freshness to be read meanwhile', async () => (watch.samples >= samples + 2 ? true : null), { timeoutMs: 120_000 });
     say(`the projector stood still until the log had all of ${STALLED_EDITS * modules.length} edits`);
-  } finally {
-    process.kill(pid, 'SIGCONT');
-  }
+  });
 }
 
 /** Deletions that were too many to be believed wait for a person: here it is one. */
