@@ -41,6 +41,8 @@ export class ChannelKeeper {
   readonly #deps: ChannelKeeperDeps;
   readonly #reporter: Reporter;
   readonly #cares = new Map<string, Care>();
+  /** What each channel is to be. Its id and token are signatures, and needed in every round. */
+  readonly #wanted = new Map<string, ReturnType<typeof wantedChannel>>();
   #list: List | null = null;
   #listTriedAt = Number.NEGATIVE_INFINITY;
 
@@ -68,7 +70,7 @@ export class ChannelKeeper {
   }
 
   async #enableWhenNeeded(module: string, known: ChannelRow | undefined, care: Care): Promise<void> {
-    if (known === undefined || isRenewalDue(known, wantedChannel(this.#deps, module).channelId, this.#deps.now(), this.#deps.crm.time())) {
+    if (known === undefined || isRenewalDue(known, this.#wantedFor(module).channelId, this.#deps.now(), this.#deps.crm.time())) {
       if (known !== undefined) await this.#reportEnded(known);
       return await this.#enable(module, known);
     }
@@ -136,7 +138,13 @@ export class ChannelKeeper {
   }
 
   #heldAs({ module, grantedUntil }: ChannelRow): HeldChannel {
-    return { ...wantedChannel(this.#deps, module), events: channelEvents(module), endsMs: grantedUntil.getTime() };
+    return { ...this.#wantedFor(module), events: channelEvents(module), endsMs: grantedUntil.getTime() };
+  }
+
+  #wantedFor(module: string): ReturnType<typeof wantedChannel> {
+    const wanted = this.#wanted.get(module) ?? wantedChannel(this.#deps, module);
+    this.#wanted.set(module, wanted);
+    return wanted;
   }
 
   #careOf(module: string): Care {
