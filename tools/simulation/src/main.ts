@@ -3,9 +3,10 @@ import { Worker } from 'node:worker_threads';
 
 import { Command, InvalidArgumentError } from 'commander';
 
+import { neverMet, printed, sumOf } from './faults.ts';
 import type { Outcome } from './worker.ts';
 
-/* npm run simulate: lives the worlds of many seeds. Exit codes: 0 every one ended right, 1 some did not, 2 it was asked for wrongly. */
+/* npm run simulate: lives the worlds of many seeds. Exit codes: 0 every one ended right, 1 some did not, 2 wrong arguments. */
 
 function whole(text: string): number {
   const value = Number(text);
@@ -42,11 +43,16 @@ const lived = (mine: readonly number[]): Promise<void> =>
     worker.once('exit', () => resolve());
   });
 
+/** So many seeds meet every fault, if each is still there to be met. */
+const ALL_MET_FROM = 1_000;
+
 const workers = Math.max(1, Math.min(given.workers, seeds.length));
 await Promise.all(Array.from({ length: workers }, (_, n) => lived(seeds.filter((_seed, i) => i % workers === n))));
 
 const ended = outcomes.flatMap(({ simulated }) => (simulated === null ? [] : [simulated]));
 const sum = (key: 'changes' | 'calls' | 'failedCalls' | 'dropped' | 'deaths' | 'checks' | 'virtualMinutes'): number => ended.reduce((total, one) => total + one[key], 0);
+const met = sumOf(ended.map((one) => one.met));
+const missing = seeds.length < ALL_MET_FROM ? [] : neverMet(met);
 const report = {
   seeds: seeds.length,
   failed: outcomes.filter(({ problem }) => problem !== null).map(({ seed }) => seed),
@@ -58,10 +64,14 @@ const report = {
   crmCallsFailed: sum('failedCalls'),
   deaths: sum('deaths'),
   claimsChecked: sum('checks'),
+  met,
+  neverMet: missing,
 };
 if (given.json === true) process.stdout.write(`${JSON.stringify(report)}\n`);
 else {
   say(`${report.seeds} seeds in ${report.seconds} s: ${report.virtualHours} virtual hours, ${report.changes} changes, ${report.notificationsDropped} notifications dropped, ${report.crmCallsFailed} of ${report.crmCalls} calls failed, ${report.deaths} deaths, ${report.claimsChecked} claims checked`);
+  say(`\nhow often each fault was met, and in which phase:\n${printed(met)}\n`);
+  if (missing.length > 0) say(`never met, so that nothing is proved about it: ${missing.join(', ')}`);
   say(report.failed.length === 0 ? 'every one ended right' : `${report.failed.length} failed: ${report.failed.join(', ')}`);
 }
-process.exitCode = outcomes.length === seeds.length && report.failed.length === 0 ? 0 : 1;
+process.exitCode = outcomes.length === seeds.length && report.failed.length === 0 && missing.length === 0 ? 0 : 1;

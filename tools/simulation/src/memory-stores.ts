@@ -1,16 +1,15 @@
-import { isAlive } from '@lockstep/record-log';
-
 import type { StoresUnderTest } from './contracts/stores-contract.ts';
 import { memoryIncidents } from './memory/memory-incidents.ts';
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
 import { memoryTables } from './memory/memory-register.ts';
-import { simulatedLeads } from './modules.ts';
+import { simulatedLeads, simulatedModules, tableRules } from './modules.ts';
+import { projectBatch, transactionsOf } from './project-batch.ts';
 
 /** The stores in memory, as a contract takes them. */
 export function memoryStores(epsilonMs: number): StoresUnderTest {
   const now = (): Date => new Date();
   const fresh = () => {
-    const tables = memoryTables({ now: Date.now, epsilonMs, watermarks: memoryWatermarks(now) });
+    const tables = memoryTables({ now: Date.now, epsilonMs, modules: simulatedModules, rules: tableRules, watermarks: memoryWatermarks(now) });
     return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), tables, ...tables };
   };
   let current = fresh();
@@ -26,14 +25,12 @@ export function memoryStores(epsilonMs: number): StoresUnderTest {
     get audits() { return current.audits; },
     get looks() { return current.looks; },
     topicId: 'topic',
-    project: async (messages) => current.project(simulatedLeads, 0, messages),
+    project: (messages) => projectBatch(transactionsOf(current.projection), { module: simulatedLeads, partition: 0, from: messages[0]?.offset ?? 0, messages }),
     freshness: async () => current.tables.freshness(simulatedLeads),
     rows: async () =>
       [...current.records('Leads')]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
-        .flatMap(([id, { live, content, deletedMs }]) =>
-          live === undefined || content === undefined ? [] : [{ id, company: content.fields[companyAt] as string | null, modifiedMs: live.modifiedMs, isDeleted: !isAlive({ live, ...(deletedMs === undefined ? {} : { deletedMs }) }, epsilonMs) }],
-        ),
+        .flatMap(([id, { live, content }]) => (live === undefined || content === undefined ? [] : [{ id, company: content.fields[companyAt] as string | null, modifiedMs: live.modifiedMs, isDeleted: !current.isShown('Leads', id) }])),
     clear: async () => {
       current = fresh();
     },

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { describeStores, type StoresUnderTest } from './contracts/stores-contract.ts';
-import type { LoggedMessage } from './memory/memory-register.ts';
+import type { LoggedMessage } from './memory/fold-messages.ts';
 import { memoryStores } from './memory-stores.ts';
 import { simulatedLeads } from './modules.ts';
 

@@ -6,7 +6,7 @@ import { simulate } from './simulate.ts';
 const kept: readonly (readonly [seed: number, found: string])[] = [];
 
 describe('a world', () => {
-  test.each(Array.from({ length: 40 }, (_, i) => 1 + i))('of seed %i ends with tables that equal the CRM, and freshness never lied', async (seed) => {
+  test.each(Array.from({ length: 24 }, (_, i) => 1 + i))('of seed %i ends with tables that equal the CRM, and freshness never lied', async (seed) => {
     const { checks } = await simulate(seed);
     expect(checks).toBeGreaterThan(0);
   });

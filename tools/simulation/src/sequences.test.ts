@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { simulatedLeads } from './modules.ts';
 import { Story, time } from './testing.ts';
-import { World } from './world.ts';
+import { roles, World } from './world.ts';
 
 // Without catch-ups what happens is the hints' and looks' own doing.
 const withoutCatchUps = { catchUpIntervalMs: 100 * 3_600_000 };
@@ -127,7 +127,7 @@ describe('a sequence that must end right', () => {
       story.faults({});
       await story.until('10:42:00');
       expect([story.row(id)?.isDeleted, story.freshness.unsettled]).toEqual([false, 0]);
-      story.watch.checkEquality();
+      story.watch.checkEquality('a while');
     }
   });
 
@@ -171,7 +171,7 @@ describe('a sequence that must end right', () => {
     story.edit(id, { Company: 'Half past nine' }, { isTold: false });
     await story.until('10:00:00');
     expect(story.seenUpTo).toBeLessThanOrEqual(time('09:00:00'));
-    for (const role of ['receiver', 'reader', 'planner', 'projector'] as const) story.world.kill(role);
+    for (const role of roles) story.world.kill(role);
     await story.until('10:05:00');
     expect(story.company(id)).not.toBe('Half past nine');
     story.faults({});
@@ -213,7 +213,7 @@ describe('a sequence that must end right', () => {
     expect(story.company(id)).toBe('Edited again');
     await story.until('14:30:00');
     expect(await incidents()).toEqual([]);
-    story.watch.checkEquality();
+    story.watch.checkEquality('a while');
   });
 
   test('Sharing rule narrows, many leads invisible: no row is removed, people are told, and told no more once they are seen again', async () => {
@@ -229,7 +229,7 @@ describe('a sequence that must end right', () => {
     void story.world.refresh(simulatedLeads);
     await story.until('10:40:00');
     expect(await incidents()).toEqual([]);
-    story.watch.checkEquality();
+    story.watch.checkEquality('a while');
   });
 
   test('a formula that changes without Modified_Time is right after the refresh', async () => {

@@ -1,6 +1,6 @@
 import { topicOf } from '@lockstep/modules';
 import type { Freshness } from '@lockstep/postgres';
-import { decodeEvent, isAlive, type Observation } from '@lockstep/record-log';
+import { decodeEvent, type Observation } from '@lockstep/record-log';
 
 import { Watch } from './invariants.ts';
 import { simulatedLeads } from './modules.ts';
@@ -77,8 +77,7 @@ export class Story {
   row(id: string): Row {
     const record = this.world.tables.record('Leads', id);
     if (record?.live === undefined) return null;
-    const isDeleted = !isAlive({ live: record.live, ...(record.deletedMs === undefined ? {} : { deletedMs: record.deletedMs }) }, this.world.options.epsilonMs);
-    return { fields: record.content?.fields ?? [], modifiedMs: record.live.modifiedMs, isDeleted };
+    return { fields: record.content?.fields ?? [], modifiedMs: record.live.modifiedMs, isDeleted: !this.world.tables.isShown('Leads', id) };
   }
 
   /** The company in a row: the first of the simulated fields. */

@@ -33,7 +33,7 @@ test('thirty days of channels that are lost, shortened and not renewed leave no 
   await comeToRest(world, watch);
   // The faults were real: for a good part of the time nobody would have been told of anything.
   expect(deafTurns / turns).toBeGreaterThan(0.02);
-  const complete = world.catchUps.all().filter(({ state }) => state === 'complete');
+  const complete = world.catchUps.rows().filter(({ state }) => state === 'complete');
   expect(complete.length).toBeGreaterThan(1_000);
   let watermarkMs = Number.POSITIVE_INFINITY;
   for (const { from, startedAt } of complete) {

@@ -4,6 +4,8 @@ import type { BulkResults } from '@lockstep/crm-reader';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { Time } from '@lockstep/telemetry';
 
+import type { Fault } from './faults.ts';
+import { Refusals } from './refusals.ts';
 import { VirtualJobs } from './virtual-jobs.ts';
 import { type EditManner, VirtualRecords } from './virtual-records.ts';
 import type { VirtualTime } from './virtual-time.ts';
@@ -89,6 +91,10 @@ export class VirtualCrm {
   #faults: CrmFaults = noFaults;
   /** Receives what channels tell, at the moment they tell it. */
   onTold: (told: Told) => void = () => undefined;
+  /** Receives every fault at the moment it strikes. */
+  onFault: (fault: Fault) => void = () => undefined;
+  /** What the CRM refuses until it is lifted. */
+  readonly refusals = new Refusals((fault) => this.onFault(fault));
   readonly counts = { calls: 0, failed: 0, told: 0, dropped: 0 };
 
   constructor({ time, clock = time, random, seed, modules, records, pageSize, skewMs, version }: VirtualCrmOptions) {
@@ -112,6 +118,7 @@ export class VirtualCrm {
   }
 
   edit(module: string, ids: readonly string[], fields: Fields, { isTold = true, isLate = false, ...manner }: Omit<EditManner, 'lateMs'> & { isTold?: boolean; isLate?: boolean } = {}): void {
+    if (isLate && this.#faults.lateMs > 0) this.onFault('read-late');
     this.records.edit(module, ids, fields, { ...manner, lateMs: isLate ? this.#faults.lateMs : 0 });
     if (isTold && manner.keepsTime !== true) this.#tell({ module, ids, operation: 'update' });
   }
@@ -132,8 +139,17 @@ export class VirtualCrm {
     if (isTold) this.#tell({ module, ids: [id], operation: 'update' });
   }
 
+  /** Merges a record into another one: it is deleted, and what pointed to it points to the other. @returns those, by module. */
+  merge(module: string, loser: string, master: string, movesReferrers: boolean): ReadonlyMap<string, readonly string[]> {
+    const pointing = this.records.merge(module, loser, master, movesReferrers);
+    this.#tell({ module, ids: [loser], operation: 'delete' });
+    this.#tell({ module, ids: [master], operation: 'update' });
+    return pointing;
+  }
+
   /** Ends a channel without a word, as the CRM may. */
   loseChannel(module: string): void {
+    this.onFault('channel-lost');
     for (const [id, channel] of this.#channels) if (channel.module === module) this.#channels.delete(id);
   }
 
@@ -174,6 +190,7 @@ export class VirtualCrm {
         this.#call(link, () => {
           const longestMs = this.#clock.now() + 7 * 24 * HOUR_MS;
           const isShort = expiresAt.getTime() > longestMs || this.#random.next() < this.#faults.shortExpiry;
+          if (isShort) this.onFault('channel-shortened');
           const expiresMs = isShort ? this.#clock.now() + HOUR_MS : expiresAt.getTime();
           this.#channels.set(channelId, { module, notifyUrl, token, expiresMs });
           return { channelId, module, notifyUrl, expiresAt: new Date(expiresMs) };
@@ -183,20 +200,30 @@ export class VirtualCrm {
       createBulkRead: (request) => this.#call(link, () => this.#createJob(request)).then(({ value: { jobId, createdTime }, observed }) => ({ jobId, createdTime: new Date(Math.min(createdTime.getTime(), observed.upperMs)) })),
       bulkReadStatus: (jobId) => this.#call(link, () => this.#jobs.status(jobId)).then(({ value }) => value),
       downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
-      lookAt: async ({ module, ids }) => {
-        const { value, observed } = await this.#call(link, (atMs) => ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))));
+      lookAt: async ({ module, fields, ids }) => {
+        const { value, observed } = await this.#call(link, (atMs) => {
+          this.refusals.query(module, fields);
+          this.refusals.look(module, ids);
+          return ids.flatMap((id) => this.#found(module, this.records.at(module, id, atMs))).map((record) => this.refusals.shown(module, record));
+        });
         return { records: value, observed };
       },
-      changedSince: async ({ module, since, after }) => {
-        const { value, observed } = await this.#call(link, (atMs) => this.#window(module, since.getTime(), after, atMs));
+      changedSince: async ({ module, fields, since, after }) => {
+        const { value, observed } = await this.#call(link, (atMs) => {
+          this.refusals.query(module, fields);
+          return this.#window(module, since.getTime(), after, atMs);
+        });
         return { ...value, observed };
       },
       recordsBetween: async (range) => {
-        const { value, observed } = await this.#call(link, (atMs) => this.#range(range, atMs));
+        const { value, observed } = await this.#call(link, (atMs) => {
+          this.refusals.query(range.module, range.fields);
+          return this.#range(range, atMs);
+        });
         return { ...value, observed };
       },
       deletedSince: async (module, since) => {
-        const { value, observed } = await this.#call(link, (atMs) => this.records.listedDeletions(module, since.getTime(), atMs));
+        const { value, observed } = await this.#call(link, (atMs) => this.refusals.list(module, this.records.listedDeletions(module, since.getTime(), atMs)));
         return { deletions: value.map((deletion) => boundedDeletion(deletion, clock.time(momentOf(host)).latestMs)), observed };
       },
       countRecords: (module) => this.#call(link, () => this.records.visibleCount(module)).then(({ value }) => value),
@@ -213,9 +240,9 @@ export class VirtualCrm {
     const { error, stale, staleMs, lagMs, slow } = this.#faults;
     this.counts.calls += 1;
     const sent = momentOf(host);
-    await this.#time.sleep(5 + this.#random.below(200) + (this.#random.next() < slow ? 30_000 : 0));
+    await this.#time.sleep(5 + this.#random.below(200) + this.#struck('call-slow', slow, () => 30_000));
     if (this.#random.next() < error) this.#fail();
-    const value = work(this.#time.now() - lagMs - (this.#random.next() < stale ? this.#random.below(staleMs) : 0));
+    const value = work(this.#time.now() - lagMs - this.#struck('read-stale', stale, () => this.#random.below(staleMs)));
     const date = new Date(this.#clock.now() + this.#apiSkewMs + this.#wrongDateMs()).toUTCString();
     await this.#time.sleep(5 + this.#random.below(200));
     if (this.#random.next() < error) this.#fail();
@@ -225,11 +252,21 @@ export class VirtualCrm {
 
   #wrongDateMs(): number {
     const { wrongDate, dateAheadMs } = this.#faults;
-    return wrongDate > 0 && this.#random.next() < wrongDate ? (WRONG_DATES_MS[this.#random.below(WRONG_DATES_MS.length)] ?? 0) : dateAheadMs;
+    if (wrongDate === 0 || this.#random.next() >= wrongDate) return dateAheadMs;
+    this.onFault('date-wrong');
+    return WRONG_DATES_MS[this.#random.below(WRONG_DATES_MS.length)] ?? 0;
+  }
+
+  /** So many milliseconds when the fault strikes, else none. */
+  #struck(fault: Fault, probability: number, ms: () => number): number {
+    if (this.#random.next() >= probability) return 0;
+    this.onFault(fault);
+    return ms();
   }
 
   #fail(): never {
     this.counts.failed += 1;
+    this.onFault('call-failed');
     const code = (['CRM_UNREACHABLE', 'CRM_UNAVAILABLE', 'CRM_RATE_LIMITED'] as const)[this.#random.below(3)] ?? 'CRM_UNREACHABLE';
     throw new CrmError('a simulated failure', code);
   }
@@ -262,8 +299,11 @@ export class VirtualCrm {
     return [...this.#channels].flatMap(([channelId, { expiresMs, ...channel }]) => (expiresMs > now ? [{ channelId, ...channel, events: null, expiresAt: new Date(expiresMs) }] : []));
   }
 
-  #createJob({ module, page, pageToken, since = null }: BulkReadRequest): BulkReadJob {
-    const jobId = this.#jobs.create({ module, page, pageToken, since, willFail: this.#random.next() < this.#faults.jobFailure });
+  #createJob({ module, fields, page, pageToken, since = null }: BulkReadRequest): BulkReadJob {
+    this.refusals.job(module, fields);
+    const willFail = this.#random.next() < this.#faults.jobFailure;
+    if (willFail) this.onFault('job-failed');
+    const jobId = this.#jobs.create({ module, page, pageToken, since, willFail });
     return { jobId, createdTime: new Date(Math.floor((this.#clock.now() + this.#apiSkewMs) / 1000) * 1000) };
   }
 
@@ -271,16 +311,20 @@ export class VirtualCrm {
     const { drop, double, delayed } = this.#faults;
     if (!this.isListening(told.module) || this.#random.next() < drop) {
       this.counts.dropped += 1;
+      this.onFault('notification-dropped');
       return;
     }
     const send = (): void => {
-      const waitMs = 100 + this.#random.below(this.#random.next() < delayed ? 120_000 : 3_000);
+      const waitMs = 100 + this.#random.below(3_000) + this.#struck('notification-delayed', delayed, () => this.#random.below(117_000));
       this.#time.after(waitMs, () => {
         this.counts.told += 1;
         this.onTold(told);
       });
     };
     send();
-    if (this.#random.next() < double) send();
+    if (this.#random.next() < double) {
+      this.onFault('notification-doubled');
+      send();
+    }
   }
 }

@@ -79,5 +79,8 @@ export class VirtualJobs {
   }
 }
 
-/** A cell of a CSV. The simulated fields are texts, numbers and booleans. */
-const textOf = (value: unknown): string => (value === null || value === undefined ? '' : `${value as string | number | boolean}`);
+/** A cell of a CSV. The simulated fields are texts, numbers, booleans, and lookups, which are ids here. */
+function textOf(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  return `${(typeof value === 'object' && 'id' in value ? value.id : value) as string | number | boolean}`;
+}

@@ -17,12 +17,14 @@ export type EditManner = { readonly lateMs?: number; readonly keepsTime?: boolea
 export class VirtualRecords {
   readonly #organisation: Organisation;
   readonly #time: VirtualTime;
+  readonly #modules: ReadonlySet<string>;
   readonly #history = new Map<string, Moment[]>();
   readonly #deletions = new Map<string, Deletion[]>();
 
   /** @param clock the CRM's own, and `stampSkewMs` how far the host that stamps records is off it. */
   constructor({ time, clock, seed, modules, records, stampSkewMs }: { time: VirtualTime; clock: Pick<Time, 'now'>; seed: number; modules: readonly ModuleDefinition[]; records: number; stampSkewMs: number }) {
     this.#time = time;
+    this.#modules = new Set(modules.map(({ apiName }) => apiName));
     const stamp = { nowMs: () => clock.now() + stampSkewMs, step: () => undefined, sleep: (ms: number) => time.sleep(ms) };
     this.#organisation = new Organisation(stamp, seed, Object.fromEntries(modules.map(({ apiName }) => [apiName, records])));
   }
@@ -69,6 +71,31 @@ export class VirtualRecords {
     this.#note(module, id, this.#organisation.restore(module, id, true), undefined);
     const deletion = this.#deletionsOf(module).findLast((one) => one.id === id);
     if (deletion !== undefined) deletion.restoredMs = this.#time.now();
+  }
+
+  /** Merges a record into another one. @returns the records that pointed to it, by module. */
+  merge(module: string, loser: string, master: string, movesReferrers: boolean): ReadonlyMap<string, readonly string[]> {
+    const pointing = this.pointingTo(module, loser);
+    const touched = [...[...pointing].flatMap(([name, ids]) => ids.map((id) => [name, id] as const)), [module, master] as const];
+    const before = touched.map(([name, id]) => this.#organisation.record(name, id));
+    const gone = this.#organisation.record(module, loser);
+    const { deletedMs } = this.#organisation.merge(module, loser, master, movesReferrers);
+    for (const [at, [name, id]] of touched.entries()) this.#note(name, id, this.#organisation.record(name, id), before[at]);
+    this.#note(module, loser, undefined, gone);
+    this.#deletionsOf(module).push({ id: loser, deletedMs, atMs: this.#time.now(), restoredMs: Number.POSITIVE_INFINITY });
+    return pointing;
+  }
+
+  /** Records that point to a record, by module. */
+  pointingTo(module: string, id: string): ReadonlyMap<string, readonly string[]> {
+    const found = new Map<string, readonly string[]>();
+    for (const { module: other } of this.#organisation.stores) {
+      const lookups = other.fields.filter(({ lookupModule }) => lookupModule === module);
+      if (lookups.length === 0 || !this.#modules.has(other.apiName)) continue;
+      const ids = this.ids(other.apiName).filter((one) => lookups.some((field) => (this.truth(other.apiName, one)?.get(field) as { id: string } | null)?.id === id));
+      if (ids.length > 0) found.set(other.apiName, ids);
+    }
+    return found;
   }
 
   /** Takes records from the token's user's sight, as a narrower sharing rule does, or gives them back; nobody is told. */

@@ -7,19 +7,30 @@ import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
 import { encodeHint, hintsOf } from '@lockstep/notifications';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 
-import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
+import { Meetings, type Phase } from './faults.ts';
 import { type HostClocks, hostClocks } from './host-clocks.ts';
+import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
 import { memoryClockReports } from './memory/memory-clock-reports.ts';
 import { memoryIncidents } from './memory/memory-incidents.ts';
 import { memoryLog } from './memory/memory-log.ts';
 import { memoryTables } from './memory/memory-register.ts';
+import type { ParkedMessage } from './memory/parked-messages.ts';
+import { tableRules } from './modules.ts';
 import { VirtualCrm } from './virtual-crm.ts';
-import { VirtualProcess } from './virtual-process.ts';
+import { VirtualGroup } from './virtual-group.ts';
+import { type Part, type Trouble, VirtualProcess } from './virtual-process.ts';
+import { partitionName, VirtualProjector } from './virtual-projector.ts';
 import { VirtualTime } from './virtual-time.ts';
 
-/** The processes of a world. Each is started anew after it dies. */
-export const roles = ['receiver', 'reader', 'planner', 'projector'] as const;
+/** The processes of a world. Each is started again after it dies. */
+export const roles = ['receiver', 'reader', 'planner', 'projector', 'second-projector'] as const;
 export type Role = (typeof roles)[number];
+const projectors = ['projector', 'second-projector'] as const;
+type ProjectorRole = (typeof projectors)[number];
+
+/** Probabilities that a call of a process fails although the process lives. */
+export type Troubles = { readonly store: number; readonly log: number; readonly half: number };
+export const noTroubles: Troubles = { store: 0, log: 0, half: 0 };
 
 export type WorldOptions = {
   readonly seed: number;
@@ -60,7 +71,7 @@ export class World {
   readonly time: VirtualTime;
   readonly random: Random;
   readonly crm: VirtualCrm;
-  readonly log = memoryLog({ partitions: PARTITIONS });
+  readonly log = memoryLog({ partitions: PARTITIONS, keeps: (count) => this.#keptOf(count) });
   readonly clocks: HostClocks;
   readonly watermarks: ReturnType<typeof memoryWatermarks>;
   readonly tables: ReturnType<typeof memoryTables>;
@@ -69,16 +80,26 @@ export class World {
   readonly channels = memoryChannels();
   readonly incidents: ReturnType<typeof memoryIncidents>;
   readonly clockReports: ReturnType<typeof memoryClockReports>;
+  readonly met: Meetings;
+  readonly group: VirtualGroup;
   readonly #processes = new Map<Role, VirtualProcess>();
   readonly counts = { deaths: 0, deadLetters: 0 };
   /** Probability that a process dies at any single effect. */
   crashes = 0;
+  /** From one round of a process to its next, at most. */
+  paceMs: number;
+  troubles = noTroubles;
+  /** Until when stores and log do not answer at all, by the world's time. */
+  readonly #awayUntilMs = { store: 0, log: 0 };
+  /** Called with each move of a partition's position. */
+  onAdvanced: (partition: string, from: number, to: number) => void = () => undefined;
   /** Called when a process has died; by default it is started again after a while. */
   onDeath: (role: Role) => void = (role) => void this.time.after(1_000 + this.random.below(30_000), () => this.start(role));
 
   constructor(options: WorldOptions) {
     const given = { pageSize: 30, version: 'v8' as const, skewMs: 0, epsilonMs: EPSILON_MS, catchUpIntervalMs: 120_000, restoreScanEveryMs: 3_600_000, refreshEveryMs: 7 * 86_400_000, paceMs: 6_000, startMs: Date.parse('2026-05-04T08:00:00Z'), ...options };
     this.options = given;
+    this.paceMs = given.paceMs;
     this.random = seededRandom(given.seed);
     this.time = new VirtualTime(given.startMs, seededRandom(given.seed ^ 0x71e3));
     this.clocks = hostClocks(this.time);
@@ -89,8 +110,12 @@ export class World {
     this.runs = memoryBulkRuns(now);
     this.catchUps = memoryCatchUps(now);
     this.incidents = memoryIncidents(now);
-    this.tables = memoryTables({ now: () => this.clocks.database.now(), epsilonMs: given.epsilonMs, watermarks: this.watermarks });
+    this.tables = memoryTables({ ...given, now: () => this.clocks.database.now(), rules: tableRules, watermarks: this.watermarks, retryAtMostMs: 60_000, onParked: (parked) => this.#noteParked(parked), onAdvanced: (...moved) => this.onAdvanced(...moved) });
+    this.met = new Meetings(() => this.#phase());
     this.crm.onTold = (told) => void this.#receive(told);
+    this.crm.onFault = (fault) => this.met.note(fault);
+    const partitions = given.modules.flatMap((module) => Array.from({ length: PARTITIONS }, (_, partition) => partitionName(module, partition)));
+    this.group = new VirtualGroup({ partitions, now: () => this.time.now() });
   }
 
   isUp(role: Role): boolean {
@@ -101,14 +126,29 @@ export class World {
     this.#processes.get(role)?.kill();
   }
 
+  /** Stores or log do not answer for a while. */
+  takeAway(part: 'store' | 'log', ms: number): void {
+    this.met.note(`${part}-away`);
+    this.#awayUntilMs[part] = this.time.now() + ms;
+  }
+
+  /** Hands a partition over to the other projector, whatever the former owner is in the middle of. */
+  rebalance(): void {
+    const module = this.options.modules[this.random.below(this.options.modules.length)] as ModuleDefinition;
+    const member = projectors[this.random.below(projectors.length)] as ProjectorRole;
+    if (this.isUp(member)) this.group.assign(partitionName(module, this.random.below(PARTITIONS)), member, this.random.below(60_000));
+  }
+
   /** Starts a process that does not run. */
   start(role: Role): void {
     if (this.isUp(role)) return;
     const onEnd = (): void => {
       this.counts.deaths += 1;
+      this.met.note('process-died');
+      this.group.leave(role, projectors.find((one) => one !== role && this.isUp(one)) ?? null);
       this.onDeath(role);
     };
-    const process = new VirtualProcess({ random: this.random, crashes: () => this.crashes, onEnd });
+    const process = new VirtualProcess({ random: this.random, crashes: () => this.crashes, trouble: (part) => this.#troubleOf(part), onEnd });
     this.#processes.set(role, process);
     switch (role) {
       case 'receiver':
@@ -118,7 +158,8 @@ export class World {
       case 'planner':
         return this.#plan(process);
       case 'projector':
-        return this.#project(process);
+      case 'second-projector':
+        return this.#project(process, role);
     }
   }
 
@@ -133,9 +174,12 @@ export class World {
   }
 
   async #receive(told: { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' }): Promise<void> {
-    if (!this.isUp('receiver')) return;
+    const receiver = this.#processes.get('receiver');
+    if (receiver === undefined || receiver.isDead) return;
     const hints = hintsOf({ ...told, channelId: '1', token: '', serverTimeMs: this.clocks.crm.now() }, this.clocks.ingress.now());
-    await this.log.producer.send(topics.notifications, hints.map((hint) => ({ key: hint.id, value: encodeHint(hint) })));
+    const messages = hints.map((hint) => ({ key: hint.id, value: encodeHint(hint) }));
+    // The receiver answers 500 then, and the CRM does not repeat what it sent.
+    await receiver.guard(this.log.producer, 'log').send(topics.notifications, messages).catch(() => undefined);
   }
 
   #read(process: VirtualProcess): void {
@@ -151,16 +195,15 @@ export class World {
       time: this.clocks.ingress,
       signal: process.signal,
       lookIntervalMs: 100,
-      crm: process.guard(client, ownOfClient),
+      crm: process.guard(client, 'crm', ownOfClient),
       results: process.guard(results),
-      producer: process.guard(this.log.producer),
-      register: process.guard(this.tables.register),
-      breaker: process.guard(this.tables.breaker),
-      looks: process.guard(this.tables.looks),
-      // The simulated modules have no lookups.
-      referrers: { to: async () => [] },
-      runs: process.guard(this.runs),
-      catchUps: process.guard(this.catchUps),
+      producer: process.guard(this.log.producer, 'log'),
+      register: process.guard(this.tables.register, 'store'),
+      breaker: process.guard(this.tables.breaker, 'store'),
+      looks: process.guard(this.tables.looks, 'store'),
+      referrers: process.guard(this.tables.referrers, 'store'),
+      runs: process.guard(this.runs, 'store'),
+      catchUps: process.guard(this.catchUps, 'store'),
     };
     const answerer = new HintAnswerer(deps);
     const positions = Array.from({ length: PARTITIONS }, (_, partition) => this.log.committed('reader', topics.notifications, partition));
@@ -174,17 +217,18 @@ export class World {
     };
     const read = async (): Promise<void> => {
       await this.#declare(process);
-      this.#repeat(process, this.options.paceMs / 4, takeHints);
-      this.#repeat(process, this.options.paceMs, () => ingestReadyPages(deps, process.signal));
-      this.#repeat(process, this.options.paceMs, () => readCatchUps(deps));
-      const reports = process.guard(this.clockReports);
-      this.#repeat(process, this.options.paceMs, () => reports.note('reader', { ...client.clock(), now: new Date(client.time().earliestMs) }));
+      this.#repeat(process, 0.25, takeHints);
+      this.#repeat(process, 1, () => ingestReadyPages(deps, process.signal));
+      this.#repeat(process, 1, () => readCatchUps(deps));
+      const reports = process.guard(this.clockReports, 'store');
+      this.#repeat(process, 1, () => reports.note('reader', { ...client.clock(), now: new Date(client.time().earliestMs) }));
     };
-    void read(); // It ends with the process, and nobody waits for it.
+    // What fails at the start ends the process, and it is started again.
+    read().catch(() => process.kill());
   }
 
   async #declare(process: VirtualProcess): Promise<void> {
-    const producer = process.guard(this.log.producer);
+    const producer = process.guard(this.log.producer, 'log');
     for (const module of this.options.modules) await producer.send(topicOf(module), coverageMessages(module, PARTITIONS, this.clocks.ingress.now()));
   }
 
@@ -199,43 +243,71 @@ export class World {
       catchUpRules: { ...defaultCatchUpRules, intervalMs: catchUpIntervalMs, restoreScanEveryMs },
       now: () => this.#databaseNow(),
       time: this.clocks.scheduler,
-      clocks: process.guard(this.clockReports),
-      crm: process.guard(this.crm.connect(this.clocks.scheduler).client, ownOfClient),
-      admin: process.guard(this.log.admin),
-      producer: process.guard(this.log.producer),
+      clocks: process.guard(this.clockReports, 'store'),
+      crm: process.guard(this.crm.connect(this.clocks.scheduler).client, 'crm', ownOfClient),
+      admin: process.guard(this.log.admin, 'log'),
+      producer: process.guard(this.log.producer, 'log'),
       signals: { send: () => Promise.resolve() },
-      runs: process.guard(this.runs),
-      channels: process.guard(this.channels),
-      catchUps: process.guard(this.catchUps),
-      watermarks: process.guard(this.tables.watermarks),
-      audits: process.guard(this.tables.audits),
-      looks: process.guard(this.tables.looks),
-      breaker: process.guard(this.tables.breaker),
-      incidents: process.guard(this.incidents),
+      runs: process.guard(this.runs, 'store'),
+      channels: process.guard(this.channels, 'store'),
+      catchUps: process.guard(this.catchUps, 'store'),
+      watermarks: process.guard(this.tables.watermarks, 'store'),
+      audits: process.guard(this.tables.audits, 'store'),
+      looks: process.guard(this.tables.looks, 'store'),
+      breaker: process.guard(this.tables.breaker, 'store'),
+      incidents: process.guard(this.incidents, 'store'),
       ...unlimited,
     };
     const planner = new Planner(jobs);
-    for (const module of modules) this.#repeat(process, this.options.paceMs, () => planner.round(module, { isPoked: this.random.next() < 0.3 }));
-    this.#repeat(process, this.options.paceMs, () => hintWantedLooks(jobs));
+    for (const module of modules) this.#repeat(process, 2, () => planner.round(module, { isPoked: this.random.next() < 0.3 }));
+    this.#repeat(process, 2, () => hintWantedLooks(jobs));
   }
 
-  #project(process: VirtualProcess): void {
-    for (const module of this.options.modules) {
-      for (let partition = 0; partition < PARTITIONS; partition += 1) {
-        this.#repeat(process, this.options.paceMs / 2, async () => {
-          const from = this.tables.next(module, partition);
-          // A batch ends anywhere.
-          this.tables.project(module, partition, this.log.read(topicOf(module), partition, from, 1 + this.random.below(40)));
-        });
-      }
-    }
+  #project(process: VirtualProcess, name: ProjectorRole): void {
+    const { random, log, group, options: { modules } } = this;
+    const projector = new VirtualProjector({ name, process, group, projection: this.tables.projection, log, random, sleep: (ms) => this.time.sleep(ms), met: (fault) => this.met.note(fault) });
+    group.join(name, random);
+    this.#repeat(process, 0.5, async () => {
+      for (const module of modules) for (let partition = 0; partition < PARTITIONS; partition += 1) await projector.project(module, partition);
+    });
+    this.#repeat(process, 1, async () => {
+      for (const module of modules) await projector.retry(module);
+    });
   }
 
   #databaseNow(): Date {
     return new Date(this.clocks.database.now());
   }
 
-  #repeat(process: VirtualProcess, maxMs: number, body: () => Promise<unknown>): void {
-    void process.repeat(() => 1 + this.random.below(maxMs), (ms) => this.time.sleep(ms), body);
+  /** @param pace the longest pause, in parts of the world's pace. */
+  #repeat(process: VirtualProcess, pace: number, body: () => Promise<unknown>): void {
+    void process.repeat(() => 1 + this.random.below(this.paceMs * pace), (ms) => this.time.sleep(ms), body);
+  }
+
+  #troubleOf(part: Part): Trouble {
+    if (part === 'crm') return 'none';
+    if (this.time.now() < this.#awayUntilMs[part]) return 'before';
+    if (this.troubles[part] === 0 || this.random.next() >= this.troubles[part]) return 'none';
+    const isDone = this.random.below(2) === 0;
+    this.met.note(isDone ? `${part}-answer-lost` : `${part}-failed`);
+    return isDone ? 'after' : 'before';
+  }
+
+  #keptOf(count: number): number {
+    if (count < 2 || this.troubles.half === 0 || this.random.next() >= this.troubles.half) return count;
+    this.met.note('send-halved');
+    return this.random.below(count);
+  }
+
+  #noteParked({ code, register }: ParkedMessage): void {
+    if (register.live === undefined) this.met.note('removal-refused');
+    else this.met.note(code === '22001' ? 'value-never-fits' : 'row-conflicts');
+  }
+
+  #phase(): Phase {
+    const runs = this.runs.rows();
+    if (!this.options.modules.every(({ apiName }) => runs.some(({ module, kind, state }) => module === apiName && kind === 'initial' && state === 'complete'))) return 'loading';
+    if (runs.some(({ state }) => state === 'running')) return 'bulk';
+    return this.catchUps.rows().some(({ state }) => state === 'wanted' || state === 'read' || state === 'too-large') ? 'catch-up' : 'quiet';
   }
 }

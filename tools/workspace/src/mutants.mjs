@@ -449,4 +449,35 @@ export const mutants = [
     project: 'packages/crm-reader',
     tests: ['src/removals-that-wait.pg.test.ts'],
   },
+  // The simulation: its model of the tables, and what only a world of processes notices.
+  {
+    name: 'any content of a record resolves what is parked of it, whatever its version',
+    changes: [{ file: 'tools/simulation/src/memory/overtaken.ts', from: 'compareVersions(live, parked.live) >= 0 ||', to: 'true ||' }],
+    project: 'tools/simulation',
+    tests: ['src/memory-tables.test.ts'],
+  },
+  {
+    name: 'what waits is tried although the register has overtaken it',
+    changes: [{ file: 'tools/simulation/src/memory/parked-messages.ts', from: "this.#judge(one) !== 'overtaken')", to: "this.#judge(one) !== ('none' as string))" }],
+    project: 'tools/simulation',
+    tests: ['src/memory-tables.test.ts'],
+  },
+  {
+    name: 'a projector whose partition was handed over goes on writing',
+    changes: [{ file: 'tools/simulation/src/memory/memory-projection.ts', from: '!== from) throw new PositionTaken();', to: '!== from) void PositionTaken;' }],
+    project: 'tools/simulation',
+    tests: ['src/linked-records.test.ts'],
+  },
+  {
+    name: 'records that pointed to a merged one are not looked at',
+    changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: "await looks.want(referring.module, referring.ids, 'referrer');", to: 'void referring;' }],
+    project: 'tools/simulation',
+    tests: ['src/linked-records.test.ts'],
+  },
+  {
+    name: 'a catch-up that failed counts as read',
+    changes: [{ file: 'packages/crm-reader/src/catch-up/catch-up.ts', from: 'await catchUps.failed(catchUp.id, error instanceof Error ? error.message : String(error));', to: 'await catchUps.read(catchUp.id, new Date(), { rows: 0, seen: 0, unhinted: 0, deleted: 0 });' }],
+    project: 'tools/simulation',
+    tests: ['src/refusals.test.ts'],
+  },
 ];

@@ -3,7 +3,7 @@ import type { BulkPageRow, BulkRuns, CatchUps, Channels, Freshness, Incidents, R
 import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from '@lockstep/record-log';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import type { LoggedMessage } from '../memory/memory-register.ts';
+import type { LoggedMessage } from '../memory/fold-messages.ts';
 import { simulatedLeads } from '../modules.ts';
 
 /** A row of the legacy table, as far as the contract looks at it. */

@@ -6,7 +6,7 @@ const NOTHING: CatchUpResult = { rows: 0, seen: 0, unhinted: 0, deleted: 0 };
 const isOpen = (state: CatchUpState): boolean => state === 'wanted' || state === 'read' || state === 'too-large';
 
 /** The job table in memory. */
-export function memoryBulkRuns(now: () => Date): BulkRuns {
+export function memoryBulkRuns(now: () => Date): BulkRuns & { readonly rows: () => readonly BulkRunRow[] } {
   const runs: BulkRunRow[] = [];
   const pages: BulkPageRow[] = [];
   const replace = <T extends { id: number }>(list: T[], id: number, changes: Partial<T>): void => {
@@ -30,6 +30,7 @@ export function memoryBulkRuns(now: () => Date): BulkRuns {
       addPage(run.id, module, 1, null);
       return run;
     },
+    rows: () => runs,
     all: async () => [...runs],
     pagesOf: async (runId) => pages.filter((page) => page.runId === runId).toSorted((a, b) => a.pageNumber - b.pageNumber),
     runOf: async ({ runId }) => runOf(runId),
@@ -66,7 +67,7 @@ export function memoryBulkRuns(now: () => Date): BulkRuns {
 }
 
 /** Catch-ups in memory. */
-export function memoryCatchUps(now: () => Date): CatchUps & { readonly all: () => readonly CatchUpRow[] } {
+export function memoryCatchUps(now: () => Date): CatchUps & { readonly rows: () => readonly CatchUpRow[] } {
   const rows: CatchUpRow[] = [];
   const change = (id: number, changes: Partial<CatchUpRow>, from?: CatchUpState): void => {
     const row = rows[id - 1];
@@ -74,7 +75,7 @@ export function memoryCatchUps(now: () => Date): CatchUps & { readonly all: () =
   };
   const last = (module: string, fits: (row: CatchUpRow) => boolean): CatchUpRow | undefined => rows.findLast((row) => row.module === module && fits(row));
   return {
-    all: () => rows,
+    rows: () => rows,
     want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan }) => {
       if (rows.some((row) => row.module === module && isOpen(row.state))) return false;
       rows.push({ id: rows.length + 1, module, state: 'wanted', from, deletedFrom, isSecondPass, isRestoreScan, wantedAt: now(), startedAt: null, bulkRunId: null, result: NOTHING });

@@ -13,8 +13,19 @@ export type MemoryLog = {
   committed(group: string, topic: string, partition: number): number;
 };
 
-/** An empty log. Every topic exists, with so many partitions. */
-export function memoryLog({ partitions }: { partitions: number }): MemoryLog {
+/** Some messages of a sending stand in the log, and the rest does not. */
+export class SendHalved extends Error {
+  constructor() {
+    super('the connection broke in the middle of a sending');
+    this.name = 'SendHalved';
+  }
+}
+
+/**
+ * An empty log. Every topic exists, with so many partitions.
+ * @param keeps how many of so many messages of a sending are kept before it fails; all of them unless it does.
+ */
+export function memoryLog({ partitions, keeps = (count) => count }: { partitions: number; keeps?: (count: number) => number }): MemoryLog {
   const topics = new Map<string, ConsumedMessage[][]>();
   const positions = new Map<string, number>();
   const logOf = (topic: string): ConsumedMessage[][] => {
@@ -25,12 +36,15 @@ export function memoryLog({ partitions }: { partitions: number }): MemoryLog {
   return {
     producer: {
       send: async (topic, messages) => {
-        for (const { key, value, headers = {}, partition = partitionOf(key, partitions) } of messages) {
+        const sent = [...messages];
+        const kept = keeps(sent.length);
+        for (const { key, value, headers = {}, partition = partitionOf(key, partitions) } of sent.slice(0, kept)) {
           const list = logOf(topic)[partition];
           if (list === undefined) throw new RangeError(`${topic} has no partition ${partition}`);
           // As a wire would: what the sender does to its buffer afterwards changes nothing.
           list.push({ offset: list.length, key: Buffer.from(key), value: Buffer.from(value), timestampMs: 0, header: headerOf(headers) });
         }
+        if (kept < sent.length) throw new SendHalved();
       },
     },
     admin: {

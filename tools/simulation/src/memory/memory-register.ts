@@ -1,178 +1,186 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import type { Claim, DeletionBreaker, Freshness, LookReason, RegisterAudits, RegisterEntry, RegisterReader, WantedLook, WantedLooks, Watermarks } from '@lockstep/postgres';
-import { compareVersions, type Content, decodeEvent, doubtSince, isAlive, isSettled, observe, type Register, type Version, versionTime } from '@lockstep/record-log';
+import type { DeletionBreaker, Freshness, Referrers, RegisterAudits, RegisterEntry, RegisterReader, WantedLook, WantedLooks, Watermarks } from '@lockstep/postgres';
+import { doubtSince, isAlive, isSettled } from '@lockstep/record-log';
 
+import { memoryBreaker } from './memory-breaker.ts';
+import { MemoryDatabase } from './memory-database.ts';
 import type { memoryWatermarks } from './memory-jobs.ts';
-
-/** A record's register and what stands in its row. */
-export type MemoryRecord = { live: Version | undefined; content: Content | undefined; deletedMs: number | undefined; listedMs: number | undefined; isHidden: boolean };
-
-/** A message of a record topic. */
-export type LoggedMessage = { readonly offset: number; readonly value: Buffer | null };
+import { MemoryProjection, type MemoryProjectionOptions } from './memory-projection.ts';
+import type { MemoryRecord, TableRules } from './memory-table.ts';
+import type { ParkedMessage } from './parked-messages.ts';
 
 export type MemoryTables = {
   readonly register: RegisterReader;
+  readonly referrers: Referrers;
   readonly audits: RegisterAudits;
   readonly watermarks: Watermarks;
   readonly looks: WantedLooks;
   readonly breaker: DeletionBreaker;
-  /** Applies messages of one partition, as a transaction: all of it, or nothing. */
-  project(module: ModuleDefinition, partition: number, messages: readonly LoggedMessage[]): void;
-  /** The next offset to be applied. */
-  next(module: ModuleDefinition, partition: number): number;
+  readonly projection: MemoryProjection;
+  /** Whether a reader of the legacy table sees the record as one that exists. */
+  isShown(module: string, id: string): boolean;
+  /** Whether the record has a row, be it marked as deleted. */
+  hasRow(module: string, id: string): boolean;
   record(module: string, id: string): MemoryRecord | undefined;
   records(module: string): ReadonlyMap<string, MemoryRecord>;
   freshness(module: ModuleDefinition): Freshness;
+  /** Changes a register past the log, as a defect does. */
+  damage(module: string, id: string, change: (record: MemoryRecord) => MemoryRecord): void;
 };
 
-type Options = { readonly now: () => number; readonly epsilonMs: number; readonly watermarks: ReturnType<typeof memoryWatermarks>; readonly allowedDeletions?: number };
+export type MemoryTablesOptions = {
+  readonly now: () => number;
+  readonly epsilonMs: number;
+  readonly modules: readonly ModuleDefinition[];
+  readonly rules?: Readonly<Record<string, TableRules>>;
+  readonly watermarks: ReturnType<typeof memoryWatermarks>;
+  readonly allowedDeletions?: number;
+  readonly retryAtMostMs?: number;
+  readonly onParked?: (parked: ParkedMessage) => void;
+  readonly onAdvanced?: MemoryProjectionOptions['onAdvanced'];
+};
 
-/** Register, rows, positions and looks in memory: what the projector keeps in Postgres, by the same rules. */
-export function memoryTables({ now, epsilonMs, watermarks, allowedDeletions = Number.POSITIVE_INFINITY }: Options): MemoryTables {
-  const tables = new Map<string, Map<string, MemoryRecord>>();
-  const positions = new Map<string, number>();
+/** Register, rows, positions, looks and what is parked, in memory: what the projector keeps in Postgres, by the same rules. */
+export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, allowedDeletions = Number.POSITIVE_INFINITY, retryAtMostMs = 1_800_000, onParked, onAdvanced }: MemoryTablesOptions): MemoryTables {
+  const database = new MemoryDatabase(modules, rules, epsilonMs);
   const wanted = new Map<string, WantedLook>();
-  const held = new Map<string, { readonly deletions: number; readonly heldAt: Date; readonly releasedUntilMs: number | null }>();
-  const tableOf = (module: string): Map<string, MemoryRecord> => {
-    const table = tables.get(module) ?? new Map<string, MemoryRecord>();
-    tables.set(module, table);
-    return table;
+  const want: WantedLooks['want'] = async (module, ids, reason) => {
+    for (const id of ids) if (!wanted.has(`${module}/${id}`)) wanted.set(`${module}/${id}`, { module, id, reason });
   };
-  const want = (module: string, id: string, reason: LookReason): void => {
-    if (!wanted.has(`${module}/${id}`)) wanted.set(`${module}/${id}`, { module, id, reason });
-  };
-  const at = ({ live, content, deletedMs, listedMs }: MemoryRecord): Register => ({ ...(live && { live }), ...(content && { content }), ...(deletedMs === undefined ? {} : { deletedMs }), ...(listedMs === undefined ? {} : { listedMs }) });
-
-  const isLive = (record: MemoryRecord): boolean => isAlive(at(record), epsilonMs);
-  const isDoubtfulDeath = (record: MemoryRecord, doubtMs: number): boolean => record.deletedMs !== undefined && !isAlive(at(record), doubtMs) && !isSettled(at(record), doubtMs);
-  const nextOf = (module: string, partition: number): number => positions.get(`${module}/${partition}`) ?? 0;
-  const reached = (module: string, kind: Claim['kind']): Date | null => watermarks.claims(module, kind).find(({ endOffsets }) => endOffsets.every((end, partition) => nextOf(module, partition) >= end))?.at ?? null;
-
-  const apply = (module: string, { value }: LoggedMessage): void => {
-    const event = decodeEvent(value ?? '');
-    if (event.type === 'CoverageDeclared') return;
-    const record: MemoryRecord = tableOf(module).get(event.id) ?? { live: undefined, content: undefined, deletedMs: undefined, listedMs: undefined, isHidden: false };
-    const { live, content, deletedMs, listedMs } = observe(at(record), event, epsilonMs);
-    const isSeen = live !== undefined && (record.live === undefined || compareVersions(live, record.live) !== 0);
-    if (event.type === 'RecordConfirmed') {
-      const isNewer = record.live === undefined || versionTime(event) > versionTime(record.live) || (versionTime(event) === versionTime(record.live) && event.observedMs > record.live.observedMs);
-      if (!isSeen && isNewer) want(module, event.id, 'unconfirmed');
-      if (!isSeen) return;
-    }
-    Object.assign(record, { live, content, deletedMs, listedMs });
-    // What was seen, or counts as deleted now, is hidden no more.
-    record.isHidden &&= !isSeen && isLive(record);
-    tableOf(module).set(event.id, record);
-  };
-
+  const projection = new MemoryProjection({ database, now, epsilonMs, retryAtMostMs, onUnconfirmed: (module, id) => void want(module, [id], 'unconfirmed'), ...(onParked && { onParked }), ...(onAdvanced && { onAdvanced }) });
+  const recordsOf = (module: string): ReadonlyMap<string, MemoryRecord> => database.table(module).records;
+  const reached = (module: string, kind: 'changes' | 'everything'): Date | null => watermarks.claims(module, kind).find(({ endOffsets }) => endOffsets.every((end, partition) => projection.next(module, partition) >= end))?.at ?? null;
   return {
-    project: (module, partition, messages) => {
-      for (const message of messages) apply(module.apiName, message);
-      const last = messages.at(-1);
-      if (last !== undefined) positions.set(`${module.apiName}/${partition}`, last.offset + 1);
+    projection,
+    isShown: (module, id) => {
+      const record = recordsOf(module).get(id);
+      return record !== undefined && database.table(module).hasRow(record) && database.table(module).isAlive(record);
     },
-    next: (module, partition) => nextOf(module.apiName, partition),
-    record: (module, id) => tableOf(module).get(id),
-    records: (module) => tableOf(module),
-    register: {
-      known: async (module, ids) => {
-        const known = new Map<string, RegisterEntry>();
-        for (const id of ids) {
-          const record = tableOf(module).get(id);
-          if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, ...(record.live?.versionMs === undefined ? {} : { versionMs: record.live.versionMs }), observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null, listedMs: record.listedMs ?? null });
-        }
-        return known;
-      },
-      // Nothing is parked in memory.
-      parkedDeletions: async () => new Map(),
-      hidden: async (module, ids) => {
-        for (const id of ids) {
-          const record = tableOf(module).get(id);
-          if (record !== undefined && isLive(record)) record.isHidden = true;
-        }
-      },
-      deleted: async (module, since) => idsOf(tableOf(module), (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && !isAlive(at(record), epsilonMs)),
-      doubtful: async (module, since, doubtMs) => idsOf(tableOf(module), (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && isDoubtfulDeath(record, doubtMs)),
-      oldestDoubt: async (module, since, doubtMs) => {
-        const deletions = [...tableOf(module).values()].filter((record) => isDoubtfulDeath(record, doubtMs)).map(({ deletedMs }) => deletedMs ?? 0);
-        const oldest = Math.min(...deletions.filter((ms) => ms >= since.getTime()));
-        return oldest === Number.POSITIVE_INFINITY ? null : new Date(oldest);
-      },
+    hasRow: (module, id) => database.table(module).hasRow(recordsOf(module).get(id)),
+    record: (module, id) => recordsOf(module).get(id),
+    records: recordsOf,
+    register: memoryRegister(database, projection),
+    audits: memoryAudits({ database, projection, epsilonMs, want }),
+    breaker: memoryBreaker({ now, allowedDeletions, deletionsSince: (module, sinceMs) => deletedSince(database, projection, module, sinceMs).size }),
+    referrers: {
+      to: async (module, ids) => [...database.tables].flatMap((table) => {
+        const pointing = new Set(ids.flatMap((id) => table.pointingTo(module, id)));
+        return pointing.size === 0 ? [] : [{ module: table.module.apiName, ids: [...pointing] }];
+      }),
     },
     looks: {
-      want: async (module, ids, reason) => {
-        for (const id of ids) want(module, id, reason);
-      },
-      resolveOvertaken: async () => undefined,
+      want,
+      resolveOvertaken: async () => projection.resolveOvertaken(),
       due: async (limit) => [...wanted.values()].slice(0, limit),
       done: async (looks) => {
         for (const { module, id } of looks) wanted.delete(`${module}/${id}`);
       },
     },
     watermarks: { ...watermarks, reached: async (module, kind) => reached(module, kind) },
-    audits: {
-      count: async (module, { changedSince, now: at }) => {
-        const records = [...tableOf(module).values()];
-        const alive = records.filter(isLive);
-        return {
-          visible: alive.filter(({ isHidden }) => !isHidden).length,
-          changedSince: records.filter(({ live, deletedMs }) => Math.max(live?.modifiedMs ?? 0, deletedMs ?? 0) >= changedSince.getTime()).length,
-          inFuture: alive.filter(({ live }) => (live?.modifiedMs ?? 0) > at.getTime() + epsilonMs).length,
-        };
-      },
-      hideUnseen: async (module, since) => {
-        const unseen = [...tableOf(module).values()].filter((record) => !record.isHidden && isLive(record) && (record.live?.observedMs ?? 0) < since.getTime() - epsilonMs);
-        for (const record of unseen) record.isHidden = true;
-        return unseen.length;
-      },
-      cutFuture: async (module, latest, toleranceMs) => {
-        const isFuture = (ms: number | undefined): boolean => (ms ?? Number.NEGATIVE_INFINITY) > latest.getTime() + toleranceMs;
-        const cut = [...tableOf(module)].filter(([, { live, deletedMs }]) => isFuture(live?.observedMs) || isFuture(deletedMs));
-        for (const [id, record] of cut) {
-          if (record.live !== undefined && isFuture(record.live.observedMs)) record.live = { ...record.live, observedMs: latest.getTime() };
-          if (isFuture(record.deletedMs)) record.deletedMs = latest.getTime();
-          want(module, id, 'doubtful');
-        }
-        return cut.length;
-      },
-      hidden: async (module) => [...tableOf(module).values()].filter(({ isHidden }) => isHidden).length,
-    },
-    breaker: {
-      admits: async (module, fresh) => {
-        const hourAgo = now() - 3_600_000;
-        const recent = [...tableOf(module).values()].filter(({ deletedMs }) => (deletedMs ?? Number.NEGATIVE_INFINITY) > hourAgo).length;
-        const deletions = recent + fresh;
-        const known = held.get(module);
-        if (fresh === 0 || deletions <= allowedDeletions || (known?.releasedUntilMs ?? 0) > now()) return true;
-        held.set(module, { deletions, heldAt: known === undefined || known.releasedUntilMs !== null ? new Date(now()) : known.heldAt, releasedUntilMs: null });
-        return false;
-      },
-      passed: async (module) => {
-        const releasedUntilMs = held.get(module)?.releasedUntilMs ?? null;
-        if (releasedUntilMs === null || releasedUntilMs < now()) held.delete(module);
-      },
-      release: async (module) => {
-        const known = held.get(module);
-        if (known !== undefined) held.set(module, { ...known, releasedUntilMs: now() + 3_600_000 });
-        return known !== undefined;
-      },
-      held: async () => [...held].flatMap(([module, { deletions, heldAt, releasedUntilMs }]) => (releasedUntilMs === null ? [{ module, heldAt, deletions, allowed: allowedDeletions }] : [])),
-    },
-    freshness: (module) => {
-      const unsettled = [...tableOf(module.apiName).values()].filter((record) => !isSettled(at(record), epsilonMs));
-      const seenUpTo = reached(module.apiName, 'changes');
+    freshness: ({ apiName: module }) => {
+      const records = [...recordsOf(module).values()];
+      const unsettled = records.filter((record) => !isSettled(record, epsilonMs));
+      const seenUpTo = reached(module, 'changes');
       const firstUnsettledMs = Math.min(...unsettled.map(({ live, deletedMs }) => doubtSince({ modifiedMs: live?.modifiedMs, observedMs: live?.observedMs, deletedMs }, epsilonMs)));
       return {
-        module: module.apiName,
+        module,
         seenUpTo,
         settledUpTo: seenUpTo === null ? null : new Date(Math.min(seenUpTo.getTime(), firstUnsettledMs)),
-        refreshedAt: reached(module.apiName, 'everything'),
-        parked: 0,
-        hidden: [...tableOf(module.apiName).values()].filter(({ isHidden }) => isHidden).length,
+        refreshedAt: reached(module, 'everything'),
+        parked: projection.parked(module).length,
+        hidden: records.filter(({ isHidden }) => isHidden).length,
         unsettled: unsettled.length,
       };
+    },
+    damage: (module, id, change) => {
+      const record = recordsOf(module).get(id);
+      if (record !== undefined) database.transaction(() => database.table(module).put(id, change(record)));
     },
   };
 }
 
-const idsOf = (table: ReadonlyMap<string, MemoryRecord>, fits: (record: MemoryRecord) => boolean): string[] => [...table].flatMap(([id, record]) => (fits(record) ? [id] : []));
+/** Records with a deletion since a time, that was applied or still waits. */
+const deletedSince = (database: MemoryDatabase, projection: MemoryProjection, module: string, sinceMs: number): ReadonlySet<string> => {
+  const isSince = ({ deletedMs }: { readonly deletedMs?: number }): boolean => (deletedMs ?? Number.NEGATIVE_INFINITY) > sinceMs;
+  const applied = [...database.table(module).records].flatMap(([id, record]) => (isSince(record) ? [id] : []));
+  return new Set([...applied, ...projection.parked(module).flatMap(({ id, register }) => (isSince(register) ? [id] : []))]);
+};
+
+/** Whether the record counts as deleted, and may have been restored before it was seen last. */
+const isDoubtfulDeath = (record: MemoryRecord, doubtMs: number): boolean => record.deletedMs !== undefined && !isAlive(record, doubtMs) && !isSettled(record, doubtMs);
+
+function memoryRegister(database: MemoryDatabase, projection: MemoryProjection): RegisterReader {
+  const idsOf = (module: string, fits: (record: MemoryRecord) => boolean): string[] => [...database.table(module).records].flatMap(([id, record]) => (fits(record) ? [id] : []));
+  return {
+    known: async (module, ids) => {
+      const known = new Map<string, RegisterEntry>();
+      for (const id of ids) {
+        const record = database.table(module).records.get(id);
+        if (record !== undefined) known.set(id, { modifiedMs: record.live?.modifiedMs ?? null, ...(record.live?.versionMs === undefined ? {} : { versionMs: record.live.versionMs }), observedMs: record.live?.observedMs ?? null, hash: record.live?.hash ?? null, deletedMs: record.deletedMs ?? null, listedMs: record.listedMs ?? null });
+      }
+      return known;
+    },
+    parkedDeletions: async (module, ids) => {
+      const deletions = new Map<string, number>();
+      for (const id of ids) {
+        const deletedMs = projection.parkedDeletion(module, id);
+        if (deletedMs !== undefined) deletions.set(id, deletedMs);
+      }
+      return deletions;
+    },
+    hidden: async (module, ids) => {
+      const table = database.table(module);
+      for (const id of ids) {
+        const record = table.records.get(id);
+        if (record !== undefined && table.isAlive(record)) database.transaction(() => table.put(id, { ...record, isHidden: true }));
+      }
+    },
+    deleted: async (module, since) => idsOf(module, (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && !database.table(module).isAlive(record)),
+    doubtful: async (module, since, doubtMs) => idsOf(module, (record) => (record.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime() && isDoubtfulDeath(record, doubtMs)),
+    oldestDoubt: async (module, since, doubtMs) => {
+      const deletions = [...database.table(module).records.values()].flatMap((record) => (record.deletedMs !== undefined && record.deletedMs >= since.getTime() && isDoubtfulDeath(record, doubtMs) ? [record.deletedMs] : []));
+      return deletions.length === 0 ? null : new Date(Math.min(...deletions));
+    },
+  };
+}
+
+type AuditDeps = { readonly database: MemoryDatabase; readonly projection: MemoryProjection; readonly epsilonMs: number; readonly want: WantedLooks['want'] };
+
+function memoryAudits({ database, projection, epsilonMs, want }: AuditDeps): RegisterAudits {
+  return {
+    count: async (module, { changedSince, now: at }) => {
+      const table = database.table(module);
+      const records = [...table.records.values()];
+      const alive = records.filter((record) => table.isAlive(record));
+      return {
+        visible: alive.filter(({ isHidden }) => !isHidden).length,
+        changedSince: records.filter(({ live, deletedMs }) => Math.max(live?.modifiedMs ?? 0, deletedMs ?? 0) >= changedSince.getTime()).length,
+        inFuture: alive.filter(({ live }) => (live?.modifiedMs ?? 0) > at.getTime() + epsilonMs).length,
+      };
+    },
+    hideUnseen: async (module, since) => {
+      const table = database.table(module);
+      const parked = new Set(projection.parked(module).map(({ id }) => id));
+      const unseen = [...table.records].filter(([id, record]) => !record.isHidden && !parked.has(id) && table.isAlive(record) && (record.live?.observedMs ?? 0) < since.getTime() - epsilonMs);
+      database.transaction(() => {
+        for (const [id, record] of unseen) table.put(id, { ...record, isHidden: true });
+      });
+      return unseen.length;
+    },
+    cutFuture: async (module, latest, toleranceMs) => {
+      const table = database.table(module);
+      const isFuture = (ms: number | undefined): boolean => (ms ?? Number.NEGATIVE_INFINITY) > latest.getTime() + toleranceMs;
+      const cut = [...table.records].filter(([, { live, deletedMs, listedMs }]) => isFuture(live?.observedMs) || isFuture(deletedMs) || isFuture(listedMs));
+      database.transaction(() => {
+        for (const [id, { listedMs, ...record }] of cut) {
+          const live = record.live !== undefined && isFuture(record.live.observedMs) ? { ...record.live, observedMs: latest.getTime() } : record.live;
+          const deletedMs = isFuture(record.deletedMs) ? latest.getTime() : record.deletedMs;
+          table.put(id, { ...record, ...(live && { live }), ...(deletedMs === undefined ? {} : { deletedMs }), ...(listedMs === undefined || isFuture(listedMs) ? {} : { listedMs }) });
+        }
+      });
+      await want(module, cut.map(([id]) => id), 'doubtful');
+      return cut.length;
+    },
+    hidden: async (module) => [...database.table(module).records.values()].filter(({ isHidden }) => isHidden).length,
+  };
+}

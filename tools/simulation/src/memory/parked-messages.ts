@@ -1,0 +1,108 @@
+import type { Register } from '@lockstep/record-log';
+
+import type { LoggedMessage } from './fold-messages.ts';
+import type { MemoryDatabase } from './memory-database.ts';
+import type { DataFault } from './memory-table.ts';
+import { judge, type Judgement } from './overtaken.ts';
+import { writeWhatFits } from './write-registers.ts';
+
+/** A message that was kept aside with its cause. */
+export type ParkedMessage = {
+  readonly module: string;
+  readonly id: string;
+  readonly message: LoggedMessage;
+  /** What it says of its record. */
+  readonly register: Register;
+  readonly code: DataFault['code'];
+  readonly tries: number;
+  readonly parkedMs: number;
+  /** Whether it no longer counts: see {@link Judgement}. */
+  readonly isMoot: boolean;
+};
+
+type Options = {
+  readonly database: MemoryDatabase;
+  readonly now: () => number;
+  readonly epsilonMs: number;
+  /** The longest pause between two tries of what waits. */
+  readonly retryAtMostMs: number;
+  /** Called when a message is kept aside. */
+  readonly onParked?: (parked: ParkedMessage) => void;
+};
+
+/** Whether the same data may fit later: what it conflicts with may change. */
+const mayYetFit = ({ code }: Pick<ParkedMessage, 'code'>): boolean => code === '23503' || code === '23505';
+
+/** What is kept aside, and tried again while it may fit yet. */
+export class ParkedMessages {
+  readonly #options: Options;
+  /** By module, then by the place in the log. */
+  readonly #open = new Map<string, Map<string, ParkedMessage>>();
+  /** Upper bounds of deletions that were ever kept aside, by module and record. */
+  readonly #deletions = new Map<string, number>();
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** @param place of the message in the log. */
+  add(place: string, { module, id, message, register, code }: Pick<ParkedMessage, 'module' | 'id' | 'message' | 'register' | 'code'>): void {
+    const one: ParkedMessage = { module, id, message, register, code, tries: 0, parkedMs: this.#options.now(), isMoot: false };
+    this.#of(module).set(place, one);
+    if (register.deletedMs !== undefined) this.#deletions.set(`${module}/${id}`, Math.max(register.deletedMs, this.#deletions.get(`${module}/${id}`) ?? Number.NEGATIVE_INFINITY));
+    this.#options.onParked?.(one);
+  }
+
+  /** What counts as parked of a module now. */
+  counted(module: string): readonly ParkedMessage[] {
+    return [...this.#of(module).values()].filter(({ isMoot }) => !isMoot);
+  }
+
+  /** The upper bound of a record's latest deletion that was ever kept aside. */
+  deletionOf(module: string, id: string): number | undefined {
+    return this.#deletions.get(`${module}/${id}`);
+  }
+
+  /** Whether something of a module is to be tried again. */
+  isWaiting(module: string): boolean {
+    return [...this.#of(module).values()].some(mayYetFit);
+  }
+
+  /** Notes as resolved what the register has overtaken; what is parked for good is among it. */
+  resolveOvertaken(): void {
+    for (const open of this.#open.values()) for (const [place, one] of open) keep(open, place, one, this.#judge(one));
+  }
+
+  /** Tries what waits of a module again, all of it together, when some of it is due. @returns how much was resolved. */
+  retry(module: string): number {
+    const { database, now, retryAtMostMs } = this.#options;
+    const open = this.#of(module);
+    const waiting = [...open].filter(([, one]) => mayYetFit(one));
+    if (!waiting.some(([, { tries, parkedMs }]) => parkedMs + Math.min(1_000 * 2 ** (tries + 1), retryAtMostMs) <= now())) return 0;
+    const trying = waiting.filter(([, one]) => this.#judge(one) !== 'overtaken');
+    const faults = writeWhatFits(database, database.table(module), trying.map(([, one]) => one));
+    for (const [place] of waiting) open.delete(place);
+    for (const [place, one] of trying) {
+      const code = faults.get(one)?.code;
+      if (code !== undefined) keep(open, place, { ...one, code, tries: one.tries + 1, parkedMs: now() }, this.#judge(one));
+    }
+    return waiting.filter(([place]) => !open.has(place)).length;
+  }
+
+  #of(module: string): Map<string, ParkedMessage> {
+    const open = this.#open.get(module) ?? new Map<string, ParkedMessage>();
+    this.#open.set(module, open);
+    return open;
+  }
+
+  #judge({ module, id, register }: ParkedMessage): Judgement {
+    const { database, epsilonMs } = this.#options;
+    return judge(register, database.table(module).records.get(id) ?? {}, epsilonMs);
+  }
+}
+
+/** Keeps what is open, and what is moot for as long as it may fit yet. */
+function keep(open: Map<string, ParkedMessage>, place: string, one: ParkedMessage, judgement: Judgement): void {
+  if (judgement === 'overtaken' || (judgement === 'moot' && !mayYetFit(one))) open.delete(place);
+  else open.set(place, { ...one, isMoot: one.isMoot || judgement === 'moot' });
+}
