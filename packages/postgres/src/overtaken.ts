@@ -5,7 +5,8 @@ import { STALE_AT_MOST_MS } from '@lockstep/completeness';
  *
  *   overtaken   The register has this version or a greater one, or this deletion or a later one; or its look began so much later that it
  *               cannot have seen an older state: the record returned to a content that stands. A confirmation is such a look.
- *   moot        The record is dead after this content, or lives after this deletion. It no longer counts as parked. Where its value is
+ *   moot        The record is dead after this content, or lives after this deletion. Dead after it is also what the deleted list names
+ *               later than any look can lag: the CRM's clock may have been set back between the content and the deletion. It no longer counts as parked. Where its value is
  *               kept it is applied once it fits, so that the row of a deleted record is the fold of the log as well.
  *
  * What has no readable version was observed no later than it was parked. What has no readable id stays until a person resolves it.
@@ -18,7 +19,7 @@ const observedMs = 'coalesce(p.observed_ms, (extract(epoch from p.parked_at) * 1
 const isOvertaken = `coalesce(case when ${isDeletion} then r.deleted_ms >= p.deleted_ms
   else coalesce(${version('r')} >= ${version('p')}, false) or r.observed_ms > ${observedMs} + ${STALE_AT_MOST_MS} end, false)`;
 const isMoot = `coalesce(case when ${isDeletion} then r.observed_ms > p.deleted_ms + e.ms
-  else ${observedMs} <= r.deleted_ms + e.ms and (r.observed_ms is null or r.observed_ms <= r.deleted_ms + e.ms) end, false)`;
+  else (${observedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${observedMs} + e.ms) and (r.observed_ms is null or r.observed_ms <= r.deleted_ms + e.ms) end, false)`;
 
 // Nineteen digits may be more than a bigint holds.
 const recordId = `case when length(p.record_id) < 19 or (length(p.record_id) = 19 and p.record_id collate "C" <= '9223372036854775807') then p.record_id::bigint end`;

@@ -379,7 +379,7 @@ export const mutants = [
   },
   {
     name: 'a deletion before a parked content resolves it',
-    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: '${observedMs} <= r.deleted_ms + e.ms and', to: 'true and' }],
+    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: '(${observedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${observedMs} + e.ms) and', to: 'true and' }],
     project: 'packages/projection',
     tests: ['src/newest-version.pg.test.ts'],
   },

@@ -43,8 +43,8 @@ export class Logs {
     return this.message(module, encodeConfirmed({ ...sightingOf(module, look), hash: encodeSeen(sightingOf(module, look)).hash }));
   }
 
-  deleted(module: ModuleDefinition, id: string, clock: string): LoggedMessage {
-    return this.message(module, encodeDeleted({ id, deletedMs: at(clock) }));
+  deleted(module: ModuleDefinition, id: string, clock: string, listed?: string): LoggedMessage {
+    return this.message(module, encodeDeleted({ id, deletedMs: at(clock), ...(listed === undefined ? {} : { listedMs: at(listed) }) }));
   }
 }
 
@@ -129,6 +129,18 @@ export function describeConflicts(name: string, create: () => Promise<TablesUnde
       await tables.project(simulatedDeals, [logs.deleted(simulatedDeals, '70', '10:05:00')]);
       await tables.resolve();
       expect([(await tables.rows(simulatedDeals)).map(({ isDeleted }) => isDeleted), await tables.parked(simulatedDeals)]).toEqual([[true], []]);
+    });
+
+    test('a record that the deleted list still names long after a look is dead after it, whatever its deletion is dated', async () => {
+      const deleted = async (): Promise<unknown> => [(await tables.rows(simulatedLeads)).map(({ isDeleted }) => isDeleted), await tables.parked(simulatedLeads)];
+      await tables.project(simulatedLeads, [lead('10:00:00', 'Old'), lead('10:05:00', tooLong)]);
+      // The CRM's clock was set back in between.
+      await tables.project(simulatedLeads, [logs.deleted(simulatedLeads, '7', '10:01:00', '10:05:30')]);
+      await tables.resolve();
+      expect(await deleted()).toEqual([[true], ['7']]);
+      await tables.project(simulatedLeads, [logs.deleted(simulatedLeads, '7', '10:01:00', '10:06:01')]);
+      await tables.resolve();
+      expect(await deleted()).toEqual([[true], []]);
     });
 
     test('two Products swap their codes, and a third one gets one that is given up', async () => {

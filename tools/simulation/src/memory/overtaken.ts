@@ -1,24 +1,26 @@
 import { STALE_AT_MOST_MS } from '@lockstep/completeness';
 import { compareVersions, isAlive, type Register } from '@lockstep/record-log';
 
-type Held = Pick<Register, 'live' | 'deletedMs'>;
+type Held = Pick<Register, 'live' | 'deletedMs' | 'listedMs'>;
 
 /**
  * What the register says about something parked. "Later in the log" says nothing: versions are compared.
  *
  *   overtaken   The register has this version or a newer one, this deletion or a later one; or its look began so much later that it
  *               cannot have seen an older state: the record returned to a content that stands.
- *   moot        The record is dead after this content, or lives after this deletion. It no longer counts as parked, but is applied
- *               once it fits: the row of a deleted record is the fold of the log as well.
+ *   moot        The record is dead after this content, by its deletion or by a list that still names it later, or lives after this
+ *               deletion. It no longer counts as parked, but is applied once it fits: the row of a deleted record is the fold of the log
+ *               as well.
  */
 export type Judgement = 'open' | 'overtaken' | 'moot';
 
 export function judge(parked: Held, held: Held, epsilonMs: number): Judgement {
-  const { live, deletedMs = Number.NEGATIVE_INFINITY } = held;
+  const { live, deletedMs = Number.NEGATIVE_INFINITY, listedMs = Number.NEGATIVE_INFINITY } = held;
   if (parked.live === undefined) {
     if (deletedMs >= (parked.deletedMs ?? 0)) return 'overtaken';
     return isAlive({ ...(live && { live }), ...parked }, epsilonMs) ? 'moot' : 'open';
   }
   if (live !== undefined && (compareVersions(live, parked.live) >= 0 || live.observedMs > parked.live.observedMs + STALE_AT_MOST_MS)) return 'overtaken';
-  return !isAlive(held, epsilonMs) && parked.live.observedMs <= deletedMs + epsilonMs ? 'moot' : 'open';
+  const { observedMs } = parked.live;
+  return !isAlive(held, epsilonMs) && (observedMs <= deletedMs + epsilonMs || listedMs > observedMs + epsilonMs) ? 'moot' : 'open';
 }
