@@ -119,7 +119,7 @@ describe('the life of a token', () => {
     expect(asked).toBe(2);
   });
 
-  test('that was asked for in a time to come, before the store was set back, stops nobody', async () => {
+  test('that was requested later than now, before the clock of the store was set back, blocks no request', async () => {
     const store = memoryTokenStore();
     const setBack = { ...store, exclusively: <T>(work: Parameters<typeof store.exclusively<T>>[0]) => store.exclusively<T>((turn) => work({ ...turn, askedAgoMs: Array.from({ length: 10 }, () => -3_000_000) })) };
     answer = { body: given };

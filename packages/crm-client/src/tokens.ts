@@ -12,7 +12,7 @@ export type AccessToken = { readonly token: string; readonly livesMs: number; re
 /** What is seen and done while no other process asks for a token. */
 export type TokenTurn = {
   readonly current: AccessToken | undefined;
-  /** How long ago tokens were asked for lately, whatever came of it. */
+  /** How long ago each of the latest tokens was requested, whether it was granted or not. */
   readonly askedAgoMs: readonly number[];
   /** Notes that one is asked for now, before it is: a refusal counts too, and so does an answer that nobody lived to see. */
   readonly asking: () => Promise<void>;
@@ -107,7 +107,7 @@ export function memoryTokenStore(time: Pick<Time, 'elapsed'> = realTime): Access
 }
 
 function keepWithinLimit(askedAgoMs: readonly number[], cause: unknown): void {
-  // What was asked in a time to come was asked before the store's clock was set back: nobody knows when.
+  // A request that seems to lie in the future was made before the store's clock was set back: when is unknown.
   const recent = askedAgoMs.filter((ms) => ms >= 0 && ms < ASKED_WINDOW_MS);
   if (recent.length < MAX_ASKED) return;
   const last = cause instanceof Error ? `; the last time: ${cause.message}` : '';

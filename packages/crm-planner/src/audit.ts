@@ -20,7 +20,7 @@ const COUNT_EVERY_MS = 60 * 60_000;
 const COUNT_AGAIN_AFTER_MS = 60_000;
 const TELL_HIDDEN_EVERY_MS = 60_000;
 
-/** What is remembered of a module between rounds; times are the monotonic clock's. A new leader begins anew: every step may run twice. */
+/** What is remembered of a module between rounds; times are the monotonic clock's. A new leader begins without it: every step may run twice. */
 type Memory = { auditedRun: number | null; hiddenToldAtMs: number; countDueAtMs: number; count: CountCheck | null };
 
 /**

@@ -104,7 +104,7 @@ export class ChannelKeeper {
   async #listAbout({ enabledAt }: ChannelRow, { wrongInRow }: Care) {
     const history = { enabledMs: enabledAt.getTime(), wrongInRow };
     const nowMs = this.#deps.now().getTime();
-    // One that was read in a time to come was read before the clock was set back.
+    // A reading that seems to lie in the future was made before the clock was set back.
     const listedMs = this.#list === null || this.#list.readMs > nowMs ? null : this.#list.readMs;
     if (isListDue(history, listedMs, nowMs) && this.#elapsedMs() >= this.#listTriedAt + LIST_RETRY_MS) await this.#readList(nowMs);
     return this.#list !== null && this.#list.readMs >= listedFromMs(history) ? this.#list : null;

@@ -15,7 +15,7 @@ export type ClockWatchDeps = {
 const LOOK_EVERY_MS = 5_000;
 /** An incident stays open for as long after the last contradiction: one reply of many is one incident. */
 const QUIET_MS = 60_000;
-/** A leader calls the CRM a few times an hour; while its clocks are in doubt it asks for the time: by the cheapest call, and not forever. */
+/** A leader calls the CRM a few times an hour; while its clocks are in doubt it makes the cheapest call to read the time, ten times and then seldom. */
 const PROBE_EVERY_MS = 15_000;
 const PROBES = 10;
 const PROBE_SELDOM_MS = 600_000;
@@ -54,7 +54,7 @@ export class ClockWatch {
     } else if (elapsedMs >= this.#foundAt + QUIET_MS) await this.#reporter.close('', 'clock-differs');
   }
 
-  /** In doubt: no two sources agree, or another process believes another time. Any reply tells the time, and so does a refusal. */
+  /** In doubt: no two sources agree, or another process believes another time. Every reply carries the time, a refusal too. */
   async #probeWhileInDoubt(rows: readonly ClockReportRow[]): Promise<void> {
     const ahead = rows.map(({ databaseAheadMs }) => databaseAheadMs);
     const isDoubtful = !this.#deps.crm.time().isFirm || Math.max(...ahead) - Math.min(...ahead) > TOLERANCE_MS;

@@ -41,13 +41,13 @@ beforeEach(async () => {
 
 const claimed = (at: Date) => watermarks(db).note({ module: 'Leads', kind: 'changes', at, topicId: 't', endOffsets: [0] });
 const watermark = () => watermarks(db).current('Leads', 'changes');
-const told = async (): Promise<string[]> => (await incidents(db).list()).map(({ kind }) => kind);
+const incidentKinds = async (): Promise<string[]> => (await incidents(db).list()).map(({ kind }) => kind);
 const looked = (observed: Date): Promise<unknown> =>
   db.pool.query(`insert into lockstep.record_version (module, record_id, modified_ms, observed_ms, log_partition, log_offset) values ('Leads', 1, 1, $1, 0, 0)`, [observed.getTime()]);
 const observed = async (): Promise<number> => Number((await db.pool.query<{ ms: string }>('select observed_ms as ms from lockstep.record_version')).rows[0]?.ms);
 
 describe('what lies in the future', () => {
-  test('is found at the start: the last believable claim stands, looks are cut to now, and people are told', async () => {
+  test('is found at the start: the last believable claim stands, looks are cut to now, and an incident is opened', async () => {
     const believable = new Date(crmTime.earliestMs - 5 * MINUTE);
     await claimed(believable);
     await claimed(YEAR_2098);
@@ -55,10 +55,10 @@ describe('what lies in the future', () => {
     await repair.repair(leads);
     expect(await watermark()).toEqual(believable);
     expect(await observed()).toBe(crmTime.latestMs);
-    expect(await told()).toEqual(['future-repaired']);
+    expect(await incidentKinds()).toEqual(['future-repaired']);
     elapsedMs += HOUR + MINUTE;
     await repair.repair(leads);
-    expect(await told()).toEqual([]);
+    expect(await incidentKinds()).toEqual([]);
   });
 
   test('waits until two sources of time agree', async () => {
@@ -68,11 +68,11 @@ describe('what lies in the future', () => {
     expect(await watermark()).toEqual(YEAR_2098);
   });
 
-  test('nothing: nothing is written, and no one is told', async () => {
+  test('nothing: nothing is written, and no incident is opened', async () => {
     await claimed(new Date(crmTime.earliestMs - 2 * MINUTE));
     await looked(new Date(crmTime.latestMs));
     expect(await repair.repair(leads)).toBe(false);
-    expect([await watermark(), await observed(), await told()]).toEqual([new Date(crmTime.earliestMs - 2 * MINUTE), crmTime.latestMs, []]);
+    expect([await watermark(), await observed(), await incidentKinds()]).toEqual([new Date(crmTime.earliestMs - 2 * MINUTE), crmTime.latestMs, []]);
   });
 
   test('later than now by the earliest source only: claims are withdrawn, looks are not cut', async () => {

@@ -9,7 +9,7 @@ export type StoredToken = { readonly token: string; readonly livesMs: number; re
 /** What is seen and done while no other process asks for a token. */
 export type StoredTokenTurn = {
   readonly current: StoredToken | undefined;
-  /** How long ago tokens were asked for lately, the latest first, whatever came of it; negative after the database's clock was set back. */
+  /** How long ago each of the latest tokens was requested, granted or not, latest first; negative after the database's clock was set back. */
   readonly askedAgoMs: readonly number[];
   /** Notes that one is asked for now. It stays noted, even if this process ends before the answer. */
   readonly asking: () => Promise<void>;
