@@ -4,7 +4,7 @@ import { setTimeout as realSleep } from 'node:timers/promises';
 export interface Clock {
   /** Epoch milliseconds, UTC. */
   nowMs(): number;
-  /** Sets the clock, as an operator does: nobody who sleeps wakes of it. */
+  /** Sets the clock, as an operator does: no sleeper wakes by it. */
   step(ms: number): void;
   /** Resolves once that much of this clock's time has passed, or at once when `signal` is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
