@@ -7,6 +7,7 @@ import { databaseClock } from './database-clock.ts';
 import { connect, type Database } from './database.ts';
 import { migrate } from './migrate.ts';
 import { registerAudits } from './register-audits.ts';
+import { registerReader } from './register.ts';
 import { watermarks } from './watermarks.ts';
 
 let testDatabase: TestDatabase;
@@ -89,6 +90,21 @@ describe('register entries that lie in the future', () => {
     const looks = await db.pool.query<{ id: number; waits: number }>('select record_id::int as id, extract(epoch from due_at - now())::float8 as waits from lockstep.look_wanted order by record_id');
     expect(looks.rows.map(({ id }) => id)).toEqual([1, 2, 4]);
     for (const { waits } of looks.rows) expect(waits).toBeGreaterThan(60);
+    expect(await registerAudits(db).cutFuture('Leads', new Date(nowMs), MINUTE)).toBe(0);
+  });
+
+  test('are cut of what is parked too: a deletion of that time would keep the next one from the log, and a look of it would outlive the record', async () => {
+    await db.pool.query('truncate lockstep.record_version, lockstep.look_wanted, lockstep.parked');
+    const park = (offset: number, observedMs: number | null, deletedMs: number | null) =>
+      db.pool.query(`insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, record_id, observed_ms, deleted_ms, resolved_at) values ('Leads', 't', 't', 0, $1, '23503', 'c', true, '7', $2, $3, now())`, [offset, observedMs, deletedMs]);
+    const nowMs = Date.now();
+    await park(1, YEAR_2098, null);
+    await park(2, null, YEAR_2098);
+    await park(3, nowMs - HOUR, null);
+    expect(await registerAudits(db).cutFuture('Leads', new Date(nowMs), MINUTE)).toBe(2);
+    expect((await registerReader(db).parkedDeletions('Leads', ['7'])).get('7')).toBe(nowMs);
+    const { rows } = await db.pool.query<{ observed: string | null }>('select observed_ms as observed from lockstep.parked order by log_offset');
+    expect(rows.map(({ observed }) => (observed === null ? null : Number(observed)))).toEqual([nowMs, null, nowMs - HOUR]);
     expect(await registerAudits(db).cutFuture('Leads', new Date(nowMs), MINUTE)).toBe(0);
   });
 });

@@ -23,10 +23,11 @@ export type RegisterAudits = {
   hideUnseen(module: string, since: Date): Promise<number>;
   /**
    * Cuts what lies after a time that has certainly not come: looks and deletions of records that were written down while a clock was
-   * wrong. They count as made at that time, and each record is looked at again once ε has passed. Repeating it changes nothing.
+   * wrong, in the register and of what is parked. They count as made at that time, and each record of the register is looked at again
+   * once ε has passed. Repeating it changes nothing.
    * @param latest CRM time: the latest that it can be.
    * @param toleranceMs how much later than that an entry may lie.
-   * @returns how many records were cut.
+   * @returns how many entries were cut.
    */
   cutFuture(module: string, latest: Date, toleranceMs: number): Promise<number>;
   /** Records that are noted as hidden. */
@@ -64,11 +65,16 @@ export const registerAudits = ({ pool }: Pick<Database, 'pool'>): RegisterAudits
            deleted_ms = case when r.deleted_ms > $2::bigint + $3::bigint then $2::bigint else r.deleted_ms end,
            listed_ms = case when r.listed_ms > $2::bigint + $3::bigint then null else r.listed_ms end
          where r.module = $1 and (r.observed_ms > $2::bigint + $3::bigint or r.deleted_ms > $2::bigint + $3::bigint or r.listed_ms > $2::bigint + $3::bigint) returning r.record_id),
+       parked as (
+         update lockstep.parked p set
+           observed_ms = case when p.observed_ms > $2::bigint + $3::bigint then $2::bigint else p.observed_ms end,
+           deleted_ms = case when p.deleted_ms > $2::bigint + $3::bigint then $2::bigint else p.deleted_ms end
+         where p.module = $1 and (p.observed_ms > $2::bigint + $3::bigint or p.deleted_ms > $2::bigint + $3::bigint) returning p.id),
        wanted as (
          insert into lockstep.look_wanted (module, record_id, reason, due_at)
          select $1, cut.record_id, 'doubtful', now() + make_interval(secs => e.ms / 1000.0 + 10) from cut, ${epsilonSetting} e
          on conflict (module, record_id) do nothing)
-       select count(*)::int as cut from cut`,
+       select (select count(*) from cut)::int + (select count(*) from parked)::int as cut`,
       [module, latest.getTime(), toleranceMs],
     );
     return rows[0]?.cut ?? 0;

@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { simulate } from './simulate.ts';
 
 /** Seeds that failed once are kept here, with what they found. */
-const kept: readonly (readonly [seed: number, found: string])[] = [];
+const kept: readonly (readonly [seed: number, found: string])[] = [
+  [30, 'a look that is parked counts for as long as its record stays dead, when the clock of the CRM was set back between the two'],
+  [183, 'a look that is parked and lies in the future is not cut'],
+  [248, 'a deletion that is parked and lies in the future is not cut, and keeps the next one from the log'],
+];
 
 describe('a world', () => {
   test.each(Array.from({ length: 24 }, (_, i) => 1 + i))('of seed %i ends with tables that equal the CRM, and freshness never lied', async (seed) => {

@@ -86,6 +86,11 @@ export class MemoryProjection {
     return this.#parked.deletionOf(module, id);
   }
 
+  /** Cuts looks and deletions of what is parked that lie after a time. @returns how many. */
+  cutFutureParked(module: string, latestMs: number, isFuture: (ms: number | undefined) => boolean): number {
+    return this.#parked.cutFuture(module, latestMs, isFuture);
+  }
+
   /** Whether something of a module is to be tried again. */
   isWaiting(module: string): boolean {
     return this.#parked.isWaiting(module);

@@ -179,7 +179,7 @@ function memoryAudits({ database, projection, epsilonMs, want }: AuditDeps): Reg
         }
       });
       await want(module, cut.map(([id]) => id), 'doubtful');
-      return cut.length;
+      return cut.length + projection.cutFutureParked(module, latest.getTime(), isFuture);
     },
     hidden: async (module) => [...database.table(module).records.values()].filter(({ isHidden }) => isHidden).length,
   };

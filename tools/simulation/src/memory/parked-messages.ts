@@ -63,6 +63,18 @@ export class ParkedMessages {
     return this.#deletions.get(`${module}/${id}`);
   }
 
+  /** Cuts looks and deletions that lie after a time to that time. @returns how many. */
+  cutFuture(module: string, latestMs: number, isFuture: (ms: number | undefined) => boolean): number {
+    for (const [key, deletedMs] of this.#deletions) if (key.startsWith(`${module}/`) && isFuture(deletedMs)) this.#deletions.set(key, latestMs);
+    const cut = [...this.#of(module)].filter(([, { register }]) => isFuture(register.live?.observedMs) || isFuture(register.deletedMs));
+    for (const [place, one] of cut) {
+      const { live, deletedMs, ...rest } = one.register;
+      const register = { ...rest, ...(live && { live: isFuture(live.observedMs) ? { ...live, observedMs: latestMs } : live }), ...(deletedMs === undefined ? {} : { deletedMs: isFuture(deletedMs) ? latestMs : deletedMs }) };
+      this.#of(module).set(place, { ...one, register });
+    }
+    return cut.length;
+  }
+
   /** Whether something of a module is to be tried again. */
   isWaiting(module: string): boolean {
     return [...this.#of(module).values()].some(mayYetFit);
