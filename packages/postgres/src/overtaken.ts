@@ -13,7 +13,9 @@ import { STALE_AT_MOST_MS } from '@lockstep/completeness';
  */
 const isDeletion = 'p.deleted_ms is not null';
 const version = (of: string): string => `(coalesce(${of}.version_ms, ${of}.modified_ms), ${of}.observed_ms, ${of}.content_hash, ${of}.modified_ms)`;
-const observedMs = 'coalesce(p.observed_ms, (extract(epoch from p.parked_at) * 1000)::bigint)';
+const parkedMs = '(extract(epoch from p.parked_at) * 1000)::bigint';
+// No content is older than its own Modified_Time, whatever the clock of the look said, unless that time had not come when it was parked.
+const observedMs = `greatest(coalesce(p.observed_ms, ${parkedMs}), least(p.modified_ms, ${parkedMs}))`;
 
 // Where the register says nothing, neither is so.
 const isOvertaken = `coalesce(case when ${isDeletion} then r.deleted_ms >= p.deleted_ms

@@ -14,13 +14,14 @@ type Held = Pick<Register, 'live' | 'deletedMs' | 'listedMs'>;
  */
 export type Judgement = 'open' | 'overtaken' | 'moot';
 
-export function judge(parked: Held, held: Held, epsilonMs: number): Judgement {
+export function judge(parked: Held & { readonly parkedMs: number }, held: Held, epsilonMs: number): Judgement {
   const { live, deletedMs = Number.NEGATIVE_INFINITY, listedMs = Number.NEGATIVE_INFINITY } = held;
   if (parked.live === undefined) {
     if (deletedMs >= (parked.deletedMs ?? 0)) return 'overtaken';
     return isAlive({ ...(live && { live }), ...parked }, epsilonMs) ? 'moot' : 'open';
   }
-  if (live !== undefined && (compareVersions(live, parked.live) >= 0 || live.observedMs > parked.live.observedMs + STALE_AT_MOST_MS)) return 'overtaken';
-  const { observedMs } = parked.live;
+  // No content is older than its own Modified_Time, whatever the clock of the look said, unless that time had not come when it was parked.
+  const observedMs = Math.max(parked.live.observedMs, Math.min(parked.live.modifiedMs, parked.parkedMs));
+  if (live !== undefined && (compareVersions(live, parked.live) >= 0 || live.observedMs > observedMs + STALE_AT_MOST_MS)) return 'overtaken';
   return !isAlive(held, epsilonMs) && (observedMs <= deletedMs + epsilonMs || listedMs > observedMs + epsilonMs) ? 'moot' : 'open';
 }

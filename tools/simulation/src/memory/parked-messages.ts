@@ -107,9 +107,9 @@ export class ParkedMessages {
     return open;
   }
 
-  #judge({ module, id, register }: ParkedMessage): Judgement {
+  #judge({ module, id, register, parkedMs }: ParkedMessage): Judgement {
     const { database, epsilonMs } = this.#options;
-    return judge(register, database.table(module).records.get(id) ?? {}, epsilonMs);
+    return judge({ ...register, parkedMs }, database.table(module).records.get(id) ?? {}, epsilonMs);
   }
 }
 
