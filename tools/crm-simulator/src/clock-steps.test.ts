@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { drivenClock, realClock } from './clock.ts';
-import { type CrmUnderTest, startCrm } from './crm-under-test.ts';
+import { type CrmUnderTest, type Json, startCrm } from './crm-under-test.ts';
 
 const HOUR = 3_600_000;
 const START = Date.UTC(2026, 0, 1, 10);
@@ -62,6 +62,19 @@ describe('the CRM over HTTP', () => {
     expect(body['nowMs']).toBeGreaterThanOrEqual(before + HOUR);
     expect(body['nowMs']).toBeLessThanOrEqual(Date.now() + HOUR);
     expect((await admin('clock', { advanceMs: HOUR })).status).toBe(409);
+  });
+
+  test('a bulk job ends when it would have, whatever the clock is set to meanwhile', async () => {
+    await crm.close();
+    const clock = drivenClock(START);
+    crm = await startCrm({ clock, jobDelayMs: 1_000 });
+    const { body } = await crm.send('POST', '/crm/bulk/v8/read', { query: { module: { api_name: 'Leads' } } });
+    const { id } = ((body['data'] as Json[])[0] as Json)['details'] as { id: string };
+    const state = async () => (((await crm.get(`/crm/bulk/v8/read/${id}`)).body['data'] as Json[])[0] as Json)['state'] as string;
+    await clock.advance(100);
+    await admin('clock', { stepMs: -HOUR });
+    for (let advances = 0; (await state()) !== 'COMPLETED' && advances < 20; advances++) await clock.advance(100);
+    expect(await state()).toBe('COMPLETED');
   });
 
   test.each([[{}], [{ stepMs: 'an hour' }], [{ stepMs: HOUR, advanceMs: HOUR }], [{ advanceMs: -1 }]])('refuses %j', async (body) => {

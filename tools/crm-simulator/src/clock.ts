@@ -4,6 +4,8 @@ import { setTimeout as realSleep } from 'node:timers/promises';
 export interface Clock {
   /** Epoch milliseconds, UTC. */
   nowMs(): number;
+  /** Milliseconds of a monotonic clock, which no step changes: for spans. */
+  elapsedMs(): number;
   /** Sets the clock, as an operator does: no sleeper wakes by it. */
   step(ms: number): void;
   /** Resolves once that much of this clock's time has passed, or at once when `signal` is aborted. */
@@ -21,6 +23,7 @@ export const realClock = (): Clock => {
   let steppedMs = 0;
   return {
     nowMs: () => Date.now() + steppedMs,
+    elapsedMs: () => performance.now(),
     step: (ms) => void (steppedMs += ms),
     sleep: async (ms, signal) => {
       await realSleep(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
@@ -43,6 +46,7 @@ export function drivenClock(startMs: number): DrivenClock {
   const settle = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
   return {
     nowMs: () => now + steppedMs,
+    elapsedMs: () => now,
     step: (ms) => void (steppedMs += ms),
     sleep: (ms, signal) =>
       new Promise((resolve) => {

@@ -25,7 +25,7 @@ export class VirtualRecords {
   constructor({ time, clock, seed, modules, records, stampSkewMs }: { time: VirtualTime; clock: Pick<Time, 'now'>; seed: number; modules: readonly ModuleDefinition[]; records: number; stampSkewMs: number }) {
     this.#time = time;
     this.#modules = new Set(modules.map(({ apiName }) => apiName));
-    const stamp = { nowMs: () => clock.now() + stampSkewMs, step: () => undefined, sleep: (ms: number) => time.sleep(ms) };
+    const stamp = { nowMs: () => clock.now() + stampSkewMs, elapsedMs: () => time.elapsed(), step: () => undefined, sleep: (ms: number) => time.sleep(ms) };
     this.#organisation = new Organisation(stamp, seed, Object.fromEntries(modules.map(({ apiName }) => [apiName, records])));
   }
 

@@ -128,7 +128,8 @@ export class BulkJobs {
 
   async #run(job: Job): Promise<void> {
     const { clock, delayMs, organisation, csv, instant, pageSize } = this.#deps;
-    const until = (part: number) => clock.sleep(Math.max(0, job.createdMs + delayMs * part - clock.nowMs()), this.#stop.signal);
+    const beganMs = clock.elapsedMs();
+    const until = (part: number) => clock.sleep(Math.max(0, beganMs + delayMs * part - clock.elapsedMs()), this.#stop.signal);
     try {
       await until(0.2);
       job.state = 'QUEUED';

@@ -47,7 +47,7 @@ export function bulkReadRoutes(app: FastifyInstance, world: World, version: Vers
 
   app.get<{ Params: { job: string } }>('/read/:job/result', async (request, reply) => {
     const { job } = request.params;
-    if (!downloads.take(world.clock.nowMs())) {
+    if (!downloads.take(world.clock.elapsedMs())) {
       world.counters.refused.downloads++;
       throw tooManyRequests();
     }
