@@ -10,7 +10,7 @@ export type Reading = {
   readonly fromMs: number;
   /** Not later than the beginning of its first call. */
   readonly startedMs: number;
-  /** The least that it can be now, by whoever claims: a reading that says it began later had a wrong clock. */
+  /** The least that the time can be now: a reading that says it began later had a wrong clock. */
   readonly nowMs: number;
   /** Whether the deleted list was read over the same time. */
   readonly isWithDeletions: boolean;

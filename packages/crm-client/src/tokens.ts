@@ -6,7 +6,7 @@ import type { CrmConfig } from './config.ts';
 import { dataCentreOf, originOf } from './data-centres.ts';
 import { CrmError } from './errors.ts';
 
-/** A token and how long it still lives. A span, for whoever keeps it has a clock of its own. */
+/** A token and how long it still lives. A span, because its store has a clock of its own. */
 export type AccessToken = { readonly token: string; readonly livesMs: number; readonly apiDomain?: string };
 
 /** What is seen and done while no other process asks for a token. */

@@ -28,7 +28,7 @@ export type Kept = { readonly isOpened: boolean; readonly failure: unknown };
 /** The CRM's list, when it was read by the database's clock, and by the CRM's. */
 type List = { readonly readMs: number; readonly crmMs: number; readonly channels: readonly ListedChannel[] };
 
-/** What this process remembers of a module's channel; whoever leads next begins without it. Moments are the monotonic clock's. */
+/** What this process remembers of a module's channel; the next leader begins without it. Moments are the monotonic clock's. */
 type Care = { wrongInRow: number; judged: List | null; listenedAt: number; failures: number; retryAt: number; failure: unknown };
 
 const LIST_RETRY_MS = 60_000;

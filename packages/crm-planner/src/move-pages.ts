@@ -42,7 +42,7 @@ export const pollEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 
 export class PageMover {
   readonly #deps: MovePagesDeps;
   readonly #time: Pick<Time, 'elapsed'>;
-  /** By job: when this process met it, and when it asked about it last. Whoever leads next begins without it. */
+  /** By job: when this process met it, and when it asked about it last. The next leader begins without it. */
   readonly #jobs = new Map<string, { readonly metAt: number; askedAt: number }>();
 
   constructor(deps: MovePagesDeps) {

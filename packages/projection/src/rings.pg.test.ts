@@ -265,7 +265,7 @@ const kinds = [
 ];
 
 describe('any permutation of values', () => {
-  // Rings of 2 to 5, several at once; values that nobody of the ring has; one of them may be held up by a foreign key.
+  // Rings of 2 to 5, several at once; values that no row of the ring has; one of them may be held up by a foreign key.
   const permutation = fc.record({
     kind: fc.constantFrom(...kinds),
     order: fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6], { minLength: 2 }),

@@ -56,7 +56,7 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
 
 /**
  * How far back a catch-up reads the deleted list for deletions in doubt, and the hourly one. A doubt that the list cannot end (the record was
- * restored, and nobody can see it) may not cost more than that; what is older is the daily restore scan's.
+ * restored, and no one can see it) may not cost more than that; what is older is the daily restore scan's.
  */
 const REACH_MS = { usual: 90 * 60_000, secondPass: 24 * 3_600_000 };
 

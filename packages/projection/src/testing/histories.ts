@@ -32,7 +32,7 @@ function steps(coverages: readonly Coverage[]): fc.Arbitrary<Step> {
   });
   const confirmed = fc.tuple(seen, fc.nat(), observedMs, fc.nat({ max: 4 })).map(([see, which, at, dice]): Step => (id, history) => {
     const known = history.filter((one): one is Full => one.id === id && (one.type === 'RecordSeen' || one.type === 'RecordRepaired'));
-    // One in five confirms what nobody has seen.
+    // One in five confirms what no one has seen.
     const { modifiedMs: modified, versionMs, hash } = (dice === 0 ? undefined : known[which % Math.max(known.length, 1)]) ?? see(id);
     return { type: 'RecordConfirmed', id, modifiedMs: modified, ...(versionMs === undefined ? {} : { versionMs }), observedMs: at, hash };
   });

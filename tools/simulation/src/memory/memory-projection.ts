@@ -7,7 +7,7 @@ import type { DataFault } from './memory-table.ts';
 import { type ParkedMessage, ParkedMessages } from './parked-messages.ts';
 import { writeTogether } from './write-registers.ts';
 
-/** Messages of one partition, and the position that whoever applies them believes it stands at. */
+/** Messages of one partition, and the position at which their owner believes to stand. */
 export type MemoryBatch = { readonly module: ModuleDefinition; readonly partition: number; readonly from: number; readonly messages: readonly LoggedMessage[] };
 
 /** Another process moved the position: what this one has in hand is not for it to apply. */
