@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+
 import { defineConfig } from 'vitest/config';
 
 /**
@@ -9,13 +11,15 @@ const stack = { testTimeout: 60_000, hookTimeout: 120_000 };
 
 export default defineConfig({
   test: {
+    // Most tests wait for a service for most of their time.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ['default', ['json', { outputFile: 'test-results.json' }]],
     projects: [
       { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: special, testTimeout: 30_000 } },
       { extends: true, test: { name: 'pg', include: ['src/**/*.pg.test.ts'], globalSetup: '@lockstep/local-stack/vitest-postgres', ...stack } },
       { extends: true, test: { name: 'kafka', include: ['src/**/*.kafka.test.ts'], globalSetup: '@lockstep/local-stack/vitest-stack', ...stack } },
-      // A stack that nothing else uses, and one test at a time on it: topic names are fixed.
-      { extends: true, test: { name: 'e2e', include: ['src/**/*.e2e.test.ts'], globalSetup: '@lockstep/local-stack/vitest-own-stack', fileParallelism: false, testTimeout: 180_000, hookTimeout: 60_000 } },
+      // Each worker has a stack that nothing else uses, and runs one test at a time on it: topic names are fixed.
+      { extends: true, test: { name: 'e2e', include: ['src/**/*.e2e.test.ts'], globalSetup: '@lockstep/local-stack/vitest-own-stack', maxWorkers: 2, sequence: { groupOrder: 1 }, testTimeout: 180_000, hookTimeout: 60_000 } },
     ],
   },
 });
