@@ -1,7 +1,7 @@
 import { createMeteredClient } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { connect, createSignals, creditUse, migrate, tokenStore } from '@lockstep/postgres';
+import { connect, createSignals, creditUse, databaseOffset, migrate, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -37,6 +37,7 @@ await runProcess({
       spend: (spent) => creditUse(db).add(spent),
       onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
       stopping: stopping.signal,
+      witness: await databaseOffset(db),
       log,
     });
     closers.add('crm', () => crm.close());

@@ -1,7 +1,7 @@
 import { createMeteredClient } from '@lockstep/crm-client';
 import { startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { bulkRuns, connect, createSignals, creditUse, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
+import { bulkRuns, connect, createSignals, creditUse, databaseOffset, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -35,6 +35,7 @@ await runProcess({
       spend: (spent) => creditUse(db).add(spent),
       onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
       stopping: stopping.signal,
+      witness: await databaseOffset(db),
       log,
     });
     closers.add('crm', () => crm.close());

@@ -7,6 +7,7 @@ import { type FieldMeta, fieldsOf } from './fields.ts';
 import { type FullTexts, fullTexts, type FullTextsRequest, readRecord } from './full-texts.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
 import { changedSince, countRecords, type DeletedList, deletedSince, type FoundRecord, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
+import type { Bounds } from './offset-window.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
 import { type VersionRules, versionRules } from './versions.ts';
@@ -46,6 +47,8 @@ export type CrmClientOptions = {
   /** Aborted when the process stops: calls that wait for their turn are given up. */
   readonly stopping?: AbortSignal;
   readonly time?: Time;
+  /** How far the database's clock is ahead of our monotonic one, milliseconds: it has to agree before the first `Date` is believed. */
+  readonly witness?: Bounds | undefined;
 };
 
 /** A client of one organisation, in the API version of the configuration. */

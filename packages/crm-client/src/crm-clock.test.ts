@@ -10,7 +10,7 @@ const YEAR_2099 = Date.parse('2099-01-01T00:00:00Z');
 
 /** A process beside a CRM: what is true, and by how much each of the three sources is off. */
 class Scene {
-  readonly clock = new CrmClock();
+  clock = new CrmClock();
   /** True time since the start. */
   atMs = 0;
   wallOffMs = 0;
@@ -56,6 +56,13 @@ class Scene {
   isRight({ lowerMs, upperMs }: Observed): boolean {
     return lowerMs <= this.trueMs - 40 && lowerMs > this.trueMs - 2_000 && upperMs >= this.trueMs && upperMs < this.trueMs + 2_000;
   }
+}
+
+/** A process that begins beside a database, with its clocks as they are. */
+function begun({ databaseOffMs = 0, ...off }: Partial<Pick<Scene, 'wallOffMs' | 'dateOffMs'>> & { databaseOffMs?: number } = {}): Scene {
+  const scene = Object.assign(new Scene(), off);
+  const aheadMs = scene.trueMs + databaseOffMs - scene.moment().elapsedMs;
+  return Object.assign(scene, { clock: new CrmClock({ low: aheadMs, high: aheadMs }) });
 }
 
 function given({ calls = 20, ...off }: Partial<Pick<Scene, 'wallOffMs' | 'dateOffMs'>> & { calls?: number } = {}): Scene {
@@ -244,6 +251,34 @@ describe('a wall clock that is set', () => {
     expect(scene.call({ date: null }).upperMs).toBeLessThan(scene.trueMs + 1_000);
     scene.atMs += 61_000;
     expect(scene.call({ date: null }).upperMs).toBeGreaterThan(scene.trueMs + HOUR - 1_000);
+  });
+});
+
+describe('a process that begins beside a database', () => {
+  test('believes the first reply where all three agree', () => {
+    const scene = begun();
+    expect([scene.isRight(scene.call()), scene.time().isFirm]).toEqual([true, true]);
+  });
+
+  test.each([HOUR, -HOUR])('on a host whose clock is off by %i ms does not believe a single Date that is off as much, and is right after a minute', (offMs) => {
+    const scene = begun({ wallOffMs: offMs, dateOffMs: offMs });
+    const first = scene.call();
+    expect([first.upperMs <= scene.trueMs + 2_000, scene.time().isFirm]).toEqual([true, false]);
+    scene.dateOffMs = 0;
+    scene.calls(80, 1_000);
+    expect([scene.isRight(scene.call()), scene.time().isFirm]).toEqual([true, true]);
+  });
+
+  test.each([HOUR, -HOUR])('whose clock is off by %i ms counts as the earliest of all for a minute', (databaseOffMs) => {
+    const scene = begun({ databaseOffMs });
+    expect(scene.call().upperMs).toBeLessThanOrEqual(scene.trueMs + 2_000 + Math.min(0, databaseOffMs));
+    expect(scene.time().isFirm).toBe(false);
+    expect([scene.isRight(scene.calls(80, 1_000)), scene.time().isFirm]).toEqual([true, true]);
+  });
+
+  test('an hour ahead, both in one: nothing tells, and the first Date that is right says so at once', () => {
+    const scene = begun({ wallOffMs: HOUR, databaseOffMs: HOUR });
+    expect(scene.isRight(scene.call())).toBe(true);
   });
 });
 

@@ -10,12 +10,15 @@ import { type Bounds, Candidate, isNear, least, OffsetWindow, TOLERANCE_MS } fro
  *   the monotonic clock   is never set, but does not know the epoch, and stands still while some machines sleep
  *
  * Every reply says between which bounds the offset from the monotonic clock to the CRM's lies. It is established once a `Date`
- * and the wall clock agree. From then on
+ * and the wall clock agree, and the database's clock with them, where it is known: a process that begins knows nothing yet that one wrong
+ * reply and one wrong clock could contradict. Until then the earliest of all counts. From then on
  *
  *   Date near the established offset    accepted, whatever the wall clock says: two against one
  *   any other Date                      refused: this reply counts as made at the earliest of what the sources say
  *   the same other offset, 5 replies over a minute, without one reply that fits the established offset
  *     and near the wall clock           established: the monotonic clock stood still, or both others were put right
+ *     and near the database's, if
+ *     nothing is established yet        established: the wall clock is the one that is wrong
  *     and earlier                       established: it is what the CRM stamps with, and an earlier claim is never wrong
  *     and later                         refused for as long as it lasts: one source alone moves no claim forward
  *
@@ -59,6 +62,7 @@ const PLAUSIBLE_MS = 26 * 3_600_000;
 
 /** Bounds CRM time by three sources, see above. One per process: all its calls teach it. */
 export class CrmClock {
+  readonly #witness: Bounds | undefined;
   #established: OffsetWindow | undefined;
   #candidate: Candidate | undefined;
   /** What the latest reply said, if it was refused. */
@@ -69,6 +73,11 @@ export class CrmClock {
   #trustedWallMs = Number.NaN;
   #wallMovedAtMs: number | null = null;
   #refused = 0;
+
+  /** @param witness how far the database's clock was ahead of our monotonic one when the process began. */
+  constructor(witness?: Bounds) {
+    this.#witness = witness;
+  }
 
   /**
    * Learns from a reply.
@@ -107,7 +116,7 @@ export class CrmClock {
   }
 
   #isAccepted(read: Bounds, wallMs: number): boolean {
-    if (this.#established === undefined) return isNear(read, at(wallMs));
+    if (this.#established === undefined) return isNear(read, at(wallMs)) && (this.#witness === undefined || isNear(read, this.#witness));
     // A Date that creeps ahead of a wall clock which was not set is the one that is wrong.
     const hasCrept = read.low > wallMs + TOLERANCE_MS && Math.abs(wallMs - this.#agreedWallMs) <= TOLERANCE_MS;
     return isNear(read, this.#established.bounds) && !hasCrept;
@@ -134,6 +143,7 @@ export class CrmClock {
   }
 
   #mayMoveTo(bounds: Bounds, wallMs: number): boolean {
+    if (this.#established === undefined && this.#witness !== undefined && isNear(bounds, this.#witness)) return true;
     const reference = this.#established?.bounds ?? at(wallMs);
     return isNear(bounds, at(wallMs)) || (bounds.high < reference.low && isPlausible(bounds, reference));
   }
@@ -145,6 +155,7 @@ export class CrmClock {
     // Nothing but the wall clock: a minute early.
     const wall = { low: Math.min(wallMs, this.#trustedWallMs) - TOLERANCE_MS, high: Math.min(wallMs, this.#trustedWallMs) };
     const said = [...(this.#contradiction === null ? [] : [this.#contradiction]), ...(established === undefined || !isNear(wall, established) ? [wall] : [])];
+    if (established === undefined && this.#witness !== undefined) said.push({ low: this.#witness.low - TOLERANCE_MS, high: this.#witness.high });
     return established === undefined ? least(...said) : least(established, ...said.filter((bounds) => isPlausible(bounds, established)));
   }
 

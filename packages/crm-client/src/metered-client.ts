@@ -4,7 +4,7 @@ import { createCrmClient, type CrmClient, type CrmClientOptions } from './client
 import { CreditMeter, type CreditsSpent } from './credit-meter.ts';
 import { type AccessTokenStore, createTokenSource } from './tokens.ts';
 
-export type MeteredClientOptions = Pick<CrmClientOptions, 'config' | 'onCall' | 'stopping'> & {
+export type MeteredClientOptions = Pick<CrmClientOptions, 'config' | 'onCall' | 'stopping' | 'witness'> & {
   /** Where the processes of an installation share their access token. */
   readonly tokenStore: AccessTokenStore;
   /** Writes down what was spent. */

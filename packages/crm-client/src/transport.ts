@@ -65,6 +65,8 @@ export type TransportOptions = {
   /** Aborted when the process stops: what waits for its turn is given up. */
   readonly stopping?: AbortSignal;
   readonly time?: Time;
+  /** See {@link CrmClock}. */
+  readonly witness?: Bounds | undefined;
 };
 
 const TIMES = { headersTimeout: 60_000, bodyTimeout: 60_000 };
@@ -73,7 +75,7 @@ const TIMES = { headersTimeout: 60_000, bodyTimeout: 60_000 };
 export class Transport {
   readonly #config: CrmConfig;
   readonly #tokens: TokenSource;
-  readonly #clock = new CrmClock();
+  readonly #clock: CrmClock;
   readonly #agent = new Agent({ connections: 10, keepAliveTimeout: 10_000 });
   readonly #onCall: (report: CallReport) => void;
   readonly #retries: number;
@@ -84,7 +86,8 @@ export class Transport {
   readonly #pause: RatePause;
   readonly #downloads: DownloadPace;
 
-  constructor({ config, tokens, onCall, retries, stopping = new AbortController().signal, time = realTime }: TransportOptions) {
+  constructor({ config, tokens, onCall, retries, stopping = new AbortController().signal, time = realTime, witness }: TransportOptions) {
+    this.#clock = new CrmClock(witness);
     this.#config = config;
     this.#tokens = tokens;
     this.#onCall = onCall;

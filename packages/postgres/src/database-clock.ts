@@ -17,6 +17,13 @@ export async function databaseNow({ pool }: Pick<Database, 'pool'>): Promise<Dat
   return new Date(Math.floor(rows[0]?.now ?? Number.NaN));
 }
 
+/** Between which bounds the database's clock is ahead of our monotonic one, milliseconds. */
+export async function databaseOffset(db: Pick<Database, 'pool'>, time: Pick<Time, 'elapsed'> = realTime): Promise<{ readonly low: number; readonly high: number }> {
+  const sentMs = time.elapsed();
+  const nowMs = (await databaseNow(db)).getTime();
+  return { low: nowMs - time.elapsed(), high: nowMs + 1 - sentMs };
+}
+
 /** A clock that follows the database's; it is read once before it is returned. */
 export async function databaseClock(db: Pick<Database, 'pool'>, time: Pick<Time, 'elapsed'> = realTime): Promise<DatabaseClock> {
   let offsetMs = 0;

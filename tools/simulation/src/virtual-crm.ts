@@ -158,9 +158,10 @@ export class VirtualCrm {
     return [...this.#channels.values()].some((channel) => channel.module === module && channel.expiresMs > this.#clock.now());
   }
 
-  /** The CRM as a process sees it that begins now, on this host. */
-  connect(host: Time = this.#time): Connection {
-    const link = { host, clock: new CrmClock() };
+  /** The CRM as a process sees it that begins now, on this host, beside this database. */
+  connect(host: Time = this.#time, database: Pick<Time, 'now'> = host): Connection {
+    const aheadMs = database.now() - host.elapsed();
+    const link = { host, clock: new CrmClock({ low: aheadMs, high: aheadMs }) };
     return { client: this.#clientOf(link), results: this.#resultsOf(link) };
   }
 

@@ -169,7 +169,7 @@ export class World {
 
   /** Begins to read a whole module again. @returns false when it cannot be now. */
   refresh(module: ModuleDefinition): Promise<boolean> {
-    const deps = { runs: this.runs, crm: this.crm.connect(this.clocks.scheduler).client, log: silent, ...unlimited };
+    const deps = { runs: this.runs, crm: this.crm.connect(this.clocks.scheduler, this.clocks.database).client, log: silent, ...unlimited };
     return startRefresh(deps, module.apiName, { isAnyway: false }).then(({ status }) => status === 'started');
   }
 
@@ -184,7 +184,7 @@ export class World {
 
   #read(process: VirtualProcess): void {
     const { modules, epsilonMs } = this.options;
-    const { client, results } = this.crm.connect(this.clocks.ingress);
+    const { client, results } = this.crm.connect(this.clocks.ingress, this.clocks.database);
     const deadLetters = { put: async (letters: readonly unknown[]) => void (this.counts.deadLetters += letters.length) };
     const deps = {
       modules,
