@@ -168,7 +168,7 @@ describe('the projector', () => {
     for (const [name, { projection: { module } }] of open) {
       const { id, fields } = coverageOf(module);
       const { value } = encodeSeen({ id: idOf(1), modifiedMs: 1, observedMs: 1, coverage: id, fields: fields.map(() => null) });
-      await db.pool.query(`insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable, value, parked_at)
+      await db.pool.query(`insert into lockstep.parked (module, topic_id, topic, partition, log_offset, record_id, code, cause, retryable, value, tried_at)
         values ($1, $2, $2, 0, 0, $3, '23503', 'a parent was missing', true, $4, now() - interval '1 hour')`, [module.apiName, name, idOf(1), Buffer.from(value)]);
     }
     await db.pool.query('alter table leads rename to leads_elsewhere');

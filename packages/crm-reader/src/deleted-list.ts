@@ -2,7 +2,7 @@ import { STALE_AT_MOST_MS } from '@lockstep/completeness';
 import type { CrmClient, DeletedRecord } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import type { DeletionBreaker, Referrers, RegisterEntry, RegisterReader, WantedLooks } from '@lockstep/postgres';
+import type { DeletionBreaker, ParkedEntry, Referrers, RegisterEntry, RegisterReader, WantedLooks } from '@lockstep/postgres';
 import { instantMs, isAliveBy, isSettledBy } from '@lockstep/record-log';
 import type { Logger } from '@lockstep/telemetry';
 
@@ -12,7 +12,7 @@ import { deletedMessage } from './record-publisher.ts';
 export type DeletedListDeps = {
   readonly crm: Pick<CrmClient, 'deletedSince' | 'time'>;
   readonly producer: Pick<Producer, 'send'>;
-  readonly register: Pick<RegisterReader, 'known' | 'parkedDeletions'>;
+  readonly register: Pick<RegisterReader, 'known' | 'parked'>;
   readonly breaker: Pick<DeletionBreaker, 'admits'>;
   readonly referrers: Referrers;
   readonly looks: Pick<WantedLooks, 'want'>;
@@ -42,9 +42,9 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   const { apiName } = module;
   const { deletions, observed } = await crm.deletedSince(apiName, since);
   const listed = new Set(deletions.map(({ id }) => id));
-  const [known, parked] = await Promise.all([register.known(apiName, [...listed]), register.parkedDeletions(apiName, [...listed])]);
+  const [known, parked] = await Promise.all([register.known(apiName, [...listed]), register.parked(apiName, [...listed])]);
   // Both keep the upper bound of the whole second. What is parked is in the log: a removal that waits is not published at each scan.
-  const deletedMs = (id: string): number => Math.max(known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY, parked.get(id) ?? Number.NEGATIVE_INFINITY);
+  const deletedMs = (id: string): number => Math.max(known.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY, parked.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY);
   const fresh = deletions.flatMap((deletion) => freshOf(deletion, known.get(deletion.id), { knownMs: deletedMs(deletion.id), listedMs: observed.lowerMs }));
   const removed = new Set(fresh.map(({ id }) => id).filter((id) => (known.get(id)?.modifiedMs ?? null) !== null));
   if (!(await breaker.admits(apiName, removed.size))) {
@@ -53,7 +53,7 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   }
   // Before they are published: once the register has a deletion, nobody comes back to it.
   for (const referring of await referrers.to(apiName, fresh.map(({ id }) => id))) await looks.want(referring.module, referring.ids, 'referrer');
-  const ascertained = deletions.flatMap((deletion) => ascertainedOf(deletion, known.get(deletion.id), { listedMs: observed.lowerMs, epsilonMs }));
+  const ascertained = deletions.flatMap((deletion) => ascertainedOf(deletion, known.get(deletion.id), parked.get(deletion.id), { listedMs: observed.lowerMs, epsilonMs }));
   const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing));
   if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
   metrics.deletions.inc({ module: apiName }, fresh.length);
@@ -63,12 +63,22 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
 /** An entry of the list; `listedMs` is not later than the beginning of the call. */
 type Listing = { readonly id: string; readonly deletedMs: number; readonly listedMs: number };
 
-/** The very deletion that the register holds in doubt, where the list was read later than any look before it can lag and still names it. */
-function ascertainedOf({ id, deletedTime, isBounded }: DeletedRecord, known: RegisterEntry | undefined, { listedMs, epsilonMs }: { readonly listedMs: number; readonly epsilonMs: number }): Listing[] {
-  if (known === undefined || known.deletedMs === null || isAliveBy(known, epsilonMs) || isSettledBy(known, epsilonMs) || listedMs <= known.deletedMs + epsilonMs) return [];
+/**
+ * The deletion of a record that the register holds for dead, where the list was read late enough to end a doubt and still names it. A look may
+ * have seen the record after that deletion; or a content of it is parked which seems to be the later one, as the CRM's clock was set back
+ * between the two. The register's deletion may be later than the one that is named, where a time was cut or is that of a look: then the list
+ * has to be read later than any read can lag.
+ */
+function ascertainedOf({ id, deletedTime, isBounded }: DeletedRecord, known: RegisterEntry | undefined, parked: ParkedEntry | undefined, { listedMs, epsilonMs }: { readonly listedMs: number; readonly epsilonMs: number }): Listing[] {
+  if (known === undefined || known.deletedMs === null || isAliveBy(known, epsilonMs)) return [];
+  const contentMs = parked?.contentMs ?? Number.NEGATIVE_INFINITY;
+  const isParkedLater = contentMs > Number.NEGATIVE_INFINITY && (known.listedMs ?? Number.NEGATIVE_INFINITY) <= contentMs + epsilonMs;
+  if (isSettledBy(known, epsilonMs) && !isParkedLater) return [];
   // A time that has yet to come is another one at each reading.
   const deletedMs = isBounded === true ? known.deletedMs - 999 : instantMs(deletedTime);
-  return known.deletedMs >= deletedMs && known.deletedMs <= deletedMs + 999 ? [{ id, deletedMs, listedMs }] : [];
+  const isSame = known.deletedMs <= deletedMs + 999;
+  const isLateEnough = listedMs > Math.max(known.deletedMs, contentMs) + (isSame ? epsilonMs : STALE_AT_MOST_MS);
+  return known.deletedMs >= deletedMs && isLateEnough ? [{ id, deletedMs, listedMs }] : [];
 }
 
 /**

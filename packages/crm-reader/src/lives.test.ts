@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createCrmClient, createTokenSource, type CrmClient, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { type DrivenClock, drivenClock, type Simulator, startSimulator, type TruthRecord } from '@lockstep/crm-simulator';
 import { deals, leads, type ModuleDefinition, modules, products, topicOf } from '@lockstep/modules';
-import type { CatchUpRow } from '@lockstep/postgres';
+import type { CatchUpRow, ParkedEntry } from '@lockstep/postgres';
 import { decodeEvent, fold, isAlive, isSettled, type Observation, rowOf } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -81,7 +81,7 @@ const register = {
       return [id, { modifiedMs: live?.modifiedMs ?? null, ...(live?.versionMs === undefined ? {} : { versionMs: live.versionMs }), observedMs: live?.observedMs ?? null, hash: live?.hash ?? null, deletedMs: deletedMs ?? null, listedMs: listedMs ?? null }];
     }));
   },
-  parkedDeletions: async () => new Map<string, number>(),
+  parked: async () => new Map<string, ParkedEntry>(),
   hidden: async () => undefined,
   doubtful: async () => [],
   oldestDoubt: async (apiName: string, since: Date) => oldestDoubt(apiName, since),

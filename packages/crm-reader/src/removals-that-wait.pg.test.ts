@@ -78,7 +78,7 @@ async function scan(): Promise<{ readonly published: number; readonly isHeld: bo
 }
 
 const retry = async (): Promise<unknown> => {
-  await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour' where resolved_at is null`);
+  await client.query(`update lockstep.parked set tried_at = now() - interval '1 hour' where resolved_at is null`);
   return retryParked(client, projection);
 };
 const review = (n: number): Promise<unknown> => client.query('insert into public.product_reviews (product_id, stars) values ($1, 5)', [idOf(n)]);

@@ -102,7 +102,7 @@ describe('register entries that lie in the future', () => {
     await park(2, null, YEAR_2098);
     await park(3, nowMs - HOUR, null);
     expect(await registerAudits(db).cutFuture('Leads', new Date(nowMs), MINUTE)).toBe(2);
-    expect((await registerReader(db).parkedDeletions('Leads', ['7'])).get('7')).toBe(nowMs);
+    expect((await registerReader(db).parked('Leads', ['7'])).get('7')).toEqual({ deletedMs: nowMs, contentMs: null });
     const { rows } = await db.pool.query<{ observed: string | null }>('select observed_ms as observed from lockstep.parked order by log_offset');
     expect(rows.map(({ observed }) => (observed === null ? null : Number(observed)))).toEqual([nowMs, null, nowMs - HOUR]);
     expect(await registerAudits(db).cutFuture('Leads', new Date(nowMs), MINUTE)).toBe(0);

@@ -14,14 +14,18 @@ import { STALE_AT_MOST_MS } from '@lockstep/completeness';
 const isDeletion = 'p.deleted_ms is not null';
 const version = (of: string): string => `(coalesce(${of}.version_ms, ${of}.modified_ms), ${of}.observed_ms, ${of}.content_hash, ${of}.modified_ms)`;
 const parkedMs = '(extract(epoch from p.parked_at) * 1000)::bigint';
-// No content is older than its own Modified_Time, whatever the clock of the look said, unless that time had not come when it was parked.
-const observedMs = `greatest(coalesce(p.observed_ms, ${parkedMs}), least(p.modified_ms, ${parkedMs}))`;
+
+/**
+ * When a content that is parked (`p`) was observed, epoch milliseconds. No content is older than its own Modified_Time, whatever the clock of
+ * the look said, unless that time had not come when it was parked.
+ */
+export const parkedObservedMs = `greatest(coalesce(p.observed_ms, ${parkedMs}), least(p.modified_ms, ${parkedMs}))`;
 
 // Where the register says nothing, neither is so.
 const isOvertaken = `coalesce(case when ${isDeletion} then r.deleted_ms >= p.deleted_ms
-  else coalesce(${version('r')} >= ${version('p')}, false) or r.observed_ms > ${observedMs} + ${STALE_AT_MOST_MS} end, false)`;
+  else coalesce(${version('r')} >= ${version('p')}, false) or r.observed_ms > ${parkedObservedMs} + ${STALE_AT_MOST_MS} end, false)`;
 const isMoot = `coalesce(case when ${isDeletion} then r.observed_ms > p.deleted_ms + e.ms
-  else (${observedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${observedMs} + e.ms) and (r.observed_ms is null or r.observed_ms <= r.deleted_ms + e.ms) end, false)`;
+  else (${parkedObservedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${parkedObservedMs} + e.ms) and (r.observed_ms is null or r.observed_ms <= r.deleted_ms + e.ms) end, false)`;
 
 // Nineteen digits may be more than a bigint holds.
 const recordId = `case when length(p.record_id) < 19 or (length(p.record_id) = 19 and p.record_id collate "C" <= '9223372036854775807') then p.record_id::bigint end`;
@@ -42,3 +46,13 @@ export const resolveOvertaken = resolve('true');
 
 /** The same for the messages whose `id` is in the bigint array `$1`. @returns rows of `id` and `isOvertaken`. */
 export const resolveOvertakenOf = resolve('p.id = any($1::bigint[])');
+
+/**
+ * Of the messages whose `id` is in the bigint array `$1`, the contents that another of them shows to be outdated: its look began so much later
+ * that it cannot have seen an older state. Such a content may bear the greater `Modified_Time`, and would win the fold. @returns rows of `id`.
+ */
+export const outdatedAmong = `
+  select p.id from lockstep.parked p
+  where p.id = any($1::bigint[]) and not ${isDeletion} and exists (
+    select from lockstep.parked q
+    where q.id = any($1::bigint[]) and q.module = p.module and q.record_id = p.record_id and q.deleted_ms is null and q.observed_ms > ${parkedObservedMs} + ${STALE_AT_MOST_MS})`;

@@ -1,5 +1,6 @@
 import type { Database } from './database.ts';
 import { epsilonSetting, isAliveSql, isDoubtfulDeathSql, timesOf } from './fold-sql.ts';
+import { parkedObservedMs } from './overtaken.ts';
 
 /** What the register holds of a record. Times are epoch milliseconds of the CRM, the hash is 32 hex digits. */
 export type RegisterEntry = {
@@ -13,12 +14,20 @@ export type RegisterEntry = {
   readonly listedMs: number | null;
 };
 
+/** What is parked of a record. Times are epoch milliseconds of the CRM; null for none. */
+export type ParkedEntry = {
+  /** The latest deletion that is in the log, but was parked when it was to be applied, resolved or not: the upper bound of its second. */
+  readonly deletedMs: number | null;
+  /** When the latest content was observed that is parked and not resolved. */
+  readonly contentMs: number | null;
+};
+
 /** Reads of the register, and the one note that does not come of the log. */
 export type RegisterReader = {
   /** @returns what is known of these records; those it says nothing about are unknown. */
   known(module: string, ids: readonly string[]): Promise<Map<string, RegisterEntry>>;
-  /** Of these records the latest deletion that is in the log, but was parked when it was to be applied: the upper bound of its second. */
-  parkedDeletions(module: string, ids: readonly string[]): Promise<Map<string, number>>;
+  /** @returns what is parked of these records; those of which nothing ever was are absent. */
+  parked(module: string, ids: readonly string[]): Promise<Map<string, ParkedEntry>>;
   /** Notes that a look did not find these records; those that count as deleted stay as they are. The next look that finds one clears it. */
   hidden(module: string, ids: readonly string[]): Promise<void>;
   /** Records that count as deleted, with a deletion since a time. */
@@ -42,13 +51,14 @@ export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader
     );
     return new Map(rows.map((row) => [row.id, entryOf(row)]));
   },
-  parkedDeletions: async (module, ids) => {
+  parked: async (module, ids) => {
     if (ids.length === 0) return new Map();
-    const { rows } = await pool.query<{ id: string; deleted_ms: string }>(
-      'select record_id as id, max(deleted_ms) as deleted_ms from lockstep.parked where module = $1 and record_id = any($2::text[]) and deleted_ms is not null group by record_id',
+    const { rows } = await pool.query<{ id: string; deleted_ms: string | null; content_ms: string | null }>(
+      `select p.record_id as id, max(p.deleted_ms) as deleted_ms, max(${parkedObservedMs}) filter (where p.deleted_ms is null and p.resolved_at is null) as content_ms
+       from lockstep.parked p where p.module = $1 and p.record_id = any($2::text[]) group by p.record_id`,
       [module, ids],
     );
-    return new Map(rows.map((row) => [row.id, Number(row.deleted_ms)]));
+    return new Map(rows.map((row) => [row.id, { deletedMs: whole(row.deleted_ms), contentMs: whole(row.content_ms) }]));
   },
   hidden: async (module, ids) => {
     if (ids.length === 0) return;

@@ -187,7 +187,7 @@ const parkSql = `
   insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, value, record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms)
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
   on conflict (topic_id, partition, log_offset) do update set
-    resolved_at = null, parked_at = now(), tries = 0, code = excluded.code, cause = excluded.cause, retryable = excluded.retryable, value = excluded.value, record_id = excluded.record_id,
+    resolved_at = null, parked_at = now(), tried_at = now(), tries = 0, code = excluded.code, cause = excluded.cause, retryable = excluded.retryable, value = excluded.value, record_id = excluded.record_id,
     modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms`;
 
 function parkWrites({ apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {

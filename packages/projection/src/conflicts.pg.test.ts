@@ -47,7 +47,7 @@ const codes = (): Promise<unknown[]> => rows('select product_code as code from p
 
 /** As if the time of the next try had come. */
 async function retry(topic: Topic): Promise<{ resolved: number; waiting: number }> {
-  await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour'`);
+  await client.query(`update lockstep.parked set tried_at = now() - interval '1 hour'`);
   return retryParked(client, topic.projection);
 }
 
@@ -139,14 +139,17 @@ describe('of several processes', () => {
 
   test('one tries what waits, and the others pass over what it has in hand', async () => {
     await waits();
-    await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour'`);
+    await client.query(`update lockstep.parked set tried_at = now() - interval '1 hour'`);
     const other = await db.pool.connect();
     await other.query('begin; select from lockstep.parked for update');
-    await client.query(`set lock_timeout = '5s'`);
-    expect(await retryParked(client, deal.projection)).toEqual({ resolved: 0, waiting: 0 });
-    await client.query('set lock_timeout = 0');
-    await other.query('rollback');
-    other.release();
+    await client.query(`set lock_timeout = '2s'`);
+    try {
+      expect(await retryParked(client, deal.projection)).toEqual({ resolved: 0, waiting: 0 });
+    } finally {
+      await client.query('set lock_timeout = 0');
+      await other.query('rollback');
+      other.release();
+    }
     expect(await retry(deal)).toEqual({ resolved: 1, waiting: 0 });
   });
 

@@ -46,7 +46,7 @@ const overtake = (): Promise<void> => wantedLooks(db).resolveOvertaken();
 const parked = async (module = 'Deals'): Promise<number> => (await readFreshness(db)).find((one) => one.module === module)?.parked ?? Number.NaN;
 const kept = async (): Promise<unknown> => (await rows('select count(value)::int as n from lockstep.parked'))[0];
 async function retry(topic: Topic = topics.deal): Promise<Retried> {
-  await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour' where resolved_at is null or value is not null`);
+  await client.query(`update lockstep.parked set tried_at = now() - interval '1 hour' where resolved_at is null or value is not null`);
   return retryParked(client, topic.projection);
 }
 
@@ -120,6 +120,27 @@ describe.each(conflicts)('a version that waits for %s', (_, values, prepare, cle
     await clearAway();
     await retry();
     expect(await first()).toBe('Repaired');
+  });
+
+  test('is outdated by a look at an older one that began too late to have seen it before: the CRM stamps with times of before', async () => {
+    await topics.deal.project([deal({ modified: '10:05:00', Deal_Name: 'Stamped later', ...values })]);
+    await topics.deal.project([deal({ modified: '09:20:00', observed: '10:15:02', Deal_Name: 'Seen later', ...values })]);
+    expect(await retry()).toEqual({ resolved: 0, waiting: 2 });
+    await clearAway();
+    expect(await retry()).toEqual({ resolved: 2, waiting: 0 });
+    expect([await first(), await parked(), await kept()]).toEqual(['Seen later', 0, { n: 0 }]);
+  });
+
+  test('stamped with a time to come counts as observed when it was parked, however often it is tried', async () => {
+    await topics.deal.project([deal({ modified: '10:50:00', observed: '10:06:00', Deal_Name: 'To come', ...values })]);
+    await client.query(`update lockstep.parked set parked_at = to_timestamp($1 / 1000.0)`, [at('10:06:01')]);
+    await retry();
+    await topics.deal.project([deal({ modified: '10:00:00', observed: '10:16:00', Deal_Name: 'Edited since' })]);
+    await overtake();
+    expect(await parked()).toBe(1);
+    await topics.deal.project([deal({ modified: '10:00:00', observed: '10:16:02', Deal_Name: 'Edited since' })]);
+    await overtake();
+    expect([await first(), await parked()]).toEqual(['Edited since', 0]);
   });
 
   test.each([['in order', ['10:05:00', '10:10:00']], ['reversed', ['10:10:00', '10:05:00']]])('two of one record, %s: the newer stands', async (__, order) => {

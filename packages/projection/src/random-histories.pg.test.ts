@@ -107,7 +107,7 @@ const encoded = (observation: Observation): string => {
 
 const overtake = (): Promise<void> => wantedLooks(db).resolveOvertaken();
 async function retry({ projection }: Topic): Promise<void> {
-  await client.query(`update lockstep.parked set parked_at = parked_at - interval '1 hour' where value is not null`);
+  await client.query(`update lockstep.parked set tried_at = tried_at - interval '1 hour' where value is not null`);
   await retryParked(client, projection);
 }
 const rows = async (sql: string): Promise<unknown[]> => (await client.query(sql)).rows;

@@ -1,4 +1,4 @@
-import { resolveOvertakenOf } from '@lockstep/postgres';
+import { outdatedAmong, resolveOvertakenOf } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import { applyWaiting } from './apply-waiting.ts';
@@ -36,12 +36,15 @@ async function retryOnce(client: PoolClient, projection: ModuleProjection): Prom
   try {
     const locked = await lockWaiting(client, projection);
     const waiting = await withoutOvertaken(client, locked);
-    const faults = await applyInTurns(client, projection, waiting);
+    const outdated = await outdatedIn(client, waiting);
+    const tried = waiting.filter(({ id }) => !outdated.has(id));
+    const faults = await applyInTurns(client, projection, tried);
     await noteLeft(client, faults);
-    const applied = waiting.filter(({ id }) => !faults.has(id)).map(({ id }) => id);
+    const applied = tried.filter(({ id }) => !faults.has(id)).map(({ id }) => id);
     await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [applied]);
+    const left = await leaveOutdated(client, waiting.filter(({ id }) => outdated.has(id)));
     await client.query('commit');
-    return { resolved: locked.length - faults.size, waiting: faults.size };
+    return { resolved: locked.length - faults.size - left, waiting: faults.size + left };
   } catch (error) {
     await client.query('rollback');
     throw error;
@@ -57,7 +60,7 @@ async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprin
      where module = $1 and retryable and value is not null and record_id is not null
        and exists (select from lockstep.mapping where module = $1 and fingerprint = $2)
        and exists (select from lockstep.parked d where d.module = $1 and d.retryable and d.value is not null and d.record_id is not null
-         and d.parked_at + least(2 ^ least(d.tries + 1, 20), 1800) * interval '1 second' <= now())
+         and d.tried_at + least(2 ^ least(d.tries + 1, 20), 1800) * interval '1 second' <= now())
      order by tries, id limit ${AT_ONCE} for update skip locked`,
     [apiName, fingerprint],
   );
@@ -70,6 +73,20 @@ async function withoutOvertaken(client: PoolClient, locked: readonly Message[]):
   const { rows } = await client.query<{ id: string; isOvertaken: boolean }>(resolveOvertakenOf, [locked.map(({ id }) => id)]);
   const overtaken = new Set(rows.filter(({ isOvertaken }) => isOvertaken).map(({ id }) => id));
   return locked.filter(({ id }) => !overtaken.has(id));
+}
+
+/** What another one that waits shows to be outdated: it is tried only when nothing of that kind waits any more. */
+async function outdatedIn(client: PoolClient, waiting: readonly Message[]): Promise<ReadonlySet<string>> {
+  if (waiting.length < 2) return new Set();
+  const { rows } = await client.query<{ id: string }>(outdatedAmong, [waiting.map(({ id }) => id)]);
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** Resolves what the register has overtaken by now, and counts the rest as tried. @returns how much that is. */
+async function leaveOutdated(client: PoolClient, outdated: readonly Message[]): Promise<number> {
+  const left = await withoutOvertaken(client, outdated);
+  if (left.length > 0) await client.query('update lockstep.parked set tries = tries + 1, tried_at = now() where id = any($1)', [left.map(({ id }) => id)]);
+  return left.length;
 }
 
 /** What may not be folded together, such as contents of two coverages of one record, is applied one after the other, as a batch would. */
@@ -116,7 +133,7 @@ async function noteLeft(client: PoolClient, faults: ReadonlyMap<string, Fault>):
   if (faults.size === 0) return;
   const codes = [...faults.values()].map(({ code }) => code);
   await client.query(
-    `update lockstep.parked p set tries = tries + 1, parked_at = now(), code = f.code, cause = f.cause, retryable = f.retryable, value = case when f.retryable then value end
+    `update lockstep.parked p set tries = tries + 1, tried_at = now(), code = f.code, cause = f.cause, retryable = f.retryable, value = case when f.retryable then value end
      from unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) as f (id, code, cause, retryable) where p.id = f.id`,
     [[...faults.keys()], codes, [...faults.values()].map(({ cause }) => cause), codes.map((code) => !fitsNever(code))],
   );

@@ -78,7 +78,7 @@ async function edit(edits: readonly (readonly [n: number, values: Values])[], mo
   return waiting;
 }
 async function retry(): Promise<Retried> {
-  await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour'`);
+  await client.query(`update lockstep.parked set tried_at = now() - interval '1 hour'`);
   return retryParked(client, topic.projection);
 }
 const rows = async (sql: string): Promise<unknown[]> => (await client.query(sql)).rows;

@@ -36,7 +36,7 @@ async function postgresTables(): Promise<TablesUnderTest> {
     },
     resolve: async (rounds = ENOUGH_ROUNDS) => {
       for (let round = 0; round < rounds; round += 1) {
-        await client.query(`update lockstep.parked set parked_at = now() - interval '1 hour'`);
+        await client.query(`update lockstep.parked set tried_at = now() - interval '1 hour'`);
         for (const projection of projections.values()) await retryParked(client, projection);
         await wantedLooks(db).resolveOvertaken();
       }

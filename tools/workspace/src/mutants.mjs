@@ -134,7 +134,7 @@ export const mutants = [
   { name: 'aliveness in SQL without ε', changes: [{ file: 'packages/postgres/src/fold-sql.ts', from: '${observed} > ${deleted} + ${epsilon}))`', to: '${observed} > ${deleted}))`' }], project: 'packages/postgres', tests: ['src/fold-sql.pg.test.ts'] },
   { name: 'a listing within ε settles a deletion', changes: [{ file: 'packages/postgres/src/fold-sql.ts', from: 'coalesce(${listed} > ${deleted} + ${epsilon}, false)', to: 'coalesce(${listed} > ${deleted}, false)' }], project: 'packages/postgres', tests: ['src/fold-sql.pg.test.ts'] },
   { name: 'a deletion in doubt is never published again', changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'const messages = [...fresh, ...ascertained]', to: 'const messages = [...fresh]' }], project: 'packages/crm-reader', tests: ['src/looks/deletions.test.ts'] },
-  { name: 'a deletion without doubt is published at each reading', changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: ' || isSettledBy(known, epsilonMs)', to: '' }], project: 'packages/crm-reader', tests: ['src/looks/deletions.test.ts'] },
+  { name: 'a deletion without doubt is published at each reading', changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'isSettledBy(known, epsilonMs) && !isParkedLater', to: 'false' }], project: 'packages/crm-reader', tests: ['src/looks/deletions.test.ts'] },
   { name: 'a restored record is written in full at each reading', changes: [{ file: 'packages/completeness/src/statement.ts', from: 'isAliveBy(known, epsilonMs)', to: 'known.deletedMs === null' }], project: 'packages/completeness', tests: ['src/statement.test.ts'] },
   // The table and its values.
   {
@@ -374,13 +374,13 @@ export const mutants = [
   },
   {
     name: 'a read that lags counts as a return to what stands (no margin)',
-    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: ' + ${STALE_AT_MOST_MS}', to: '' }],
+    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: 'r.observed_ms > ${parkedObservedMs} + ${STALE_AT_MOST_MS}', to: 'r.observed_ms > ${parkedObservedMs}' }],
     project: 'packages/projection',
     tests: ['src/newest-version.pg.test.ts'],
   },
   {
     name: 'a deletion before a parked content resolves it',
-    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: '(${observedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${observedMs} + e.ms) and', to: 'true and' }],
+    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: '(${parkedObservedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${parkedObservedMs} + e.ms) and', to: 'true and' }],
     project: 'packages/projection',
     tests: ['src/newest-version.pg.test.ts'],
   },
@@ -446,9 +446,39 @@ export const mutants = [
   },
   {
     name: 'a removal that waits is published at each scan',
-    changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'parked.get(id) ?? Number.NEGATIVE_INFINITY', to: 'Number.NEGATIVE_INFINITY' }],
+    changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'parked.get(id)?.deletedMs ?? Number.NEGATIVE_INFINITY', to: 'Number.NEGATIVE_INFINITY' }],
     project: 'packages/crm-reader',
     tests: ['src/removals-that-wait.pg.test.ts'],
+  },
+  {
+    name: 'an earlier deletion that the list still names never ends a doubt',
+    changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'return known.deletedMs >= deletedMs && isLateEnough', to: 'return isSame && known.deletedMs >= deletedMs && isLateEnough' }],
+    project: 'packages/crm-reader',
+    tests: ['src/looks/deletions.test.ts'],
+  },
+  {
+    name: 'a content that is parked and seems later than a deletion counts as parked for good',
+    changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: 'isSettledBy(known, epsilonMs) && !isParkedLater', to: 'isSettledBy(known, epsilonMs)' }],
+    project: 'packages/crm-reader',
+    tests: ['src/looks/deletions.test.ts'],
+  },
+  {
+    name: 'a content that waits counts as observed when it was tried last',
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'tries = tries + 1, tried_at = now(), code', to: 'tries = tries + 1, tried_at = now(), parked_at = now(), code' }],
+    project: 'packages/projection',
+    tests: ['src/newest-version.pg.test.ts'],
+  },
+  {
+    name: 'of two contents that wait the one stamped later is applied, though it was seen long before',
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'waiting.filter(({ id }) => !outdated.has(id))', to: 'waiting' }],
+    project: 'packages/projection',
+    tests: ['src/newest-version.pg.test.ts'],
+  },
+  {
+    name: 'a process that begins believes one Date and its own clock against the clock of the database',
+    changes: [{ file: 'packages/crm-client/src/crm-clock.ts', from: 'isNear(read, at(wallMs)) && (this.#witness === undefined || isNear(read, this.#witness))', to: 'isNear(read, at(wallMs))' }],
+    project: 'packages/crm-client',
+    tests: ['src/crm-clock.test.ts'],
   },
   // The simulation: its model of the tables, and what only a world of processes notices.
   {

@@ -1,3 +1,4 @@
+import { STALE_AT_MOST_MS } from '@lockstep/completeness';
 import type { DeletedRecord } from '@lockstep/crm-client';
 import { leads } from '@lockstep/modules';
 import { decodeEvent, fold, type Observation, type RecordEvent } from '@lockstep/record-log';
@@ -20,10 +21,11 @@ let wanted: string[][];
 /** When the list is read, and what the register has besides what was published. */
 let readAt: number;
 let observedMs: number;
+let contentMs: number | null;
 
 beforeEach(() => {
   stopping = new AbortController();
-  [lists, asked, events, believed, wanted, readAt, observedMs] = [[], [], [], 100, [], now, 1];
+  [lists, asked, events, believed, wanted, readAt, observedMs, contentMs] = [[], [], [], 100, [], now, 1, null];
   deletions = new Deletions({
     module: leads,
     log,
@@ -42,7 +44,7 @@ beforeEach(() => {
     // As if everything published were applied at once.
     register: {
       known: async (_, ids) => new Map(ids.map((id) => [id, { modifiedMs: 1, observedMs, hash: 'a', ...deletionOf(id) }])),
-        parkedDeletions: async () => new Map(),
+      parked: async (_, ids) => new Map(ids.map((id) => [id, { deletedMs: null, contentMs }])),
     },
     breaker: { admits: async (_, fresh) => fresh <= believed },
     referrers: { to: async (_, ids) => (ids.includes('7') ? [{ module: 'Deals', ids: ['70', '71'] }] : []) },
@@ -155,13 +157,23 @@ describe('a delete hint', () => {
       expect(events).toHaveLength(1);
     });
 
-    test('an entry of an earlier deletion says nothing about a later one in doubt', async () => {
+    test('an entry of an earlier deletion says nothing about a later one in doubt, unless it is read later than any read can lag', async () => {
       observedMs = deletedMs + 3_600_000;
       await readAfter(1_000);
       lists.push([listed('7', '2026-05-04T13:00:00Z')]);
       await hinted('7');
-      await readAfter(7_200_000);
+      await readAfter(3_602_000 + STALE_AT_MOST_MS);
       expect(events).toHaveLength(2);
+      await readAfter(3_602_000 + STALE_AT_MOST_MS + 1);
+      expect(listings().at(-1)).toBe(readAt);
+      expect(fold(events as Observation[])).toMatchObject({ deletedMs: Date.parse('2026-05-04T13:00:00.999Z') });
+    });
+
+    test('publishes it again, once, where a content is parked that seems to be the later one', async () => {
+      observedMs = deletedMs - 600_000;
+      contentMs = deletedMs + 3_600_000;
+      await readAfter(1_000, 3_650_000, 3_660_001, 3_700_000);
+      expect(listings()).toEqual([1_000, 3_660_001].map((after) => deletedMs + 999 + after));
     });
 
     test('counts as no further deletion for the breaker, and wants no look at what points to it', async () => {

@@ -9,6 +9,7 @@ import { KeepParkedVersions } from './009-keep-parked-versions.ts';
 import { AddListedTime } from './010-add-listed-time.ts';
 import { CreateTextCut } from './012-create-text-cut.ts';
 import { CreateClock } from './013-create-clock.ts';
+import { AddTriedTime } from './014-add-tried-time.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -23,4 +24,5 @@ export const migrationsList = [
   { name: '010-add-listed-time', class: AddListedTime },
   { name: '012-create-text-cut', class: CreateTextCut },
   { name: '013-create-clock', class: CreateClock },
+  { name: '014-add-tried-time', class: AddTriedTime },
 ];

@@ -1,4 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
+import type { ParkedEntry } from '@lockstep/postgres';
 import { decodeEvent, registerOf } from '@lockstep/record-log';
 
 import { foldMessages, type LoggedMessage } from './fold-messages.ts';
@@ -81,9 +82,9 @@ export class MemoryProjection {
     return this.#parked.counted(module);
   }
 
-  /** The upper bound of a record's latest deletion that is in the log and was kept aside, even if it is resolved by now. */
-  parkedDeletion(module: string, id: string): number | undefined {
-    return this.#parked.deletionOf(module, id);
+  /** What is kept aside of a record. */
+  parkedOf(module: string, id: string): ParkedEntry {
+    return this.#parked.entryOf(module, id);
   }
 
   /** Cuts looks and deletions of what is parked that lie after a time. @returns how many. */

@@ -120,14 +120,7 @@ function memoryRegister(database: MemoryDatabase, projection: MemoryProjection):
       }
       return known;
     },
-    parkedDeletions: async (module, ids) => {
-      const deletions = new Map<string, number>();
-      for (const id of ids) {
-        const deletedMs = projection.parkedDeletion(module, id);
-        if (deletedMs !== undefined) deletions.set(id, deletedMs);
-      }
-      return deletions;
-    },
+    parked: async (module, ids) => new Map(ids.map((id) => [id, projection.parkedOf(module, id)])),
     hidden: async (module, ids) => {
       const table = database.table(module);
       for (const id of ids) {

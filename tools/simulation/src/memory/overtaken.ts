@@ -20,8 +20,14 @@ export function judge(parked: Held & { readonly parkedMs: number }, held: Held, 
     if (deletedMs >= (parked.deletedMs ?? 0)) return 'overtaken';
     return isAlive({ ...(live && { live }), ...parked }, epsilonMs) ? 'moot' : 'open';
   }
-  // No content is older than its own Modified_Time, whatever the clock of the look said, unless that time had not come when it was parked.
-  const observedMs = Math.max(parked.live.observedMs, Math.min(parked.live.modifiedMs, parked.parkedMs));
+  const observedMs = parkedObservedMs(parked.live, parked.parkedMs);
   if (live !== undefined && (compareVersions(live, parked.live) >= 0 || live.observedMs > observedMs + STALE_AT_MOST_MS)) return 'overtaken';
   return !isAlive(held, epsilonMs) && (observedMs <= deletedMs + epsilonMs || listedMs > observedMs + epsilonMs) ? 'moot' : 'open';
 }
+
+/** No content is older than its own Modified_Time, whatever the clock of the look said, unless that time had not come when it was parked. */
+export const parkedObservedMs = ({ observedMs, modifiedMs }: Pick<NonNullable<Register['live']>, 'observedMs' | 'modifiedMs'>, parkedMs: number): number => Math.max(observedMs, Math.min(modifiedMs, parkedMs));
+
+/** Whether another content that is parked shows this one to be outdated: its look began so much later that it cannot have seen an older state. */
+export const isOutdated = (one: { readonly register: Held; readonly parkedMs: number }, other: { readonly register: Held }): boolean =>
+  one.register.live !== undefined && other.register.live !== undefined && other.register.live.observedMs > parkedObservedMs(one.register.live, one.parkedMs) + STALE_AT_MOST_MS;

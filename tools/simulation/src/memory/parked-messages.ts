@@ -1,9 +1,10 @@
+import type { ParkedEntry } from '@lockstep/postgres';
 import type { Register } from '@lockstep/record-log';
 
 import type { LoggedMessage } from './fold-messages.ts';
 import type { MemoryDatabase } from './memory-database.ts';
 import type { DataFault } from './memory-table.ts';
-import { judge, type Judgement } from './overtaken.ts';
+import { isOutdated, judge, type Judgement, parkedObservedMs } from './overtaken.ts';
 import { writeWhatFits } from './write-registers.ts';
 
 /** A message that was kept aside with its cause. */
@@ -16,6 +17,7 @@ export type ParkedMessage = {
   readonly code: DataFault['code'];
   readonly tries: number;
   readonly parkedMs: number;
+  readonly triedMs: number;
   /** Whether it no longer counts: see {@link Judgement}. */
   readonly isMoot: boolean;
 };
@@ -47,7 +49,7 @@ export class ParkedMessages {
 
   /** @param place of the message in the log. */
   add(place: string, { module, id, message, register, code }: Pick<ParkedMessage, 'module' | 'id' | 'message' | 'register' | 'code'>): void {
-    const one: ParkedMessage = { module, id, message, register, code, tries: 0, parkedMs: this.#options.now(), isMoot: false };
+    const one: ParkedMessage = { module, id, message, register, code, tries: 0, parkedMs: this.#options.now(), triedMs: this.#options.now(), isMoot: false };
     this.#of(module).set(place, one);
     if (register.deletedMs !== undefined) this.#deletions.set(`${module}/${id}`, Math.max(register.deletedMs, this.#deletions.get(`${module}/${id}`) ?? Number.NEGATIVE_INFINITY));
     this.#options.onParked?.(one);
@@ -58,9 +60,10 @@ export class ParkedMessages {
     return [...this.#of(module).values()].filter(({ isMoot }) => !isMoot);
   }
 
-  /** The upper bound of a record's latest deletion that was ever kept aside. */
-  deletionOf(module: string, id: string): number | undefined {
-    return this.#deletions.get(`${module}/${id}`);
+  /** What is kept aside of a record, and the upper bound of its latest deletion that ever was. */
+  entryOf(module: string, id: string): ParkedEntry {
+    const contents = this.counted(module).flatMap(({ id: other, register: { live }, parkedMs }) => (other === id && live !== undefined ? [parkedObservedMs(live, parkedMs)] : []));
+    return { deletedMs: this.#deletions.get(`${module}/${id}`) ?? null, contentMs: contents.length === 0 ? null : Math.max(...contents) };
   }
 
   /** Cuts looks and deletions that lie after a time to that time. @returns how many. */
@@ -90,13 +93,14 @@ export class ParkedMessages {
     const { database, now, retryAtMostMs } = this.#options;
     const open = this.#of(module);
     const waiting = [...open].filter(([, one]) => mayYetFit(one));
-    if (!waiting.some(([, { tries, parkedMs }]) => parkedMs + Math.min(1_000 * 2 ** (tries + 1), retryAtMostMs) <= now())) return 0;
-    const trying = waiting.filter(([, one]) => this.#judge(one) !== 'overtaken');
-    const faults = writeWhatFits(database, database.table(module), trying.map(([, one]) => one));
+    if (!waiting.some(([, { tries, triedMs }]) => triedMs + Math.min(1_000 * 2 ** (tries + 1), retryAtMostMs) <= now())) return 0;
+    const left = waiting.filter(([, one]) => this.#judge(one) !== 'overtaken');
+    const outdated = new Set(left.filter(([, one]) => left.some(([, other]) => other.id === one.id && isOutdated(one, other))).map(([, one]) => one));
+    const faults = writeWhatFits(database, database.table(module), left.map(([, one]) => one).filter((one) => !outdated.has(one)));
     for (const [place] of waiting) open.delete(place);
-    for (const [place, one] of trying) {
-      const code = faults.get(one)?.code;
-      if (code !== undefined) keep(open, place, { ...one, code, tries: one.tries + 1, parkedMs: now() }, this.#judge(one));
+    for (const [place, one] of left) {
+      const code = outdated.has(one) ? one.code : faults.get(one)?.code;
+      if (code !== undefined) keep(open, place, { ...one, code, tries: one.tries + 1, triedMs: now() }, this.#judge(one));
     }
     return waiting.filter(([place]) => !open.has(place)).length;
   }

@@ -60,20 +60,39 @@ function attempt(database: MemoryDatabase, table: MemoryTable, changed: Readonly
     database.transaction(() => {
       const changes = changesOf(table, changed);
       for (const change of changes) if (!change.isWritten) guarded(change.id, () => replace(database, table, change));
-      const released = new Set(changes.flatMap(({ id, isWritten }) => (isWritten ? [id] : [])));
-      for (const { id, after } of changes.filter(({ isWritten }) => isWritten)) {
-        released.delete(id);
-        guarded(id, () => {
-          table.put(id, after);
-          table.checkRow(id, released);
-          table.checkReferences(id);
-        });
-      }
+      for (const [id, fault] of writeInSomeOrder(database, table, changes.filter(({ isWritten }) => isWritten))) failed.set(id, fault);
       const [first] = failed.values();
       if (first !== undefined) throw first;
     }),
   );
   return whole === null ? new Map() : failed;
+}
+
+/**
+ * Writes rows, each while the values of those still to come are released. A value that may not be empty is free only once its holder is
+ * written, so what fails is tried again for as long as others are written. @returns what is wrong with the rest.
+ */
+function writeInSomeOrder(database: MemoryDatabase, table: MemoryTable, changes: readonly Change[]): ReadonlyMap<string, DataFault> {
+  const left = new Map(changes.map((change) => [change.id, change]));
+  for (;;) {
+    const faults = new Map<string, DataFault>();
+    for (const change of changes) {
+      const { id, after } = change;
+      left.delete(id);
+      const fault = faultOf(() =>
+        database.transaction(() => {
+          table.put(id, after);
+          table.checkRow(id, new Set(left.keys()));
+          table.checkReferences(id);
+        }),
+      );
+      if (fault === null) continue;
+      faults.set(id, fault);
+      left.set(id, change);
+    }
+    if (faults.size === 0 || faults.size === changes.length) return faults;
+    changes = [...left.values()];
+  }
 }
 
 const changesOf = (table: MemoryTable, changed: ReadonlyMap<string, MemoryRecord>): Change[] =>
