@@ -1,11 +1,5 @@
-import type { PoolClient } from 'pg';
-
-import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
-import { decide, type Decision } from './decide.ts';
-import { type Fault, faultOfWaiting } from './fault-of-data.ts';
-import { foldBatch, type LogMessage } from './fold-batch.ts';
-import type { ModuleProjection } from './module-projection.ts';
-import { holderOf, type TableConstraints, type UniqueIndex } from './unique-indexes.ts';
+import type { Fault } from './fault-of-data.ts';
+import { faultOrThrow, type Stuck, type Waiting, type WaitingContext, WaitingUnit } from './waiting-unit.ts';
 
 /*
  * Each record that waits is a unit of its own, under a savepoint: merge its register, write its row, check deferrable constraints. Where
@@ -18,17 +12,8 @@ import { holderOf, type TableConstraints, type UniqueIndex } from './unique-inde
  * says nothing about the others, but for those that need its value: they are stuck with it, and not tried before something has changed.
  */
 
-/** Messages of one record that are applied together. */
-export type Waiting = { readonly recordId: string; readonly messages: readonly LogMessage[] };
-
-type Winner = Decision['winners'][number];
-type Context = { readonly client: PoolClient; readonly projection: ModuleProjection; readonly constraints: TableConstraints };
-
-/** Why records cannot be applied, whatever becomes of each other, for as long as nothing else is applied. */
-type Stuck = Map<string, Fault>;
-
 /** Applies what fits. @returns the rest, and why not. */
-export async function applyWaiting<T extends Waiting>(context: Context, waiting: readonly T[]): Promise<Map<T, Fault>> {
+export async function applyWaiting<T extends Waiting>(context: WaitingContext, waiting: readonly T[]): Promise<Map<T, Fault>> {
   const pending = new Map(waiting.map((one) => [one.recordId, one]));
   const faults = new Map<T, Fault>();
   for (let isMoving = true; isMoving; ) {
@@ -45,14 +30,14 @@ export async function applyWaiting<T extends Waiting>(context: Context, waiting:
 }
 
 /** Applies one, and all that have to move with it; those leave `pending`. @returns why it does not fit, and then nothing is changed. */
-async function applyUnit(context: Context, root: Waiting, pending: Map<string, Waiting>, stuck: Stuck): Promise<Fault | null> {
+async function applyUnit(context: WaitingContext, root: Waiting, pending: Map<string, Waiting>, stuck: Stuck): Promise<Fault | null> {
   const { client } = context;
-  let unit = new Unit(context, pending, stuck, 'holders first');
+  let unit = new WaitingUnit(context, pending, stuck, 'holders first');
   await client.query('savepoint unit');
   let fault = await unit.apply(root).then(() => null, faultOrThrow);
   if (fault !== null && !unit.isStuck && unit.hasMoved) {
     await client.query('rollback to savepoint unit');
-    unit = new Unit(context, pending, stuck, 'holders last');
+    unit = new WaitingUnit(context, pending, stuck, 'holders last');
     fault = await unit.apply(root).then(() => null, faultOrThrow);
   }
   if (fault !== null) {
@@ -62,182 +47,4 @@ async function applyUnit(context: Context, root: Waiting, pending: Map<string, W
   await client.query('release savepoint unit');
   for (const id of unit.written) pending.delete(id);
   return null;
-}
-
-function faultOrThrow(error: unknown): Fault {
-  const fault = faultOfWaiting(error);
-  if (fault === null) throw error;
-  return fault;
-}
-
-/** A record on the way from the first one of a unit to the one in hand: each needs the next one to move. */
-type Link = { readonly recordId: string; conflict?: Fault; index?: UniqueIndex };
-
-class Unit {
-  /** What the first row conflicted with, before others were asked to move. */
-  firstConflict: Fault | undefined;
-  /** Whether it failed for a reason that has nothing to do with the order of its rows. */
-  isStuck = false;
-  /** The records that were applied. */
-  readonly written = new Set<string>();
-  readonly #context: Context;
-  readonly #pending: ReadonlyMap<string, Waiting>;
-  readonly #stuck: Stuck;
-  readonly #order: 'holders first' | 'holders last';
-  readonly #decisions = new Map<string, Decision>();
-  readonly #begun = new Set<string>();
-  readonly #due: { readonly waiting: Waiting; readonly path: readonly Link[] }[] = [];
-  readonly #released = new Set<string>();
-
-  constructor(context: Context, pending: ReadonlyMap<string, Waiting>, stuck: Stuck, order: 'holders first' | 'holders last') {
-    this.#context = context;
-    this.#pending = pending;
-    this.#stuck = stuck;
-    this.#order = order;
-  }
-
-  /** Whether others were asked to move. */
-  get hasMoved(): boolean {
-    return this.#begun.size > 1;
-  }
-
-  async apply(root: Waiting): Promise<void> {
-    const { client } = this.#context;
-    this.#due.push({ waiting: root, path: [] });
-    for (let next = this.#due.shift(); next !== undefined; next = this.#due.shift()) {
-      const path = [...next.path, { recordId: next.waiting.recordId }];
-      await this.#write(next.waiting, next.path);
-      const error = await this.#attempt(() => client.query('set constraints all immediate; set constraints all deferred'));
-      if (error === undefined) continue;
-      const conflict = faultOrThrow(error);
-      this.firstConflict ??= conflict;
-      const isBlocked = await this.#addPartners(path.map((link, i) => (i === path.length - 1 ? { ...link, conflict } : link)));
-      if (this.#due.length > 0 && !isBlocked) continue;
-      if (isBlocked) this.#noteStuck(path, conflict);
-      throw error;
-    }
-  }
-
-  async #write(waiting: Waiting, before: readonly Link[]): Promise<void> {
-    const { recordId } = waiting;
-    if (this.#begun.has(recordId)) return;
-    this.#begun.add(recordId);
-    const { client, projection } = this.#context;
-    const path: Link[] = [...before, { recordId }];
-    const { winners: [winner], dead } = await this.#decisionOf(waiting);
-    const error = dead.length === 0 ? undefined : await this.#attempt(() => writeDead(client, projection, dead));
-    if (error !== undefined) throw this.#failed(path, error);
-    if (winner !== undefined) await this.#writeWinner(winner, path);
-    this.written.add(recordId);
-  }
-
-  async #writeWinner(winner: Winner, path: readonly Link[]): Promise<void> {
-    const { client, projection } = this.#context;
-    for (;;) {
-      const error = await this.#attempt(() => writeWinners(client, projection, { winners: [winner], allFresh: false }));
-      if (error === undefined) return;
-      this.firstConflict ??= faultOrThrow(error);
-      if (!(await this.#makeRoom(winner, path, error))) throw this.#failed(path, error);
-    }
-  }
-
-  /** The register's word on a record, merged once a unit. */
-  async #decisionOf({ recordId, messages }: Waiting): Promise<Decision> {
-    const { client, projection } = this.#context;
-    const known = this.#decisions.get(recordId);
-    if (known !== undefined) return known;
-    const decision = decide(await mergeRegister(client, projection, foldBatch(messages)), projection);
-    this.#decisions.set(recordId, decision);
-    return decision;
-  }
-
-  /** Lets the row that holds the value give it up, if it is to be written here. @returns false when it stays where it is. */
-  async #makeRoom(winner: Winner, path: readonly Link[], error: unknown): Promise<boolean> {
-    const { client, projection, constraints } = this.#context;
-    const index = constraints.uniqueIndexes.get(violatedIndex(error, projection) ?? '');
-    if (index === undefined) return false;
-    const holder = this.#pending.get((await holderOf(client, projection, winner, index)) ?? '');
-    if (holder === undefined || this.#stuck.has(holder.recordId)) return false;
-    Object.assign(path.at(-1) as Link, { conflict: faultOrThrow(error), index });
-    if (this.written.has(holder.recordId)) return false;
-    const isBegun = this.#begun.has(holder.recordId);
-    const { winners: [next] } = await this.#decisionOf(holder);
-    // One whose row is removed, or not written at all, is never emptied.
-    if (!isBegun && (this.#order === 'holders first' || next === undefined)) {
-      await this.#write(holder, path);
-      return true;
-    }
-    if (next === undefined || !(await this.#release(next, index))) return false;
-    if (!isBegun) this.#due.push({ waiting: holder, path });
-    return true;
-  }
-
-  /** Notes who cannot be applied by this failure, unless another order of the rows, or another one that waits, might help. */
-  #failed(path: readonly Link[], error: unknown): unknown {
-    const { projection, constraints } = this.#context;
-    const isAmongThemselves = violatedIndex(error, projection) !== null && path.at(-1)?.index !== undefined && path.some(({ index }) => (index?.releasable.length ?? 0) > 0);
-    const lacksOneOfThem = error instanceof Error && 'constraint' in error && constraints.selfReferences.has(String(error.constraint));
-    if (!isAmongThemselves && !lacksOneOfThem) this.#noteStuck(path, faultOrThrow(error));
-    return error;
-  }
-
-  #noteStuck(path: readonly Link[], fault: Fault): void {
-    if (this.#order === 'holders last') return;
-    this.isStuck = true;
-    for (const { recordId, conflict } of path) this.#stuck.set(recordId, conflict ?? fault);
-  }
-
-  /** Empties a column of a row that is still to be written. @returns false when there is none that may be. */
-  async #release({ record: { id, coverage } }: Winner, { releasable }: UniqueIndex): Promise<boolean> {
-    const { client, projection } = this.#context;
-    const { table, columns } = await projection.planFor(client, coverage);
-    for (const column of releasable) {
-      const release = `${id}/${column}`;
-      if (!columns.includes(column) || this.#released.has(release)) continue;
-      this.#released.add(release);
-      const error = await this.#attempt(() => client.query(`update ${table} set "${column}" = null where "${projection.module.keyColumn}" = $1`, [id]));
-      if (error === undefined) return true;
-    }
-    return false;
-  }
-
-  /**
-   * Under deferrable constraints nothing needs to be emptied: rows that are in each other's way are written, and checked together.
-   * @returns true when one of them stays where it is.
-   */
-  async #addPartners(path: readonly Link[]): Promise<boolean> {
-    const { client, constraints } = this.#context;
-    let isBlocked = false;
-    for (const query of constraints.partnersOf) {
-      const { rows } = await client.query<{ id: string }>(query, [path.at(-1)?.recordId]);
-      for (const { id } of rows) {
-        const waiting = this.#pending.get(id);
-        if (waiting === undefined || this.#stuck.has(id)) isBlocked = true;
-        else if (!this.#begun.has(id)) this.#due.push({ waiting, path });
-      }
-    }
-    return isBlocked;
-  }
-
-  /** Does a part, or undoes it. @returns what went wrong, where it is the row's fault. */
-  async #attempt(part: () => Promise<unknown>): Promise<unknown> {
-    const { client } = this.#context;
-    await client.query('savepoint part');
-    try {
-      await part();
-      await client.query('release savepoint part');
-      return undefined;
-    } catch (error) {
-      faultOrThrow(error);
-      await client.query('rollback to savepoint part; release savepoint part');
-      return error;
-    }
-  }
-}
-
-/** The unique index that an error names; null for any other error, and for other tables. */
-function violatedIndex(error: unknown, { module: { table } }: ModuleProjection): string | null {
-  if (!(error instanceof Error) || !('code' in error) || error.code !== '23505') return null;
-  const { schema, constraint } = error as Error & { schema?: string; constraint?: string };
-  return schema === table.schema ? (constraint ?? null) : null;
 }

@@ -398,7 +398,7 @@ export const mutants = [
   },
   {
     name: 'a retry without the check of deferred constraints',
-    changes: [{ file: 'packages/projection/src/apply-waiting.ts', from: "client.query('set constraints all immediate; set constraints all deferred')", to: 'Promise.resolve()' }],
+    changes: [{ file: 'packages/projection/src/waiting-unit.ts', from: "client.query('set constraints all immediate; set constraints all deferred')", to: 'Promise.resolve()' }],
     project: 'packages/projection',
     tests: ['src/conflicts.pg.test.ts'],
   },
