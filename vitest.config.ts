@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
  * The suffix of a test file says what it needs: `x.test.ts` nothing, `x.pg.test.ts` Postgres, `x.kafka.test.ts` a broker
@@ -9,10 +10,19 @@ import { defineConfig } from 'vitest/config';
 const special = ['src/**/*.pg.test.ts', 'src/**/*.kafka.test.ts', 'src/**/*.e2e.test.ts'];
 const stack = { testTimeout: 60_000, hookTimeout: 120_000 };
 
+/** The file that takes longest, for it waits, begins first. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLongest = ({ moduleId }: TestSpecification): number => Number(moduleId.endsWith('clock-steps.e2e.test.ts'));
+    return (await super.sort(files)).toSorted((a, b) => isLongest(b) - isLongest(a));
+  }
+}
+
 export default defineConfig({
   test: {
     // Most tests wait for a service for most of their time.
     maxWorkers: Math.max(2, availableParallelism() - 1),
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', ['json', { outputFile: 'test-results.json' }]],
     projects: [
       { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'], exclude: special, testTimeout: 30_000 } },
