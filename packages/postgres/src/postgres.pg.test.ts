@@ -258,6 +258,16 @@ describe('referrers', () => {
     expect(await referrers(db, [orders, accounts]).to('Contacts', ['7', '8'])).toEqual([{ module: 'Orders', ids: ['3'] }]);
     expect(await referrers(db, [orders, accounts]).to('Accounts', [])).toEqual([]);
   });
+
+  test('are records that wait and name it, too', async () => {
+    const park = (module: string, recordId: string | null, value: string | null) =>
+      db.pool.query(`insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, record_id, value) select $1, 't', 't', 0, count(*), '23503', 'c', true, $2, $3 from lockstep.parked`, [module, recordId, value]);
+    for (const [id, names] of [['21', '70'], ['22', '700'], ['1', '70'], [null, '70']] as const) await park('Orders', id, JSON.stringify({ id, fields: [names, null] }));
+    await park('Accounts', '70', JSON.stringify({ id: '70', fields: ['8'] }));
+    await park('Orders', '23', null);
+    await db.pool.query('insert into public.orders values (1, 70, null, null)');
+    expect(await referrers(db, [orders, accounts]).to('Accounts', ['70', '71'])).toEqual([{ module: 'Orders', ids: ['1', '21'] }]);
+  });
 });
 
 describe('channels', () => {

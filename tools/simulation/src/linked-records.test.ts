@@ -51,6 +51,22 @@ test('a Deal that points to a Product of the same moment is right, whichever com
   watch.checkEquality('a while');
 });
 
+test('a Deal that waits for a Product which is merged away meanwhile is looked at again, and points to the one that is left', async () => {
+  const { world, watch, rest } = await loaded();
+  const [deal = ''] = world.crm.records.ids('Deals');
+  const [master = ''] = world.crm.records.ids('Products');
+  // It waits itself, for its name.
+  const loser = world.crm.create('Products', { Product_Name: world.crm.records.truth('Products', master)?.value('Product_Name'), Product_Code: null });
+  world.crm.edit('Deals', [deal], { Main_Product: loser });
+  // No catch-up reads so far back any more.
+  await rest(180);
+  expect(new Set(world.tables.projection.parked('Deals').map(({ id }) => id))).toEqual(new Set([deal]));
+  world.crm.merge('Products', loser, master, false);
+  await rest(10);
+  expect([targetOf(world, deal), world.tables.projection.parked('Deals')]).toEqual([master, []]);
+  watch.checkEquality('a merge');
+});
+
 test('two projectors hand a partition back and forth in the middle of batches: nothing is skipped or applied twice', async () => {
   const { world, watch, rest } = await loaded();
   for (let turn = 0; turn < 60; turn += 1) {

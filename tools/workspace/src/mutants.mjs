@@ -500,6 +500,12 @@ export const mutants = [
     tests: ['src/linked-records.test.ts'],
   },
   {
+    name: 'records that wait and name a merged one are not looked at',
+    changes: [{ file: 'packages/postgres/src/referrers.ts', from: '[...rows, ...waiting.rows]', to: '[...rows]' }],
+    project: 'packages/postgres',
+    tests: ['src/postgres.pg.test.ts'],
+  },
+  {
     name: 'records that pointed to a merged one are not looked at',
     changes: [{ file: 'packages/crm-reader/src/deleted-list.ts', from: "await looks.want(referring.module, referring.ids, 'referrer');", to: 'void referring;' }],
     project: 'tools/simulation',

@@ -87,6 +87,11 @@ export class MemoryProjection {
     return this.#parked.entryOf(module, id);
   }
 
+  /** Records of a module that wait and name this one. */
+  waitingFor(module: string, id: string): string[] {
+    return this.#parked.naming(module, id);
+  }
+
   /** Cuts looks and deletions of what is parked that lie after a time. @returns how many. */
   cutFutureParked(module: string, latestMs: number, isFuture: (ms: number | undefined) => boolean): number {
     return this.#parked.cutFuture(module, latestMs, isFuture);

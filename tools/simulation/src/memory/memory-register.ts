@@ -64,8 +64,9 @@ export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, 
     breaker: memoryBreaker({ now, allowedDeletions, deletionsSince: (module, sinceMs) => deletedSince(database, projection, module, sinceMs).size }),
     referrers: {
       to: async (module, ids) => [...database.tables].flatMap((table) => {
-        const pointing = new Set(ids.flatMap((id) => table.pointingTo(module, id)));
-        return pointing.size === 0 ? [] : [{ module: table.module.apiName, ids: [...pointing] }];
+        const { apiName } = table.module;
+        const pointing = new Set(ids.flatMap((id) => [...table.pointingTo(module, id), ...(table.refersTo(module) ? projection.waitingFor(apiName, id) : [])]));
+        return pointing.size === 0 ? [] : [{ module: apiName, ids: [...pointing] }];
       }),
     },
     looks: {

@@ -118,6 +118,11 @@ export class MemoryTable {
     }
   }
 
+  /** Whether a lookup of this module names records of another. */
+  refersTo(module: string): boolean {
+    return this.#references.some(({ to }) => to === module);
+  }
+
   /** Rows that point to a record of another module. */
   pointingTo(module: string, id: string): string[] {
     return [...new Set(this.#references.filter(({ to }) => to === module).flatMap(({ field }) => [...this.#rows(field, id)]))];

@@ -66,6 +66,11 @@ export class ParkedMessages {
     return { deletedMs: this.#deletions.get(`${module}/${id}`) ?? null, contentMs: contents.length === 0 ? null : Math.max(...contents) };
   }
 
+  /** Records of a module that wait, other than this one, and name it. */
+  naming(module: string, id: string): string[] {
+    return [...this.#of(module).values()].filter((one) => mayYetFit(one) && one.id !== id && one.message.value?.includes(`"${id}"`) === true).map((one) => one.id);
+  }
+
   /** Cuts looks and deletions that lie after a time to that time. @returns how many. */
   cutFuture(module: string, latestMs: number, isFuture: (ms: number | undefined) => boolean): number {
     for (const [key, deletedMs] of this.#deletions) if (key.startsWith(`${module}/`) && isFuture(deletedMs)) this.#deletions.set(key, latestMs);
