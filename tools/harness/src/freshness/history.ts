@@ -36,12 +36,17 @@ export class History {
 /**
  * What a claim up to `seenMs` (epoch ms) asks of one record: its latest version before then that moved `Modified_Time`, or any later one. Undefined where it asks
  * nothing: no such version, or a later deletion, before which the edit may never have been seen. Of a restored record it does not say which of the versions
- * since its deletion stands: it came back with its old time, and until it is settled a deletion and a look may be too close to tell.
+ * since its deletion stands: it came back with its old time, and until it is settled a deletion and a look may be too close to tell. Where the deletion was
+ * taken back before the list was read, the row may also stand as it did before; that is not known of a record whose first change is that deletion.
  */
 export function requirementOf(versions: readonly Version[], seenMs: number): Requirement | undefined {
   const at = versions.findLastIndex(({ movesTime, modifiedTime }) => movesTime && Date.parse(modifiedTime) < seenMs);
   const required = versions[at];
   if (required === undefined || versions.slice(at + 1).some(({ record }) => record === null)) return undefined;
+  if (required.record === null && at < versions.length - 1) {
+    const before = requirementOf(versions.slice(0, at), seenMs);
+    return before && { required, allowed: [...before.allowed, ...versions.slice(at)] };
+  }
   const deletedAt = versions.slice(0, at).findLastIndex(({ record }) => record === null);
   return { required, allowed: versions.slice(deletedAt < 0 ? at : deletedAt) };
 }
