@@ -40,6 +40,12 @@ describe('a reserved word as the name of a field and of a module', () => {
   });
 });
 
+test('words that only one edition of SQL reserves are quoted, and refused by the CRM unquoted', () => {
+  const words = ['Absent', 'Permute', 'Unmatched', 'Level', 'Section', 'Size', 'Zone', 'Domain', 'Key', 'View', 'Greatest', 'Json', 'Least', 'Any_Value', 'Limit', 'Desc'];
+  expect(words.map(coqlName)).toEqual(words.map((word) => `'${word}'`));
+  for (const word of words) expect(() => parseQuery(`select ${word} from Contacts where id is not null`)).toThrow(expect.objectContaining({ code: 'SYNTAX_ERROR' }));
+});
+
 test('every other name stands bare, but for what is no plain word', () => {
   expect(['Leads', 'Last_Name', 'Converted__s', 'Type'].map(coqlName)).toEqual(['Leads', 'Last_Name', 'Converted__s', 'Type']);
   expect(['external', 'ORDER', "it's", 'a-b'].map(coqlName)).toEqual(["'external'", "'ORDER'", "'it''s'", "'a-b'"]);
