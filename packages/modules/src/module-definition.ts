@@ -20,6 +20,11 @@ export type FieldMapping = {
    * the legacy application expects rounded values, and for `real` and `double precision`, which keep no decimal exactly.
    */
   readonly onExcessScale?: 'round';
+  /**
+   * What to do where a trigger of the table changes the column's value: `accept` leaves it as the trigger made it; without this policy the record is kept aside
+   * (`VALUE_NOT_EXACT`). Choose `accept` where the legacy application normalises the column itself.
+   */
+  readonly onTriggerChange?: 'accept';
   /** For a lookup: API name of the module it points to. When a record of that is deleted, this module's rows that point to it are looked at. */
   readonly refersTo?: string;
 };

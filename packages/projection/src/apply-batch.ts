@@ -7,6 +7,7 @@ import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winners
 import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
+import { ProjectionError } from './errors.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { parkedVersion } from './parked-version.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
@@ -45,7 +46,7 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
     const decision = decide(merged, projection);
     await sendTogether(client, [
       ...(await winnerWrites(client, projection, decision)),
-      ...deadWrites(projection, decision.dead),
+      ...(await deadWrites(client, projection, decision.dead)),
       ...confirmWrites(projection, folded.confirmations),
       ...parkWrites(projection.module, batch, folded.rejects),
       { text: 'commit' },
@@ -124,21 +125,29 @@ export async function writeWinners(client: PoolClient, projection: ModuleProject
   for (const statement of await winnerWrites(client, projection, decision)) await client.query(statement);
 }
 
-/** Writes large groups of winners, by COPY. @returns the statements that write the small ones. */
+/**
+ * Writes large groups of winners, by COPY. Where triggers run, which may change values, all are staged, so that the rows can be compared with what was sent.
+ * @returns the statements that write the small ones.
+ * @throws {ProjectionError} `VALUE_NOT_EXACT` where a trigger changed a value, or kept a row from being written.
+ */
 async function winnerWrites(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Pick<Decision, 'winners' | 'allFresh'>): Promise<Statement[]> {
   const small: Statement[] = [];
   for (const [coverage, group] of Map.groupBy(winners, ({ record }) => record.coverage)) {
     const plan = await projection.planFor(client, coverage);
-    if (group.length < COPY_FROM) {
+    const hasTriggers = projection.table.triggers.length > 0;
+    if (group.length < COPY_FROM && !hasTriggers) {
       small.push({ ...plan.mergeArrays, values: winnersAsArrays(group, plan) });
       continue;
     }
     const columns = plan.columns.map((column) => `"${column}"`).join(', ');
     const text = winnersAsCopyText(group, plan);
-    if (allFresh && (await copiedStraight(client, `${plan.table} (${columns})`, text))) continue;
+    if (allFresh && !hasTriggers && (await copiedStraight(client, `${plan.table} (${columns})`, text))) continue;
     await client.query(plan.createStage);
+    // A stage is emptied at the end of a transaction only, and a unit that waits has its own rows.
+    if (hasTriggers) await client.query(`truncate ${plan.stage}`);
     await copyInto(client, `${plan.stage} (${columns})`, text);
     await client.query(plan.mergeStage);
+    if (hasTriggers) await verify(client, plan.verifyStage);
   }
   return small;
 }
@@ -158,22 +167,42 @@ async function copiedStraight(client: PoolClient, target: string, text: Buffer):
 
 /** Marks or removes the rows of the dead. */
 export async function writeDead(client: PoolClient, projection: ModuleProjection, dead: Decision['dead']): Promise<void> {
-  for (const statement of deadWrites(projection, dead)) await client.query(statement);
+  for (const statement of await deadWrites(client, projection, dead)) await client.query(statement);
 }
 
-/** By the table's own types, like every statement on it; the key may be a text. */
-function deadWrites({ module: { table, keyColumn, onDelete }, table: described }: ModuleProjection, dead: Decision['dead']): Statement[] {
+/** @param sql finds a row that does not stand as it was written. */
+async function verify(client: PoolClient, sql: string | Statement): Promise<void> {
+  const { rows: [changed] } = await client.query<{ column: string }>(sql as string);
+  if (changed !== undefined) throw new ProjectionError(`${changed.column}: a trigger of the table changed the value, or kept the row from being written`, 'VALUE_NOT_EXACT');
+}
+
+/**
+ * By the table's own types, like every statement on it; the key may be a text. Where triggers run, it is written here and now, and compared.
+ * @returns the statements that are left.
+ * @throws {ProjectionError} `VALUE_NOT_EXACT` where a trigger kept a row from being marked or removed.
+ */
+async function deadWrites(client: PoolClient, { module: { table, keyColumn, onDelete }, table: described }: ModuleProjection, dead: Decision['dead']): Promise<Statement[]> {
   if (dead.length === 0) return [];
   const name = `"${table.schema}"."${table.name}"`;
   const ids = dead.map(({ id }) => id);
   const key = columnOf(described, keyColumn);
-  if (onDelete.action === 'remove') return [{ text: `delete from ${name} where "${keyColumn}" operator(pg_catalog.=) any($1::${key.type}[])`, values: [ids] }];
+  const written = async (write: Statement, left: Statement): Promise<Statement[]> => {
+    if (described.triggers.length === 0) return [write];
+    await client.query(write);
+    await verify(client, left);
+    return [];
+  };
+  if (onDelete.action === 'remove') {
+    const which = `from ${name} where "${keyColumn}" operator(pg_catalog.=) any($1::${key.type}[])`;
+    return await written({ text: `delete ${which}`, values: [ids] }, { text: `select '${keyColumn}' as column ${which} limit 1`, values: [ids] });
+  }
   const column = `"${onDelete.deletedColumn}"`;
   const deletedColumn = columnOf(described, onDelete.deletedColumn);
-  const text = `update ${name} t set ${column} = d.at from ${unnest([key, deletedColumn])} as d (id, at)
-    where t."${keyColumn}" operator(pg_catalog.=) d.id and (t.${column} is null or t.${column} operator(pg_catalog.<>) d.at)`;
+  const from = `${unnest([key, deletedColumn])} as d (id, at)`;
+  const where = `t."${keyColumn}" operator(pg_catalog.=) d.id and (t.${column} is null or t.${column} operator(pg_catalog.<>) d.at)`;
   const step = timeStepMs(deletedColumn);
-  return [{ text, values: [ids, dead.map(({ deletedMs }) => exactTime(deletedColumn.name, deletedTime(deletedMs), step))] }];
+  const values = [ids, dead.map(({ deletedMs }) => exactTime(deletedColumn.name, deletedTime(deletedMs), step))];
+  return await written({ text: `update ${name} t set ${column} = d.at from ${from} where ${where}`, values }, { text: `select '${onDelete.deletedColumn}' as column from ${name} t, ${from} where ${where} limit 1`, values });
 }
 
 function confirmWrites({ registerSql }: ModuleProjection, confirmations: readonly Confirmation[]): Statement[] {

@@ -32,9 +32,13 @@ export type DescribedTable = {
   readonly rules: readonly string[];
   /** Tables with a foreign key to this one that would remove or change their rows when one of its rows is removed. */
   readonly cascades: readonly string[];
-  /** Triggers that may change a row before it is written. */
-  readonly rowTriggers: readonly string[];
-  /** Whether one of them is for inserts, and may fill a column that an insert leaves out. */
+  /** Triggers that run when a row is written or removed, those of partitions included. */
+  readonly triggers: readonly string[];
+  /** Why Postgres refuses each update or removal, whatever the row; such as a publication of a table without a replica identity. */
+  readonly refusals: readonly string[];
+  /** What of the columns that an insert leaves out refuses their being null. */
+  readonly nullRefusals: readonly string[];
+  /** Whether one may fill a column that an insert leaves out: before, for each row, and for inserts. */
   readonly hasInsertTrigger: boolean;
   /** Privileges that are missing beside those on columns, as the grants that would give them. */
   readonly missingGrants: readonly string[];

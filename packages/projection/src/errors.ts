@@ -3,8 +3,8 @@
  * show in `/readyz` until a person has acted.
  * - `EVENT_FIELDS_MALFORMED`: the fields do not match the coverage the event names. Look at who wrote it.
  * - `VALUE_NOT_STORABLE`: a text Postgres cannot hold (U+0000, half a surrogate pair). Correct it in the CRM.
- * - `VALUE_NOT_EXACT`: the column would round, cut, pad or reinterpret the value without a word. Widen the column, correct the value in
- *   the CRM, or let the mapping say `onExcessScale: 'round'`; then look at the record again.
+ * - `VALUE_NOT_EXACT`: the column would round, cut, pad or reinterpret the value without a word, or a trigger changed it. Widen the column, correct the value in
+ *   the CRM, change the trigger, or let the mapping say `onExcessScale: 'round'` or `onTriggerChange: 'accept'`; then look at the record again.
  * - `COVERAGE_UNKNOWN`: the event names a coverage that the log never declared. Look at who wrote it.
  * - `TOPIC_RECREATED`: the topic is not the one the positions belong to. Rebuild, or restore the topic.
  * - `OFFSETS_LOST`: the log no longer holds the next offset. Rebuild from a complete log; nothing was skipped.

@@ -41,9 +41,10 @@ export function isExact({ form, limit }: CellRule, bytes: Buffer, from: number, 
   }
 }
 
-const date = /^\d{4,6}-\d\d-\d\d$/;
-const instant = /^\d{4,6}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.(\d{1,6}))?(?:Z|[+-]\d\d(?::?\d\d)?)(?: BC)?$/;
-const utcInstant = /^\d{4,6}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.(\d{1,6}))?Z(?: BC)?$/;
+// A year of more than four digits has no leading zero: Postgres would drop it.
+const date = /^(?:\d{4}|[1-9]\d{4,5})-\d\d-\d\d$/;
+const instant = /^(?:\d{4}|[1-9]\d{4,5})-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.(\d{1,6}))?(?:Z|[+-]\d\d(?::?\d\d)?)(?: BC)?$/;
+const utcInstant = /^(?:\d{4}|[1-9]\d{4,5})-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.(\d{1,6}))?Z(?: BC)?$/;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const boolean = /^(?:true|false)$/;
 

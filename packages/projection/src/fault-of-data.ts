@@ -7,10 +7,14 @@ export type Fault = { readonly code: string; readonly cause: string };
 
 const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE_NOT_EXACT', 'COVERAGE_UNKNOWN']);
 
-/** What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. */
+/**
+ * What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. 54000: a value too long for an index or a
+ * tsvector of the table. P0001: a trigger raised an exception.
+ */
 export function faultOfData(error: unknown): Fault | null {
   if (error instanceof ProjectionError) return parkable.has(error.code) ? { code: error.code, cause: error.message } : null;
-  return isDataException(sqlState(error)) ? faultOf(error) : null;
+  const code = sqlState(error);
+  return isDataException(code) || mayYetFit(code) ? faultOf(error) : null;
 }
 
 /**
@@ -22,7 +26,7 @@ export function faultOfWaiting(error: unknown): Fault | null {
   return sqlState(error) === '' || isTransient(error) ? null : faultOf(error);
 }
 
-const isDataException = (code: string): boolean => /^2[23]/.test(code);
+const isDataException = (code: string): boolean => /^2[23]|^54000$/.test(code);
 
 function faultOf(error: unknown): Fault {
   const { message, where } = error as Error & { where?: unknown };
@@ -33,9 +37,9 @@ function faultOf(error: unknown): Fault {
 /*
  * What depends on other rows, and so on the time: restrict_violation (a removal or key change that RESTRICT refuses, from Postgres 18
  * on), foreign_key_violation, unique_violation, exclusion_violation. Of class 23 the others (not_null_violation, check_violation) are
- * faults of the row itself.
+ * faults of the row itself. What a trigger's exception (raise_exception) depends on only its author knows.
  */
-const conflicts = new Set(['23001', '23503', '23505', '23P01']);
+const conflicts = new Set(['23001', '23503', '23505', '23P01', 'P0001']);
 
 /** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
 export const mayYetFit = (code: string): boolean => conflicts.has(code);

@@ -1,4 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
+import { sqlState } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import type { DescribedColumn, DescribedTable } from './described-table.ts';
@@ -14,7 +15,9 @@ export const shapeSql = ({ table: { schema, name } }: ModuleDefinition): Prepare
   select pg_catalog.concat_ws(' ', c.oid, c.relkind, c.relpersistence, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhassubclass,
     (select pg_catalog.string_agg(a.xmin::pg_catalog.text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
     (select pg_catalog.string_agg(pg_catalog.concat(i.indexrelid, ':', i.xmin), ',' order by i.indexrelid) from pg_catalog.pg_index i where i.indrelid = c.oid),
-    (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid) from pg_catalog.pg_trigger t where t.tgrelid = c.oid)) as shape
+    (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid) from pg_catalog.pg_trigger t where t.tgrelid = c.oid),
+    case when c.relkind = 'p' then (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid)
+      from pg_catalog.pg_partition_tree(c.oid) p join pg_catalog.pg_trigger t on t.tgrelid = p.relid) end) as shape
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where n.nspname = '${schema}' and c.relname = '${name}' and not exists (select from "${schema}"."${name}" where false)`);
 
@@ -35,7 +38,9 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     hasKeyIndex: relation.has_key_index,
     rules: relation.rules,
     cascades: relation.cascades,
-    rowTriggers: relation.row_triggers,
+    triggers: relation.triggers,
+    refusals: await refusals(client, module),
+    nullRefusals: await nullRefusals(client, module, relation.oid),
     hasInsertTrigger: relation.has_insert_trigger,
     missingGrants: relation.missing_grants,
     columns: new Map(rows.map((row) => [row.name, described(row)])),
@@ -52,12 +57,12 @@ type Relation = {
   has_key_index: boolean;
   rules: string[];
   cascades: string[];
-  row_triggers: string[];
+  triggers: string[];
   has_insert_trigger: boolean;
   missing_grants: string[];
 };
 
-// A trigger with these bits is for each row (1), before (2), and for inserts (4). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
+// A trigger with these bits is for each row (1), before (2), for inserts (4), for removals (8), for updates (16). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
 const relationSql = `
   select c.oid::text as oid, c.relkind::text as kind, c.relpersistence = 'p' as is_permanent, row_security_active(c.oid) as is_row_security_active,
     has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select') as is_readable,
@@ -67,7 +72,8 @@ const relationSql = `
     array(select r.rulename::text from pg_rewrite r where r.ev_class = c.oid and r.ev_type in ('2', '3', '4') order by 1) as rules,
     array(select distinct conrelid::regclass::text from pg_constraint
       where contype = 'f' and confrelid = c.oid and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
-    array(select t.tgname::text from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 3 = 3 order by 1) as row_triggers,
+    array(select distinct t.tgname::text from pg_trigger t where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))
+      and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 28 <> 0 order by 1) as triggers,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
       select 'grant usage on schema ' || quote_ident(n.nspname) where not has_schema_privilege(n.oid, 'usage') union all
@@ -76,6 +82,65 @@ const relationSql = `
       select 'grant usage on sequence ' || s.refobjid::regclass from pg_attrdef f join pg_depend s on s.classid = 'pg_attrdef'::regclass and s.objid = f.oid and s.refclassid = 'pg_class'::regclass
         join pg_class q on q.oid = s.refobjid where f.adrelid = c.oid and case when q.relkind = 'S' then not has_sequence_privilege(q.oid, 'usage, update') else false end) as missing_grants
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2`;
+
+// A wrong state (55000) such as a missing replica identity, and a publication's filter over other columns than that has (42P10).
+const refusesEach = new Set(['55000', '42P10']);
+
+/** Whether Postgres would refuse any update or removal is known when it begins to execute one; `explain` goes so far, and runs no trigger. */
+async function refusals(client: Client, { table: { schema, name }, modifiedTimeColumn, onDelete }: ModuleDefinition): Promise<string[]> {
+  const table = `"${schema}"."${name}"`;
+  const writes = [`update ${table} set "${modifiedTimeColumn}" = "${modifiedTimeColumn}"`, ...(onDelete.action === 'remove' ? [`delete from ${table}`] : [])];
+  const found: string[] = [];
+  for (const write of writes) {
+    const error = await errorOf(client, `explain ${write}`);
+    if (error !== null && refusesEach.has(sqlState(error))) found.push([error.message, (error as { detail?: string }).detail, (error as { hint?: string }).hint].filter((part) => typeof part === 'string').join('; '));
+  }
+  return found;
+}
+
+/*
+ * Columns that every insert leaves out are null in each new row. INSERT holds their domains to their checks and COPY does not, so a domain that refuses null would be
+ * noticed by one way only. A check that involves other columns depends on the row, and is not tried.
+ */
+async function nullRefusals(client: Client, module: ModuleDefinition, oid: string): Promise<string[]> {
+  const { rows } = await client.query<{ refusal: string; probe: string }>(nullProbesSql, [oid, columnsWritten(module)]);
+  const found: string[] = [];
+  for (const { refusal, probe } of rows) if (await isRefused(client, probe)) found.push(refusal);
+  return found;
+}
+
+const columnsWritten = ({ keyColumn, modifiedTimeColumn, onDelete, fields }: ModuleDefinition): string[] => [keyColumn, modifiedTimeColumn, ...(onDelete.action === 'mark' ? [onDelete.deletedColumn] : []), ...fields.map(({ column }) => column)];
+
+const nullProbesSql = `
+  with left_out as (
+    select a.attname, a.attnum, ty.typtype, format('%I.%I', n.nspname, ty.typname) as type
+    from pg_attribute a join pg_type ty on ty.oid = a.atttypid join pg_namespace n on n.oid = ty.typnamespace
+    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and not a.attnotnull and not a.atthasdef and a.attidentity = '' and ty.typdefault is null and not ty.typnotnull and a.attname <> all($2))
+  select format('column %s is not mapped, has no default, and its domain refuses null', attname) as refusal, format('select null::%s is not null as is_refused', type) as probe from left_out where typtype = 'd'
+  union all
+  select format('check %s refuses null in what is not mapped and has no default (%s)', k.conname, string_agg(o.attname, ', ')),
+    format('select (%s) is false as is_refused from (select %s) as %I', pg_get_expr(k.conbin, k.conrelid), string_agg(format('null::%s as %I', o.type, o.attname), ', '), c.relname)
+  from pg_constraint k join pg_class c on c.oid = k.conrelid join left_out o on o.attnum = any(k.conkey)
+  where k.conrelid = $1 and k.contype = 'c' group by k.oid, k.conname, k.conbin, k.conrelid, k.conkey, c.relname having count(*) = cardinality(k.conkey)`;
+
+/** Whether a question about null is answered with yes, or cannot be asked because the domain refuses null (class 23). */
+async function isRefused(client: Client, probe: string): Promise<boolean> {
+  try {
+    const { rows: [row] } = await client.query<{ is_refused: boolean | null }>(probe);
+    return row?.is_refused === true;
+  } catch (error) {
+    return sqlState(error).startsWith('23');
+  }
+}
+
+async function errorOf(client: Client, sql: string): Promise<Error | null> {
+  try {
+    await client.query(sql);
+    return null;
+  } catch (error) {
+    return error as Error;
+  }
+}
 
 type ColumnRow = {
   name: string;

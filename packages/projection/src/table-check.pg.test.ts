@@ -86,6 +86,10 @@ describe('at the start', () => {
     ['a time in a date', ['alter table public.legacy alter signed type date'], /column signed is date/],
     ['an id in a short numeric', ['alter table public.legacy alter account type numeric(18,0)'], /column account is numeric\(18,0\), and an id has up to 19 digits/],
     ['a domain that may not be null on a foreign column', ['create domain public.filled as text not null', 'alter table public.legacy add foreign_column public.filled'], /column foreign_column is not mapped/],
+    ['a domain that refuses null on a foreign column', ['create domain public.filled as text check (value is not null)', 'alter table public.legacy add foreign_column public.filled'], /column foreign_column is not mapped, has no default, and its domain refuses null/],
+    ['a check that refuses null in a foreign column', ['alter table public.legacy add foreign_column text constraint needed check (foreign_column is not null)'], /check needed refuses null in what is not mapped and has no default \(foreign_column\)/],
+    ['a publication of a table without a replica identity', ['create publication sends for table public.legacy'], /Postgres refuses to change any row: cannot update table "legacy" because it does not have a replica identity/],
+    ['a publication with a filter over other columns than the replica identity', ['alter table public.legacy add primary key (id)', `create publication sends for table public.legacy where (name <> 'x')`], /Postgres refuses to change any row: cannot update table "legacy"; Column used in the publication WHERE/],
     ['a rule', ['create rule log as on insert to public.legacy do also select 1'], /rules on public\.legacy \(log\)/],
     ['tables that inherit', ['create table public.heir () inherits (public.legacy)'], /tables inherit from/],
   ])('%s is refused', async (_, changes, fault) => {
@@ -94,7 +98,14 @@ describe('at the start', () => {
     for (const change of changes) await client.query(change);
     await client.query('commit');
     await expect(adopt()).rejects.toMatchObject({ code: 'TABLE_UNFIT', message: expect.stringMatching(fault) });
-    await client.query('drop domain if exists public.filled cascade');
+    await client.query('drop domain if exists public.filled cascade; drop publication if exists sends');
+  });
+
+  test('a check that takes null, one that depends on ours, and a publication with a replica identity are taken', async () => {
+    await opened({ ...good, foreign_column: `text check (foreign_column <> '')`, other: 'text check (other is not null or name is null)', kept: `text default 'x' check (kept is not null)` });
+    await client.query('alter table public.legacy replica identity full; create publication sends for table public.legacy');
+    await adopt();
+    await client.query('drop publication sends');
   });
 
   test('a column that is not mapped, may not be null and has no default is left to a trigger, where there is one', async () => {
@@ -173,6 +184,19 @@ describe('sequences that ended wrong', () => {
     ]);
     expect(await referrers(db, [definition]).to('Accounts', [recordId(8)])).toEqual([{ module: 'Deals', ids: [recordId(1)] }]);
     expect(await rows('select from lockstep.parked')).toEqual([]);
+  });
+
+  test.each([
+    ['an index', 'create index on public.legacy (name)'],
+    ['a generated tsvector', `alter table public.legacy add words tsvector generated always as (to_tsvector('simple', name)) stored`],
+  ])('a text that is too long for %s is kept aside, and stops nothing else', async (__, change) => {
+    const topic = await opened(good);
+    await client.query(change);
+    const tooLong = Array.from({ length: 120_000 }, (___, i) => `w${i}${Math.sin(i)}`).join(' ');
+    await topic.project([...many(topic, '10:00:00', { Name: 'A' }), topic.seen({ n: 900, modified: '10:00:00', Name: tooLong })]);
+    await topic.project([topic.seen({ n: 1, modified: '10:05:00', Name: tooLong }), topic.seen({ n: 2, modified: '10:05:00', Name: 'B' })]);
+    expect(await rows('select name, count(*)::int as n from public.legacy group by 1 order by 1')).toEqual([{ name: 'A', n: 59 }, { name: 'B', n: 1 }]);
+    expect(await rows('select record_id, code, retryable from lockstep.parked order by record_id')).toEqual([1, 900].map((n) => ({ record_id: recordId(n), code: '54000', retryable: false })));
   });
 
   test('a partitioned table is written like any other', async () => {

@@ -39,6 +39,7 @@ function relationFaults({ keyColumn }: ModuleDefinition, table: DescribedTable, 
   const faults = table.missingGrants.map((grant) => `a privilege is missing: ${grant}`);
   if (table.kind !== 'r' && table.kind !== 'p') return [`${name} is no table that rows can be merged into (relkind ${table.kind}): map the table itself`, ...faults];
   if (!table.hasKeyIndex) faults.push(`column ${keyColumn} has no unique index of its own: create unique index concurrently on ${name} (${keyColumn}), neither partial nor deferrable`);
+  faults.push(...table.refusals.map((refusal) => `Postgres refuses to change any row: ${refusal}`));
   if (table.isRowSecurityActive) faults.push(`row-level security of ${name} applies to this user, and COPY refuses it: alter role … bypassrls`);
   if (table.rules.length > 0) faults.push(`rules on ${name} (${table.rules.join(', ')}) apply to INSERT and not to COPY: drop them, or make them triggers`);
   if (table.hasHeirs) faults.push(`tables inherit from ${name}, and no index keeps its key unique among them: end the inheritance, or partition the table`);
@@ -57,17 +58,19 @@ function columnFaults({ name, as, column }: Mapped): string[] {
 }
 
 /** Columns that are not ours and that every insert would leave without a value, unless a trigger may fill them. */
-function unmappedFaults(module: ModuleDefinition, { columns, hasInsertTrigger }: DescribedTable): string[] {
+function unmappedFaults(module: ModuleDefinition, { columns, hasInsertTrigger, nullRefusals }: DescribedTable): string[] {
   if (hasInsertTrigger) return [];
   const mapped = new Set(mappedColumns(module).map(({ name }) => name));
-  return [...columns.values()]
-    .filter(({ name, isNotNull, hasDefault }) => isNotNull && !hasDefault && !mapped.has(name))
-    .map(({ name }) => `column ${name} is not mapped, may not be null and has no default: give it a default, or drop not null`);
+  const notNull = [...columns.values()].filter(({ name, isNotNull, hasDefault }) => isNotNull && !hasDefault && !mapped.has(name));
+  return [
+    ...notNull.map(({ name }) => `column ${name} is not mapped, may not be null and has no default: give it a default, or drop not null`),
+    ...nullRefusals.map((refusal) => `${refusal}: give it a default, or let the check take null`),
+  ];
 }
 
-const relationNotes = ({ isPermanent, rowTriggers }: DescribedTable): string[] => [
+const relationNotes = ({ isPermanent, triggers }: DescribedTable): string[] => [
   ...(isPermanent ? [] : ['the table is unlogged or temporary: after a crash of the database it is empty, and has to be rebuilt']),
-  ...rowTriggers.map((trigger) => `trigger ${trigger} may change rows before they are written`),
+  ...triggers.map((trigger) => `trigger ${trigger} runs when rows are written: a record of which it changes a value is kept aside, unless its mapping says onTriggerChange 'accept'`),
 ];
 
 // As Postgres shows what a mapping names.

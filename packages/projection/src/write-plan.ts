@@ -30,7 +30,9 @@ export type WritePlan = {
   readonly table: string;
   /** Stage → table, only where a mapped value differs. */
   readonly mergeStage: string;
-  /** The same from one array per column: for small batches. */
+  /** A row of the stage that does not stand in the table as it was staged, and its first column that differs: a trigger changed it. */
+  readonly verifyStage: string;
+  /** The same as `mergeStage`, from one array per column: for small batches. */
   readonly mergeArrays: Prepared;
 };
 
@@ -38,6 +40,7 @@ export type WritePlan = {
 export function writePlan(module: ModuleDefinition, described: DescribedTable, coverage: Coverage): WritePlan {
   const { apiName, table: { schema, name }, keyColumn, modifiedTimeColumn, onDelete } = module;
   const byField = new Map(module.fields.map((mapping) => [mapping.field, mapping]));
+  const byColumn = new Map(module.fields.map((mapping) => [mapping.column, mapping]));
   const mapped = coverage.fields.map((field) => byField.get(field));
   if (mapped.every((mapping) => mapping === undefined)) throw new Error(`module ${apiName}: no field of coverage ${coverage.id} is mapped`);
   const deleted = onDelete.action === 'mark' ? [columnOf(described, onDelete.deletedColumn)] : [];
@@ -59,6 +62,7 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
     table,
     createStage: `create temp table if not exists ${stage} on commit delete rows as select ${list} from ${table} with no data`,
     mergeStage: mergeSql({ ...merge, select: `select ${list} from ${stage}` }),
+    verifyStage: verifySql({ ...merge, columns: merge.columns.filter((name) => byColumn.get(name)?.onTriggerChange !== 'accept'), stage }),
     mergeArrays: prepared(mergeSql({ ...merge, select: selectArrays(written) })),
   };
 }
@@ -79,6 +83,14 @@ function mergeSql({ table, keyColumn, columns, select }: { table: string; keyCol
   return `insert into ${table} as t (${columns.map(quote).join(', ')}) ${select}
     on conflict (${quote(keyColumn)}) do update set ${rest.map((column) => `${column} = excluded.${column}`).join(', ')}
     where row(${rest.map((column) => `t.${column}`).join(', ')})::record operator(pg_catalog.*<>) row(${rest.map((column) => `excluded.${column}`).join(', ')})::record`;
+}
+
+/** Stage and table have the same types, so what differs by a byte was changed after it was written. */
+function verifySql({ table, keyColumn, columns, stage }: { table: string; keyColumn: string; columns: readonly string[]; stage: string }): string {
+  const row = (of: string, names: readonly string[]): string => `row(${names.map((column) => `${of}.${quote(column)}`).join(', ')})::record`;
+  const differ = (names: readonly string[]): string => `${row('t', names)} operator(pg_catalog.*<>) ${row('s', names)}`;
+  return `select case ${columns.map((column) => `when ${differ([column])} then '${column}'`).join(' ')} end as column from ${stage} s
+    left join ${table} t on t.${quote(keyColumn)} operator(pg_catalog.=) s.${quote(keyColumn)} where ${differ(columns)} limit 1`;
 }
 
 /*
