@@ -8,13 +8,17 @@ import type { ReadRecord } from './whole-texts.ts';
 /** What was read of a record: the values of its module's fields in their order, without those that the reading makes no statement about. */
 export type PartialSighting = Omit<Sighting, 'coverage'> & { readonly unread?: readonly string[] };
 
-/** A found record as an observation; null when its id or its `Modified_Time` is none. */
+/**
+ * A found record as an observation; null when its id or its `Modified_Time` is none, or no field is in the reply. A query shows an empty field as null, so one that is
+ * missing from the reply was not read: the sighting makes no statement about it.
+ */
 export function sightingOf(module: ModuleDefinition, { id, modifiedTime, values, unread }: ReadRecord, observed: Observed): PartialSighting | null {
   const modifiedMs = isRecordId(id) ? timeOf(modifiedTime) : null;
-  if (modifiedMs === null) return null;
-  const read = unread.length === 0 ? module.fields : module.fields.filter(({ field }) => !unread.includes(field));
+  const read = module.fields.filter(({ field }) => !unread.includes(field) && Object.hasOwn(values, field));
+  if (modifiedMs === null || read.length === 0) return null;
   const sighting = { id, modifiedMs, observedMs: observedAt(observed, modifiedMs), fields: read.map(({ field, kind }) => canonicalJson(kind, values[field])) };
-  return unread.length === 0 ? sighting : { ...sighting, unread };
+  if (read.length === module.fields.length) return sighting;
+  return { ...sighting, unread: module.fields.filter((one) => !read.includes(one)).map(({ field }) => field) };
 }
 
 function timeOf(text: string): number | null {
@@ -26,7 +30,9 @@ function timeOf(text: string): number | null {
 }
 
 /** The dead letter of a record that cannot be read. */
-export const unreadable = (source: DeadLetter['source'], { apiName }: ModuleDefinition, { id }: FoundRecord): DeadLetter =>
-  isRecordId(id)
-    ? { source, key: id, position: { module: apiName, id }, code: 'MODIFIED_TIME_MALFORMED', cause: 'Modified_Time is no time with an offset' }
-    : { source, key: '', position: { module: apiName }, code: 'RECORD_ID_MALFORMED', cause: 'the id is no number from 1 to 2^63 - 1' };
+export function unreadable(source: DeadLetter['source'], { apiName }: ModuleDefinition, { id, modifiedTime }: FoundRecord): DeadLetter {
+  if (!isRecordId(id)) return { source, key: '', position: { module: apiName }, code: 'RECORD_ID_MALFORMED', cause: 'the id is no number from 1 to 2^63 - 1' };
+  const place = { source, key: id, position: { module: apiName, id } };
+  if (timeOf(modifiedTime) === null) return { ...place, code: 'MODIFIED_TIME_MALFORMED', cause: 'Modified_Time is no time with an offset' };
+  return { ...place, code: 'FIELDS_MISSING', cause: 'no field that was asked for is in the reply' };
+}

@@ -4,7 +4,7 @@ import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { beforeEach, describe, expect, test } from 'vitest';
 
 import { createReaderMetrics } from './metrics.ts';
-import { WholeTexts } from './whole-texts.ts';
+import { WholeTexts, type WholeTextsDeps } from './whole-texts.ts';
 
 const TEXT = 'x'.repeat(3_000);
 const AT = '2026-05-04T10:00:00+05:30';
@@ -14,12 +14,13 @@ const record = (id: string, description: string | null = TEXT.slice(0, 500), mod
 let modifiedTime: string;
 let full: () => unknown;
 let calls: string[];
+let deps: WholeTextsDeps;
 let texts: WholeTexts;
 
 beforeEach(() => {
   [modifiedTime, full, calls] = [AT, () => TEXT, []];
   const observed = { lowerMs: 0, upperMs: 1 };
-  texts = new WholeTexts({
+  deps = {
     crm: {
       rules: versionRules.v8,
       fullTexts: async ({ ids, fields }) => {
@@ -36,7 +37,8 @@ beforeEach(() => {
     cuts: { all: async () => [], note: async () => undefined },
     metrics: createReaderMetrics(createMetrics({ app: 'test' })),
     log: createLogger({ app: 'test', level: 'silent', isPretty: false }),
-  });
+  };
+  texts = new WholeTexts(deps);
 });
 
 const complete = async (...records: FoundRecord[]) => (await texts.complete(deals, { records })).map(({ id, values, unread }) => ({ id, length: (values['Description'] as string | null)?.length, unread }));
@@ -52,6 +54,12 @@ describe('a text that may be cut', () => {
     expect(calls).toEqual(['full 1,3 Description', 'look 1,3']);
     await complete(record('2', 'short'));
     expect(calls).toHaveLength(2);
+  });
+
+  test('is not taken from another record, whatever the reply says', async () => {
+    const other = new WholeTexts({ ...deps, crm: { ...deps.crm, readRecord: async () => ({ id: '2', modifiedTime, values: { Description: TEXT } }) }, facts: { of: () => ({ isKnown: false, multiSelects: new Map(), richTexts: new Set(), textareas: new Set() }), contradicted: () => undefined } });
+    const [read] = await other.complete(deals, { records: [record('1')] });
+    expect(read?.unread).toEqual(['Description']);
   });
 
   test('is not taken from another version of the record: it may have been edited in between', async () => {

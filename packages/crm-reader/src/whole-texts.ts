@@ -109,7 +109,7 @@ export class WholeTexts {
     for (const { record, other } of suspects.filter((suspect) => suspect.other.length > 0)) {
       await this.#tried(module, async () => {
         const again = await this.#deps.crm.readRecord({ module: module.apiName, id: record.id, fields: other, ...(signal === undefined ? {} : { signal }) });
-        if (again !== null && isSameTime(again.modifiedTime, record.modifiedTime)) take(record.id, again.values);
+        if (again?.id === record.id && isSameTime(again.modifiedTime, record.modifiedTime)) take(record.id, again.values);
       });
     }
     return found;

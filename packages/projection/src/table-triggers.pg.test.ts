@@ -69,7 +69,7 @@ describe.each(paths)('a row that is written by the path "%s"', (path) => {
     await write(topic, path);
     expect(await parked()).toEqual(aside(column));
     expect(await row()).toEqual([]);
-    if (path === 'copy' || path === 'stage') expect(await rows(`select count(*)::int as n from public.legacy where name = 'OTHER'`)).toEqual([{ n: 60 }]);
+    expect(await rows(`select count(*)::int as n from public.legacy where name = 'OTHER'`)).toEqual([{ n: path === 'copy' || path === 'stage' ? 60 : 0 }]);
   });
 
   test('is kept aside where a trigger of a partition changes it', async () => {
