@@ -81,7 +81,7 @@ export function cellRule({ kind, onExcessScale }: Mapping, column: DescribedColu
     case 'bpchar':
       return kind === 'boolean' ? rule('words') : rule('char');
     case 'varchar':
-      return kind === 'boolean' ? rule('words') : Number.isFinite(lengthOf(column)) ? rule('varchar', lengthOf(column)) : undefined;
+      return kind === 'boolean' ? rule('words') : Number.isFinite(lengthOf(column)) ? rule(column.countsBytes ? 'bytes' : 'varchar', lengthOf(column)) : undefined;
     default:
       return kind === 'boolean' && column.base !== 'enum' ? rule('words') : undefined;
   }

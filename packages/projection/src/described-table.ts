@@ -9,6 +9,8 @@ export type DescribedColumn = {
   readonly base: string;
   /** The type modifier that applies to `base`; -1 for none. */
   readonly modifier: number;
+  /** Whether a length is one of bytes: in a database of the encoding SQL_ASCII. */
+  readonly countsBytes: boolean;
   readonly isNotNull: boolean;
   /** Whether an insert that does not name the column gives it a value. */
   readonly hasDefault: boolean;

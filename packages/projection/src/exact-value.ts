@@ -5,7 +5,7 @@
 export type CellRule = {
   /** Goes into the cause of a value that is kept aside. */
   readonly column: string;
-  readonly form: 'boolean' | 'integer' | 'decimal' | 'date' | 'instant' | 'utc' | 'uuid' | 'varchar' | 'char' | 'words';
+  readonly form: 'boolean' | 'integer' | 'decimal' | 'date' | 'instant' | 'utc' | 'uuid' | 'varchar' | 'bytes' | 'char' | 'words';
   /** Digits after the point (negative: zeros before it), or characters; Infinity where the type sets none. */
   readonly limit: number;
 };
@@ -24,6 +24,8 @@ export function isExact({ form, limit }: CellRule, bytes: Buffer, from: number, 
       return isDecimal(bytes, from, to, limit);
     case 'varchar':
       return bytes[to - 1] !== SPACE || to - from <= limit || characters(bytes, from, to) <= limit;
+    case 'bytes':
+      return bytes[to - 1] !== SPACE || to - from - escapes(bytes, from, to) <= limit;
     case 'char':
       return bytes[to - 1] !== SPACE;
     case 'date':
@@ -93,6 +95,17 @@ function endsInZeros(bytes: Buffer, from: number, to: number, count: number): bo
   if (to - from === 1 && bytes[from] === ZERO) return true;
   for (let at = to - 1; at >= to - count; at -= 1) if (at < from || bytes[at] !== ZERO) return false;
   return true;
+}
+
+/** Backslashes of COPY text that stand before what they escape. */
+function escapes(bytes: Buffer, from: number, to: number): number {
+  let count = 0;
+  for (let at = from; at < to; at += 1) {
+    if (bytes[at] !== BACKSLASH) continue;
+    at += 1;
+    count += 1;
+  }
+  return count;
 }
 
 /** Characters of UTF-8 in COPY text, where a backslash and what follows are one. */

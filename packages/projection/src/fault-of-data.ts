@@ -28,9 +28,15 @@ export function faultOfWaiting(error: unknown): Fault | null {
 
 const isDataException = (code: string): boolean => /^2[23]|^54000$/.test(code);
 
+/*
+ * `COPY leads, line 1, column name: "…"`, in any language of the server (`COPY leads, Zeile 1, Spalte name: »…«`): the word before the first colon, unless that is the
+ * number of a line. What follows is the content of a row.
+ */
+const columnOfCopy = /^COPY [^:\n]*?([a-z_]\w*) ?: /m;
+
 function faultOf(error: unknown): Fault {
   const { message, where } = error as Error & { where?: unknown };
-  const column = typeof where === 'string' ? /column "?(\w+)/.exec(where)?.[1] : undefined;
+  const column = typeof where === 'string' ? columnOfCopy.exec(where)?.[1] : undefined;
   return { code: sqlState(error), cause: column === undefined ? message : `${column}: ${message}` };
 }
 

@@ -99,26 +99,28 @@ async function refusals(client: Client, { table: { schema, name }, modifiedTimeC
 }
 
 /*
- * Columns that every insert leaves out are null in each new row. INSERT holds their domains to their checks and COPY does not, so a domain that refuses null would be
+ * Columns that every insert leaves out are null in each new row, and so is the mark of a deletion. INSERT holds their domains to their checks and COPY does not, so a domain that refuses null would be
  * noticed by one way only. A check that involves other columns depends on the row, and is not tried.
  */
 async function nullRefusals(client: Client, module: ModuleDefinition, oid: string): Promise<string[]> {
-  const { rows } = await client.query<{ refusal: string; probe: string }>(nullProbesSql, [oid, columnsWritten(module)]);
+  const { rows } = await client.query<{ refusal: string; probe: string }>(nullProbesSql, [oid, columnsWritten(module), module.onDelete.action === 'mark' ? module.onDelete.deletedColumn : '']);
   const found: string[] = [];
   for (const { refusal, probe } of rows) if (await isRefused(client, probe)) found.push(refusal);
   return found;
 }
 
-const columnsWritten = ({ keyColumn, modifiedTimeColumn, onDelete, fields }: ModuleDefinition): string[] => [keyColumn, modifiedTimeColumn, ...(onDelete.action === 'mark' ? [onDelete.deletedColumn] : []), ...fields.map(({ column }) => column)];
+/** Those that get a value. */
+const columnsWritten = ({ keyColumn, modifiedTimeColumn, fields }: ModuleDefinition): string[] => [keyColumn, modifiedTimeColumn, ...fields.map(({ column }) => column)];
 
 const nullProbesSql = `
   with left_out as (
     select a.attname, a.attnum, ty.typtype, format('%I.%I', n.nspname, ty.typname) as type
     from pg_attribute a join pg_type ty on ty.oid = a.atttypid join pg_namespace n on n.oid = ty.typnamespace
-    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and not a.attnotnull and not a.atthasdef and a.attidentity = '' and ty.typdefault is null and not ty.typnotnull and a.attname <> all($2))
-  select format('column %s is not mapped, has no default, and its domain refuses null', attname) as refusal, format('select null::%s is not null as is_refused', type) as probe from left_out where typtype = 'd'
+    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and not a.attnotnull and not ty.typnotnull and a.attname <> all($2)
+      and (a.attname = $3 or (not a.atthasdef and a.attidentity = '' and ty.typdefault is null)))
+  select format('column %s is null in each new row, and its domain refuses null', attname) as refusal, format('select null::%s is not null as is_refused', type) as probe from left_out where typtype = 'd'
   union all
-  select format('check %s refuses null in what is not mapped and has no default (%s)', k.conname, string_agg(o.attname, ', ')),
+  select format('check %s refuses null in what is null in each new row (%s)', k.conname, string_agg(o.attname, ', ')),
     format('select (%s) is false as is_refused from (select %s) as %I', pg_get_expr(k.conbin, k.conrelid), string_agg(format('null::%s as %I', o.type, o.attname), ', '), c.relname)
   from pg_constraint k join pg_class c on c.oid = k.conrelid join left_out o on o.attnum = any(k.conkey)
   where k.conrelid = $1 and k.contype = 'c' group by k.oid, k.conname, k.conbin, k.conrelid, k.conkey, c.relname having count(*) = cardinality(k.conkey)`;
@@ -148,6 +150,7 @@ type ColumnRow = {
   shown: string;
   base: string;
   modifier: number;
+  counts_bytes: boolean;
   is_not_null: boolean;
   has_default: boolean;
   is_generated: boolean;
@@ -159,7 +162,7 @@ type ColumnRow = {
 const columnsSql = `
   select a.attname::text as name, format('%I.%I', tn.nspname, ty.typname) as type, format_type(a.atttypid, a.atttypmod) as shown,
     case when b.typtype = 'e' then 'enum' when b.typname = 'citext' then 'citext' when bn.nspname = 'pg_catalog' then b.typname::text else 'other' end as base,
-    b.modifier, a.attnotnull or b.is_not_null as is_not_null, a.atthasdef or a.attidentity <> '' or b.has_default as has_default,
+    b.modifier, getdatabaseencoding() = 'SQL_ASCII' as counts_bytes, a.attnotnull or b.is_not_null as is_not_null, a.atthasdef or a.attidentity <> '' or b.has_default as has_default,
     a.attgenerated <> '' as is_generated, a.attidentity = 'a' as is_identity_always,
     array(select p from unnest(array['select', 'insert', 'update']) p where not has_column_privilege(a.attrelid, a.attnum, p)
       union all select 'usage' where not (has_type_privilege(a.atttypid, 'usage') and has_schema_privilege(tn.oid, 'usage'))) as forbidden
@@ -181,6 +184,7 @@ const described = (row: ColumnRow): DescribedColumn => ({
   shown: row.shown,
   base: row.base,
   modifier: row.modifier,
+  countsBytes: row.counts_bytes,
   isNotNull: row.is_not_null,
   hasDefault: row.has_default,
   isGenerated: row.is_generated,

@@ -1,0 +1,20 @@
+import { describe, expect, test } from 'vitest';
+
+import { faultOfData } from './fault-of-data.ts';
+
+const causeOf = (where: string): string | undefined => faultOfData(Object.assign(new Error('refused'), { code: '22P02', severity: 'ERROR', where }))?.cause;
+
+describe('the cause of a value that Postgres refuses', () => {
+  test.each([
+    'COPY leads, line 1, column lead_score: "x"',
+    'COPY leads, line 12, column lead_score: null input',
+    'COPY leads, Zeile 1, Spalte lead_score: »x«',
+    'COPY leads, ligne 1, colonne lead_score : « x »',
+    'PL/pgSQL function check_it(text) line 3 at RAISE\nCOPY leads, line 1, column lead_score: "x"',
+  ])('names its column, in whatever language the server speaks: %s', (where) => expect(causeOf(where)).toBe('lead_score: refused'));
+
+  test.each(['COPY leads, line 1: "5725\tthe column secret: x"', 'COPY leads, Zeile 1: »5725\tcolumn secret«', 'SQL statement "select column secret"'])(
+    'names no column, and nothing of the row, where Postgres names none: %s',
+    (where) => expect(causeOf(where)).toBe('refused'),
+  );
+});
