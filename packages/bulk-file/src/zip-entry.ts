@@ -31,7 +31,7 @@ export async function openBulkZip(file: string): Promise<ZipEntry> {
     throw new BulkFileError(`${name} would unpack from ${compressedSize} to ${bytes} bytes`, 'BULK_FILE_SUSPICIOUS');
   }
   const start = await dataStart(file, entry);
-  const unpacked = (): NodeJS.ReadableStream => unpack(file, entry, start);
+  const unpacked = (): Unpacked => unpack(file, entry, start);
   return { name, bytes, open: unpacked, ...(await verify(entry, unpacked())) };
 }
 
@@ -39,6 +39,9 @@ async function onlyEntry(file: string): Promise<unzipper.File> {
   const directory = await unzipper.Open.file(file).catch((cause: unknown) => {
     throw new BulkFileError('the result is no ZIP, or was cut', 'BULK_FILE_DAMAGED', { cause });
   });
+  // Whoever counts fewer entries than it has would let a file go unread.
+  const listed = directory.files.reduce((sum, { fileNameLength, extraFieldLength, fileCommentLength }) => sum + DIRECTORY_HEADER_BYTES + fileNameLength + extraFieldLength + fileCommentLength, 0);
+  if (directory.sizeOfCentralDirectory !== listed) throw new BulkFileError('the directory of the result has another size than its entries', 'BULK_FILE_DAMAGED');
   const files = directory.files.filter(({ type }) => type === 'File');
   const [only] = files;
   if (only === undefined || files.length > 1) throw new BulkFileError(`the result holds ${files.length} files instead of one`, 'BULK_FILE_DAMAGED');
@@ -46,6 +49,9 @@ async function onlyEntry(file: string): Promise<unzipper.File> {
   return only;
 }
 
+type Unpacked = NodeJS.ReadableStream & { readonly bytesWritten?: number };
+
+const DIRECTORY_HEADER_BYTES = 46;
 const LOCAL_HEADER_BYTES = 30;
 const LOCAL_HEADER_SIGNATURE = 0x04034b50;
 
@@ -62,7 +68,8 @@ async function dataStart(file: string, { offsetToLocalFileHeader, path }: unzipp
   }
 }
 
-function unpack(file: string, { compressedSize, compressionMethod }: unzipper.File, start: number): NodeJS.ReadableStream {
+/** The unpacked bytes; `bytesWritten` says how many packed ones they were made of. */
+function unpack(file: string, { compressedSize, compressionMethod }: unzipper.File, start: number): Unpacked {
   const inflater = compressionMethod === 0 ? new PassThrough() : createInflateRaw({ chunkSize: CHUNK_BYTES });
   if (compressedSize === 0) return inflater.end();
   const packed = createReadStream(file, { start, end: start + compressedSize - 1, highWaterMark: CHUNK_BYTES });
@@ -71,7 +78,7 @@ function unpack(file: string, { compressedSize, compressionMethod }: unzipper.Fi
   return packed.pipe(inflater);
 }
 
-async function verify(entry: unzipper.File, unpacked: NodeJS.ReadableStream): Promise<CheckedCsv> {
+async function verify(entry: unzipper.File, unpacked: Unpacked): Promise<CheckedCsv> {
   let crc = 0;
   let bytes = 0;
   const csv = new CsvCheck();
@@ -92,6 +99,10 @@ async function verify(entry: unzipper.File, unpacked: NodeJS.ReadableStream): Pr
   }
   if (bytes !== entry.uncompressedSize || crc !== entry.crc32) {
     throw new BulkFileError(`${entry.path} has ${bytes} bytes with CRC ${crc.toString(16)}; its directory says ${entry.uncompressedSize} with ${entry.crc32.toString(16)}`, 'BULK_FILE_DAMAGED');
+  }
+  // The inflater ends where its data says so, whatever follows; a PassThrough takes it all.
+  if (unpacked.bytesWritten !== undefined && unpacked.bytesWritten !== entry.compressedSize) {
+    throw new BulkFileError(`${entry.path} was packed into ${unpacked.bytesWritten} bytes; its directory says ${entry.compressedSize}`, 'BULK_FILE_DAMAGED');
   }
   if (fault !== undefined) throw fault;
   return csv.end();

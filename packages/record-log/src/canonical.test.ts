@@ -28,6 +28,8 @@ describe('the canonical form is the same from a CSV cell and from JSON', () => {
     ['lookup', '', null, null],
     ['multiselect', 'English;German', ['English', 'German'], 'English;German'],
     ['multiselect', '', [], null],
+    ['multiselect', '', [''], null],
+    ['tags', '', [{ name: '', id: '1' }], null],
     ['tags', 'hot,new', [{ name: 'hot', id: '1' }, { name: 'new', id: '2' }], 'hot,new'],
     ['multiselect', 'Agriculture, Food, and Natural Resources', ['Agriculture, Food, and Natural Resources'], 'Agriculture, Food, and Natural Resources'],
   ])('%s %j', (kind, cell, json, canonical) => {

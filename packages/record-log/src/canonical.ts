@@ -41,7 +41,10 @@ export function canonicalJson(kind: FieldKind, value: unknown): FieldValue {
 function canonicalList(kind: FieldKind, items: readonly unknown[]): FieldValue {
   if (items.length === 0) return null;
   const names = items.map(nameOf);
-  return names.every((name) => name !== null) ? names.join(kind === 'tags' ? ',' : ';') : JSON.stringify(items);
+  if (names.some((name) => name === null)) return JSON.stringify(items);
+  const text = names.join(kind === 'tags' ? ',' : ';');
+  // As an empty cell is.
+  return text === '' ? null : text;
 }
 
 function nameOf(item: unknown): string | null {
