@@ -175,7 +175,7 @@ export const mutants = [
   },
   {
     name: 'rows are compared by what their types hold equal',
-    changes: [{ file: 'packages/projection/src/write-plan.ts', from: 'operator(pg_catalog.*<>)', to: 'is distinct from' }],
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: ')::record operator(pg_catalog.*<>) row(', to: ')::record is distinct from row(' }],
     project: 'packages/projection',
     tests: ['src/table-check.pg.test.ts'],
   },
@@ -516,5 +516,29 @@ export const mutants = [
     changes: [{ file: 'packages/crm-reader/src/catch-up/catch-up.ts', from: 'await catchUps.failed(catchUp.id, error instanceof Error ? error.message : String(error));', to: 'await catchUps.read(catchUp.id, new Date(), { rows: 0, seen: 0, unhinted: 0, deleted: 0 });' }],
     project: 'tools/simulation',
     tests: ['src/refusals.test.ts'],
+  },
+  {
+    name: 'what a trigger changes is not noticed',
+    changes: [{ file: 'packages/projection/src/apply-batch.ts', from: 'if (hasTriggers) await verify(client, plan.verifyStage);', to: '' }],
+    project: 'packages/projection',
+    tests: ['src/table-triggers.pg.test.ts'],
+  },
+  {
+    name: 'rows go straight into a table with triggers',
+    changes: [{ file: 'packages/projection/src/apply-batch.ts', from: 'if (allFresh && !hasTriggers && ', to: 'if (allFresh && ' }],
+    project: 'packages/projection',
+    tests: ['src/table-triggers.pg.test.ts'],
+  },
+  {
+    name: 'a field that a reply leaves out is read as null',
+    changes: [{ file: 'packages/crm-reader/src/sighting.ts', from: ' && Object.hasOwn(values, field)', to: '' }],
+    project: 'packages/crm-reader',
+    tests: ['src/sighting.test.ts'],
+  },
+  {
+    name: 'a text that is too long for an index halts its partition',
+    changes: [{ file: 'packages/projection/src/fault-of-data.ts', from: '|^54000$', to: '' }],
+    project: 'packages/projection',
+    tests: ['src/table-check.pg.test.ts'],
   },
 ];
