@@ -1,5 +1,7 @@
 import { STALE_AT_MOST_MS } from '@lockstep/completeness';
 
+import { epsilonSetting } from './fold-sql.ts';
+
 /*
  * A later offset is not a newer version: what is parked (`p`) is compared with the register (`r`) by version.
  *
@@ -35,7 +37,7 @@ const resolve = (which: string): string => `
     select p.id, ${isOvertaken} as is_overtaken, ${isMoot} as is_moot
     from lockstep.parked p
     join lockstep.record_version r on r.module = p.module and r.record_id = ${recordId}
-    cross join (select value::bigint as ms from lockstep.setting where name = 'epsilon_ms') e
+    cross join ${epsilonSetting} e
     where (p.resolved_at is null or p.value is not null) and ${which})
   update lockstep.parked p set resolved_at = coalesce(p.resolved_at, now()), value = case when not j.is_overtaken then p.value end
   from judged j where j.id = p.id and (j.is_overtaken or (j.is_moot and p.resolved_at is null))
@@ -48,11 +50,14 @@ export const resolveOvertaken = resolve('true');
 export const resolveOvertakenOf = resolve('p.id = any($1::bigint[])');
 
 /**
- * Of the messages whose `id` is in the bigint array `$1`, the contents that another of them shows to be outdated: its look began so much later
- * that it cannot have seen an older state. Such a content may bear the greater `Modified_Time`, and would win the fold. @returns rows of `id`.
+ * Of the messages whose `id` is in the bigint array `$1`, those that a content which is parked of the same record shows to be outdated: a deletion
+ * after which it was seen alive; or a content, where the other one's look began so much later that it cannot have seen an older state. That
+ * may bear the greater `Modified_Time`, and would win the fold. The other one counts until it is resolved, also where it is parked for good,
+ * or is not in the array. @returns rows of `id`.
  */
-export const outdatedAmong = `
-  select p.id from lockstep.parked p
-  where p.id = any($1::bigint[]) and not ${isDeletion} and exists (
+export const outdatedByParked = `
+  select p.id from lockstep.parked p cross join ${epsilonSetting} e
+  where p.id = any($1::bigint[]) and exists (
     select from lockstep.parked q
-    where q.id = any($1::bigint[]) and q.module = p.module and q.record_id = p.record_id and q.deleted_ms is null and q.observed_ms > ${parkedObservedMs} + ${STALE_AT_MOST_MS})`;
+    where q.module = p.module and q.record_id = p.record_id and q.deleted_ms is null and (q.resolved_at is null or q.value is not null)
+      and q.observed_ms > case when ${isDeletion} then p.deleted_ms + e.ms else ${parkedObservedMs} + ${STALE_AT_MOST_MS} end)`;

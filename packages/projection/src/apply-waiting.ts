@@ -1,4 +1,5 @@
-import type { Fault } from './fault-of-data.ts';
+import { applyRings } from './apply-rings.ts';
+import { type Fault, pointsElsewhere } from './fault-of-data.ts';
 import { faultOrThrow, type Stuck, type Waiting, type WaitingContext, WaitingUnit } from './waiting-unit.ts';
 
 /*
@@ -10,6 +11,7 @@ import { faultOrThrow, type Stuck, type Waiting, type WaitingContext, WaitingUni
  * Should that fail, the unit may be tried the other way round: the holder's column is emptied, and its row is written afterwards. It may
  * point to the row that takes its value. A unit is kept whole or not at all, so nothing that was emptied stays so, and the failure of one
  * says nothing about the others, but for those that need its value: they are stuck with it, and not tried before something has changed.
+ * Once no unit moves, rows that point to each other are written together; see apply-rings.ts.
  */
 
 /** Applies what fits. @returns the rest, and why not. */
@@ -25,6 +27,7 @@ export async function applyWaiting<T extends Waiting>(context: WaitingContext, w
       if (fault === null) isMoving = pending.size > 0;
       else faults.set(one, fault);
     }
+    isMoving ||= await applyRings(context, pending, waiting.filter((one) => pending.has(one.recordId) && pointsElsewhere(faults.get(one)?.code ?? '')));
   }
   return new Map([...faults].filter(([one]) => pending.has(one.recordId)));
 }

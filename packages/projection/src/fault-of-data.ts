@@ -50,5 +50,8 @@ const conflicts = new Set(['23001', '23503', '23505', '23P01', 'P0001']);
 /** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
 export const mayYetFit = (code: string): boolean => conflicts.has(code);
 
+/** Whether a row that is pointed to is missing, or rows still point to one that goes: restrict_violation, foreign_key_violation. */
+export const pointsElsewhere = (code: string): boolean => code === '23001' || code === '23503';
+
 /** Whether the data itself is at fault, whatever becomes of other rows. */
 export const fitsNever = (code: string): boolean => parkable.has(code) || (isDataException(code) && !mayYetFit(code));

@@ -1,4 +1,4 @@
-import { outdatedAmong, resolveOvertakenOf } from '@lockstep/postgres';
+import { outdatedByParked, resolveOvertakenOf } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import { applyWaiting } from './apply-waiting.ts';
@@ -6,10 +6,11 @@ import { type Fault, fitsNever } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { readConstraints } from './unique-indexes.ts';
+import type { WaitingContext } from './waiting-unit.ts';
 
 /*
  * What conflicts with other rows waits in lockstep.parked and is tried again here, 2 s, 4 s, 8 s … up to half an hour after the last
- * try. All that waits of a module is tried in one transaction, because rows that swap a unique value are in each other's way; see
+ * try. What waits of a module is tried in one transaction, because rows that swap a unique value are in each other's way; see
  * apply-waiting.ts. A row keeps its place all the while, with its foreign columns.
  */
 
@@ -24,25 +25,26 @@ export type Retried = {
 type Message = { readonly id: string; readonly recordId: string; readonly message: LogMessage };
 
 const AT_ONCE = 500;
+/** What has to move with those joins them, up to about so many times as many. */
+const MOST_TIMES = 4;
 
 /**
  * Tries what waits of a module again, in one transaction, when some of it is due. Repeating it changes nothing; several processes may.
+ * @param atOnce how many messages are tried in one transaction; what has to move with them joins them.
  * @throws whatever is not the data's fault; then nothing is written.
  */
-export const retryParked = (client: PoolClient, projection: ModuleProjection): Promise<Retried> => projection.onCurrentTable(client, () => retryOnce(client, projection));
+export const retryParked = (client: PoolClient, projection: ModuleProjection, { atOnce = AT_ONCE }: { readonly atOnce?: number } = {}): Promise<Retried> =>
+  projection.onCurrentTable(client, () => retryOnce(client, projection, atOnce));
 
-async function retryOnce(client: PoolClient, projection: ModuleProjection): Promise<Retried> {
+async function retryOnce(client: PoolClient, projection: ModuleProjection, atOnce: number): Promise<Retried> {
   await client.query('begin');
   try {
-    const locked = await lockWaiting(client, projection);
-    const waiting = await withoutOvertaken(client, locked);
-    const outdated = await outdatedIn(client, waiting);
-    const tried = waiting.filter(({ id }) => !outdated.has(id));
-    const faults = await applyInTurns(client, projection, tried);
+    const locked = await lockWaiting(client, projection, atOnce);
+    const { tried, outdated, faults } = await tryWithNeeded(client, projection, locked, atOnce * MOST_TIMES);
     await noteLeft(client, faults);
     const applied = tried.filter(({ id }) => !faults.has(id)).map(({ id }) => id);
     await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [applied]);
-    const left = await leaveOutdated(client, waiting.filter(({ id }) => outdated.has(id)));
+    const left = await leaveOutdated(client, outdated);
     await client.query('commit');
     return { resolved: locked.length - faults.size - left, waiting: faults.size + left };
   } catch (error) {
@@ -53,18 +55,65 @@ async function retryOnce(client: PoolClient, projection: ModuleProjection): Prom
 
 type Row = { id: string; record_id: string; partition: number; log_offset: string; value: Buffer };
 
-/** All that waits, when some of it is due, and this process's mapping is the current one. */
-async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprint }: ModuleProjection): Promise<Message[]> {
+const messageOf = ({ id, record_id: recordId, partition, log_offset, value }: Row): Message => ({ id, recordId, message: { partition, offset: Number(log_offset), value } });
+
+const isDue = (alias: string): string => `${alias}.tried_at + least(2 ^ least(${alias}.tries + 1, 20), 1800) * interval '1 second' <= now()`;
+
+/**
+ * What waits, when some of it is due, and this process's mapping is the current one. Where more waits than is tried at once, what is due comes
+ * first, and of that what was not tried for the longest time: what fits never takes no turn from the rest.
+ */
+async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprint }: ModuleProjection, atOnce: number): Promise<Message[]> {
   const { rows } = await client.query<Row>(
-    `select id, record_id, partition, log_offset, value from lockstep.parked
+    `select id, record_id, partition, log_offset, value from lockstep.parked p
      where module = $1 and retryable and value is not null and record_id is not null
        and exists (select from lockstep.mapping where module = $1 and fingerprint = $2)
-       and exists (select from lockstep.parked d where d.module = $1 and d.retryable and d.value is not null and d.record_id is not null
-         and d.tried_at + least(2 ^ least(d.tries + 1, 20), 1800) * interval '1 second' <= now())
-     order by tries, id limit ${AT_ONCE} for update skip locked`,
-    [apiName, fingerprint],
+       and exists (select from lockstep.parked d where d.module = $1 and d.retryable and d.value is not null and d.record_id is not null and ${isDue('d')})
+     order by ${isDue('p')} desc, tried_at, id limit $3 for update skip locked`,
+    [apiName, fingerprint, atOnce],
   );
-  return rows.map(({ id, record_id: recordId, partition, log_offset, value }) => ({ id, recordId, message: { partition, offset: Number(log_offset), value } }));
+  return rows.map(messageOf);
+}
+
+/** What waits of some records, beside what is locked already. */
+async function lockWaitingOf(client: PoolClient, { module: { apiName } }: ModuleProjection, recordIds: readonly string[], locked: readonly Message[]): Promise<Message[]> {
+  if (recordIds.length === 0) return [];
+  const { rows } = await client.query<Row>(
+    `select id, record_id, partition, log_offset, value from lockstep.parked
+     where module = $1 and retryable and value is not null and record_id = any($2::text[]) and id <> all($3::bigint[]) order by id limit ${AT_ONCE} for update skip locked`,
+    [apiName, recordIds, locked.map(({ id }) => id)],
+  );
+  return rows.map(messageOf);
+}
+
+/**
+ * Tries what is locked, and whatever else waits and has to move with it; that joins `locked`. Else the members of a ring would never meet where
+ * more waits than is tried at once.
+ */
+async function tryWithNeeded(client: PoolClient, projection: ModuleProjection, locked: Message[], atMost: number): Promise<{ tried: readonly Message[]; outdated: readonly Message[]; faults: ReadonlyMap<string, Fault> }> {
+  const tried: Message[] = [];
+  const outdated: Message[] = [];
+  const faults = new Map<string, Fault>();
+  const concerned = new Set<string>();
+  for (let next: readonly Message[] = locked; ; ) {
+    const waiting = await withoutOvertaken(client, next);
+    const isOutdated = await outdatedIn(client, waiting);
+    const fresh = waiting.filter(({ id }) => !isOutdated.has(id));
+    outdated.push(...waiting.filter(({ id }) => isOutdated.has(id)));
+    const again = tried.filter(({ id, recordId }) => faults.has(id) && concerned.has(recordId));
+    const needed: WaitingContext['needed'] = [];
+    const found = await applyInTurns(client, projection, [...again, ...fresh], needed);
+    for (const { id } of again) faults.delete(id);
+    for (const [id, fault] of found) faults.set(id, fault);
+    tried.push(...fresh);
+    next = locked.length < atMost ? await lockWaitingOf(client, projection, needed.map(({ other }) => other), locked) : [];
+    locked.push(...next);
+    const there = new Set([...next, ...tried.filter(({ id }) => faults.has(id))].map(({ recordId }) => recordId));
+    const toMeet = needed.filter(({ other }) => there.has(other) && !concerned.has(other));
+    if (toMeet.length === 0) break;
+    for (const { other, by } of toMeet) for (const recordId of [other, ...by]) concerned.add(recordId);
+  }
+  return { tried, outdated, faults };
 }
 
 /** What the register has overtaken is not tried: a content to which the record did not return would win by its `Modified_Time`. */
@@ -75,10 +124,10 @@ async function withoutOvertaken(client: PoolClient, locked: readonly Message[]):
   return locked.filter(({ id }) => !overtaken.has(id));
 }
 
-/** What another one that waits shows to be outdated: it is tried only when nothing of that kind waits any more. */
+/** What another one that is parked shows to be outdated: it is tried only when nothing of that kind is parked any more. */
 async function outdatedIn(client: PoolClient, waiting: readonly Message[]): Promise<ReadonlySet<string>> {
-  if (waiting.length < 2) return new Set();
-  const { rows } = await client.query<{ id: string }>(outdatedAmong, [waiting.map(({ id }) => id)]);
+  if (waiting.length === 0) return new Set();
+  const { rows } = await client.query<{ id: string }>(outdatedByParked, [waiting.map(({ id }) => id)]);
   return new Set(rows.map(({ id }) => id));
 }
 
@@ -90,11 +139,11 @@ async function leaveOutdated(client: PoolClient, outdated: readonly Message[]): 
 }
 
 /** What may not be folded together, such as contents of two coverages of one record, is applied one after the other, as a batch would. */
-async function applyInTurns(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[]): Promise<Map<string, Fault>> {
+async function applyInTurns(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[], needed: WaitingContext['needed']): Promise<Map<string, Fault>> {
   const faults = new Map<string, Fault>();
   for (let left = waiting; left.length > 0; ) {
     const turn = new Set(firstTurn(left));
-    for (const [id, fault] of await applyWhatFits(client, projection, [...turn])) faults.set(id, fault);
+    for (const [id, fault] of await applyWhatFits(client, projection, [...turn], needed)) faults.set(id, fault);
     left = left.filter((message) => !turn.has(message));
   }
   return faults;
@@ -108,10 +157,10 @@ const firstTurn = (waiting: readonly Message[]): Message[] =>
   });
 
 /** Leaves applied what fits. @returns what does not, by the id of the message. */
-async function applyWhatFits(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[]): Promise<Map<string, Fault>> {
+async function applyWhatFits(client: PoolClient, projection: ModuleProjection, waiting: readonly Message[], needed: WaitingContext['needed']): Promise<Map<string, Fault>> {
   if (waiting.length === 0) return new Map();
   await client.query('set constraints all deferred');
-  const context = { client, projection, constraints: await readConstraints(client, projection.module) };
+  const context = { client, projection, needed, constraints: await readConstraints(client, projection.module) };
   const folded = [...Map.groupBy(waiting, ({ recordId }) => recordId)].map(([recordId, parts]) => ({ recordId, parts, messages: parts.map(({ message }) => message) }));
   const left = await applyWaiting(context, folded);
   const faults = new Map<string, Fault>();

@@ -19,12 +19,15 @@ export type UniqueIndex = {
   readonly releasable: readonly string[];
 };
 
+/** A foreign key of a table to itself: the columns that point, and those that they point to, side by side. */
+export type SelfReference = { readonly columns: readonly string[]; readonly referred: readonly string[] };
+
 /** What a legacy table's constraints have to do with each other's rows. */
 export type TableConstraints = {
   /** By index name, those of partitions included. */
   readonly uniqueIndexes: ReadonlyMap<string, UniqueIndex>;
-  /** Names of the foreign keys by which the table's rows point to each other. */
-  readonly selfReferences: ReadonlySet<string>;
+  /** By name, the foreign keys by which the table's rows point to each other. */
+  readonly selfReferences: ReadonlyMap<string, SelfReference>;
   /** Of each deferrable constraint a query for the rows that the row with key `$1` conflicts with, or lacks, as `id`. */
   readonly partnersOf: readonly string[];
 };
@@ -71,10 +74,18 @@ async function readUniqueIndexes(client: PoolClient, { table: { schema, name }, 
   }));
 }
 
-async function readSelfReferences(client: PoolClient, { table: { schema, name } }: ModuleDefinition): Promise<Set<string>> {
-  const { rows } = await client.query<{ name: string }>(`select conname as name from pg_constraint where contype = 'f' and conrelid = format('%I.%I', $1::text, $2::text)::regclass and confrelid = conrelid`, [schema, name]);
-  return new Set(rows.map((row) => row.name));
+async function readSelfReferences(client: PoolClient, { table: { schema, name } }: ModuleDefinition): Promise<Map<string, SelfReference>> {
+  const { rows } = await client.query<SelfReference & { name: string }>(
+    `select c.conname as name, ${columnsOf('conkey')} as columns, ${columnsOf('confkey')} as referred
+     from pg_constraint c where c.contype = 'f' and c.conrelid = format('%I.%I', $1::text, $2::text)::regclass and c.confrelid = c.conrelid`,
+    [schema, name],
+  );
+  return new Map(rows.map((row) => [row.name, row]));
 }
+
+/** The columns of a constraint (`c`) on one table, in their order. */
+const columnsOf = (key: 'conkey' | 'confkey'): string =>
+  `array(select a.attname::text from unnest(c.${key}) with ordinality k (attnum, n) join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum order by k.n)`;
 
 type ConstraintRow = { type: 'u' | 'f'; columns: string[]; nullsEqual: boolean };
 
@@ -82,7 +93,7 @@ type ConstraintRow = { type: 'u' | 'f'; columns: string[]; nullsEqual: boolean }
 async function readPartnerQueries(client: PoolClient, { table, keyColumn }: ModuleDefinition): Promise<string[]> {
   const { rows } = await client.query<ConstraintRow>(
     `select c.contype as type, coalesce(i.indnullsnotdistinct, false) as "nullsEqual",
-       array(select a.attname::text from unnest(c.conkey) with ordinality k (attnum, n) join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum order by k.n) as columns
+       ${columnsOf('conkey')} as columns
      from pg_constraint c left join pg_index i on i.indexrelid = c.conindid and c.contype = 'u'
      where c.conrelid = format('%I.%I', $1::text, $2::text)::regclass and c.condeferrable and (c.contype = 'u' or (c.contype = 'f' and c.confrelid = c.conrelid
        and c.confkey = array[(select attnum from pg_attribute where attrelid = c.conrelid and attname = $3)]))`,

@@ -10,7 +10,13 @@ import { holderOf, type TableConstraints, type UniqueIndex } from './unique-inde
 /** Messages of one record that are applied together. */
 export type Waiting = { readonly recordId: string; readonly messages: readonly LogMessage[] };
 
-export type WaitingContext = { readonly client: PoolClient; readonly projection: ModuleProjection; readonly constraints: TableConstraints };
+export type WaitingContext = {
+  readonly client: PoolClient;
+  readonly projection: ModuleProjection;
+  readonly constraints: TableConstraints;
+  /** Receives the records that would have to move as well, and are not among those that are tried; `by` are the records that need them. */
+  readonly needed: { readonly other: string; readonly by: readonly string[] }[];
+};
 
 /** Why records cannot be applied, whatever becomes of each other, for as long as nothing else is applied. */
 export type Stuck = Map<string, Fault>;
@@ -111,7 +117,7 @@ export class WaitingUnit {
     const { client, projection, constraints } = this.#context;
     const index = constraints.uniqueIndexes.get(violatedIndex(error, projection) ?? '');
     if (index === undefined) return false;
-    const holder = this.#pending.get((await holderOf(client, projection, winner, index)) ?? '');
+    const holder = this.#find(await holderOf(client, projection, winner, index), path);
     if (holder === undefined || this.#stuck.has(holder.recordId)) return false;
     Object.assign(path.at(-1) as Link, { conflict: faultOrThrow(error), index });
     if (this.written.has(holder.recordId)) return false;
@@ -125,6 +131,13 @@ export class WaitingUnit {
     if (next === undefined || !(await this.#release(next, index))) return false;
     if (!isBegun) this.#due.push({ waiting: holder, path });
     return true;
+  }
+
+  /** @returns the record, where it waits and is among those that are tried. */
+  #find(recordId: string | null, path: readonly Link[]): Waiting | undefined {
+    const found = this.#pending.get(recordId ?? '');
+    if (found === undefined && recordId !== null) this.#context.needed.push({ other: recordId, by: path.map((link) => link.recordId) });
+    return found;
   }
 
   /** Notes who cannot be applied by this failure, unless another order of the rows, or another one that waits, might help. */
@@ -142,15 +155,17 @@ export class WaitingUnit {
     for (const { recordId, conflict } of path) this.#stuck.set(recordId, conflict ?? fault);
   }
 
-  /** Empties a column of a row that is still to be written. @returns false when there is none that may be. */
+  /** Empties a column of a row that is still to be written, or several. @returns false when there is none that may be. */
   async #release({ record: { id, coverage } }: Winner, { releasable }: UniqueIndex): Promise<boolean> {
     const { client, projection } = this.#context;
     const { table, columns } = await projection.planFor(client, coverage);
-    for (const column of releasable) {
-      const release = `${id}/${column}`;
-      if (!columns.includes(column) || this.#released.has(release)) continue;
+    const mapped = releasable.filter((column) => columns.includes(column));
+    // One of them is enough, unless they may be null together only: a check, or a foreign key MATCH FULL.
+    for (const emptied of mapped.length > 1 ? [...mapped.map((column) => [column]), mapped] : [mapped]) {
+      const release = `${id}/${emptied.join('/')}`;
+      if (emptied.length === 0 || this.#released.has(release)) continue;
       this.#released.add(release);
-      const error = await this.#attempt(() => client.query(`update ${table} set "${column}" = null where "${projection.module.keyColumn}" = $1`, [id]));
+      const error = await this.#attempt(() => client.query(`update ${table} set ${emptied.map((column) => `"${column}" = null`).join(', ')} where "${projection.module.keyColumn}" = $1`, [id]));
       if (error === undefined) return true;
     }
     return false;
@@ -166,7 +181,7 @@ export class WaitingUnit {
     for (const query of constraints.partnersOf) {
       const { rows } = await client.query<{ id: string }>(query, [path.at(-1)?.recordId]);
       for (const { id } of rows) {
-        const waiting = this.#pending.get(id);
+        const waiting = this.#find(id, path);
         if (waiting === undefined || this.#stuck.has(id)) isBlocked = true;
         else if (!this.#begun.has(id)) this.#due.push({ waiting, path });
       }

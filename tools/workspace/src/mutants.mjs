@@ -386,7 +386,7 @@ export const mutants = [
   },
   {
     name: 'what waits is tried although the record returned to what stands',
-    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'await withoutOvertaken(client, locked)', to: 'locked' }],
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'await withoutOvertaken(client, next)', to: 'next' }],
     project: 'packages/projection',
     tests: ['src/newest-version.pg.test.ts'],
   },
@@ -404,7 +404,7 @@ export const mutants = [
   },
   {
     name: 'a retry without the row lock',
-    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: ' for update skip locked', to: '' }],
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'limit $3 for update skip locked', to: 'limit $3' }],
     project: 'packages/projection',
     tests: ['src/conflicts.pg.test.ts'],
   },
@@ -470,9 +470,33 @@ export const mutants = [
   },
   {
     name: 'of two contents that wait the one stamped later is applied, though it was seen long before',
-    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'waiting.filter(({ id }) => !outdated.has(id))', to: 'waiting' }],
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'waiting.filter(({ id }) => !isOutdated.has(id))', to: 'waiting' }],
     project: 'packages/projection',
     tests: ['src/newest-version.pg.test.ts'],
+  },
+  {
+    name: 'what waits is tried although a later content of the record waits elsewhere, or is parked for good',
+    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: 'where q.module = p.module and', to: 'where q.id = any($1::bigint[]) and q.module = p.module and' }],
+    project: 'packages/projection',
+    tests: ['src/moving-together.pg.test.ts'],
+  },
+  {
+    name: 'what was tried least has its turn before what is due',
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: "order by ${isDue('p')} desc, tried_at, id", to: 'order by tries, id' }],
+    project: 'packages/projection',
+    tests: ['src/moving-together.pg.test.ts'],
+  },
+  {
+    name: 'what has to move along is not fetched where more waits than is tried at once',
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'locked.length < atMost ?', to: 'atMost < 0 ?' }],
+    project: 'packages/projection',
+    tests: ['src/moving-together.pg.test.ts'],
+  },
+  {
+    name: 'rows that point to each other are tried one by one',
+    changes: [{ file: 'packages/projection/src/apply-waiting.ts', from: 'isMoving ||= await applyRings', to: 'isMoving &&= await applyRings' }],
+    project: 'packages/projection',
+    tests: ['src/moving-together.pg.test.ts'],
   },
   {
     name: 'a process that begins believes one Date and its own clock against the clock of the database',

@@ -28,6 +28,9 @@ export function judge(parked: Held & { readonly parkedMs: number }, held: Held, 
 /** No content is older than its own Modified_Time, whatever the clock of the look said, unless that time had not come when it was parked. */
 export const parkedObservedMs = ({ observedMs, modifiedMs }: Pick<NonNullable<Register['live']>, 'observedMs' | 'modifiedMs'>, parkedMs: number): number => Math.max(observedMs, Math.min(modifiedMs, parkedMs));
 
-/** Whether another content that is parked shows this one to be outdated: its look began so much later that it cannot have seen an older state. */
-export const isOutdated = (one: { readonly register: Held; readonly parkedMs: number }, other: { readonly register: Held }): boolean =>
-  one.register.live !== undefined && other.register.live !== undefined && other.register.live.observedMs > parkedObservedMs(one.register.live, one.parkedMs) + STALE_AT_MOST_MS;
+/** Whether another content that is parked shows this one to be outdated: it was seen alive after this deletion, or so much later that it cannot have seen an older state. */
+export function isOutdated(one: { readonly register: Held; readonly parkedMs: number }, other: { readonly register: Held }, epsilonMs: number): boolean {
+  const { live, deletedMs = Number.POSITIVE_INFINITY } = one.register;
+  const atLeastMs = live === undefined ? deletedMs + epsilonMs : parkedObservedMs(live, one.parkedMs) + STALE_AT_MOST_MS;
+  return (other.register.live?.observedMs ?? Number.NEGATIVE_INFINITY) > atLeastMs;
+}

@@ -95,12 +95,13 @@ export class ParkedMessages {
 
   /** Tries what waits of a module again, all of it together, when some of it is due. @returns how much was resolved. */
   retry(module: string): number {
-    const { database, now, retryAtMostMs } = this.#options;
+    const { database, now, epsilonMs, retryAtMostMs } = this.#options;
     const open = this.#of(module);
     const waiting = [...open].filter(([, one]) => mayYetFit(one));
     if (!waiting.some(([, { tries, triedMs }]) => triedMs + Math.min(1_000 * 2 ** (tries + 1), retryAtMostMs) <= now())) return 0;
     const left = waiting.filter(([, one]) => this.#judge(one) !== 'overtaken');
-    const outdated = new Set(left.filter(([, one]) => left.some(([, other]) => other.id === one.id && isOutdated(one, other))).map(([, one]) => one));
+    const parked = [...[...open.values()].filter((one) => !mayYetFit(one)), ...left.map(([, one]) => one)];
+    const outdated = new Set(left.map(([, one]) => one).filter((one) => parked.some((other) => other.id === one.id && isOutdated(one, other, epsilonMs))));
     const faults = writeWhatFits(database, database.table(module), left.map(([, one]) => one).filter((one) => !outdated.has(one)));
     for (const [place] of waiting) open.delete(place);
     for (const [place, one] of left) {
