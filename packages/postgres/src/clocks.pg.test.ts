@@ -1,26 +1,19 @@
 import { leads } from '@lockstep/modules';
-import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { clockReports } from './clock-reports.ts';
 import { databaseClock } from './database-clock.ts';
-import { connect, type Database } from './database.ts';
-import { migrate } from './migrate.ts';
+import type { Database } from './database.ts';
 import { registerAudits } from './register-audits.ts';
 import { registerReader } from './register.ts';
+import { openTestDatabase } from './testing.ts';
 import { watermarks } from './watermarks.ts';
 
-let testDatabase: TestDatabase;
 let db: Database;
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  db = await connect({ url: testDatabase.url, poolSize: 3 });
-  await migrate(db, [leads]);
+  db = await openTestDatabase([leads], { poolSize: 3 });
 });
-afterAll(async () => {
-  await db.close();
-  await testDatabase.drop();
-});
+afterAll(() => db.close());
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

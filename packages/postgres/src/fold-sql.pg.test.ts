@@ -1,4 +1,4 @@
-import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
+import { createTestDatabase } from '@lockstep/local-stack';
 import { doubtSince, isAliveBy, isSettledBy, type SettlingTimes } from '@lockstep/record-log';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -11,28 +11,23 @@ import { migrate } from './migrate.ts';
 import { registerAudits } from './register-audits.ts';
 import { registerReader } from './register.ts';
 import { noteEpsilon } from './settings.ts';
+import { openTestDatabase } from './testing.ts';
 
 const EPSILON_MS = 60_000;
 const START_MS = 1_700_000_000_000;
 const leads = { slug: 'leads', apiName: 'Leads' };
 
-let testDatabase: TestDatabase;
 let db: Database;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  db = await connect({ url: testDatabase.url, poolSize: 4 });
-  await migrate(db, [leads]);
+  db = await openTestDatabase([leads], { poolSize: 4 });
   await db.pool.query(`insert into lockstep.mapping (module, fingerprint) values ('Leads', 'x')`);
 });
 beforeEach(async () => {
   await db.pool.query('truncate lockstep.record_version, lockstep.watermark, lockstep.held_deletions');
   await noteEpsilon(db, EPSILON_MS);
 });
-afterAll(async () => {
-  await db.close();
-  await testDatabase.drop();
-});
+afterAll(() => db.close());
 
 // Two times differ by 0, ε or the second of a settled look, give or take a millisecond: where the rules change.
 const near = fc.tuple(fc.constantFrom(0, EPSILON_MS, -EPSILON_MS, 1000 + EPSILON_MS, 2 * EPSILON_MS), fc.constantFrom(-1, 0, 1, 999)).map(([far, off]) => START_MS + far + off);

@@ -1,30 +1,23 @@
-import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
-import { connect, type Database } from './database.ts';
+import type { Database } from './database.ts';
 import { readFreshness } from './freshness.ts';
-import { migrate } from './migrate.ts';
+import { openTestDatabase } from './testing.ts';
 import { watermarks } from './watermarks.ts';
 
 const at = new Date('2026-05-04T10:00:00Z');
 
-let testDatabase: TestDatabase;
 let db: Database;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  db = await connect({ url: testDatabase.url, poolSize: 2 });
-  await migrate(db, [{ slug: 'leads', apiName: 'Leads' }]);
+  db = await openTestDatabase([{ slug: 'leads', apiName: 'Leads' }]);
   await db.pool.query(`insert into lockstep.mapping (module, fingerprint) values ('Leads', 'x')`);
 });
 beforeEach(async () => {
   await db.pool.query('truncate lockstep.watermark, lockstep.projection_offset');
   await watermarks(db).note({ module: 'Leads', kind: 'changes', at, topicId: 'ours', endOffsets: [5, 7] });
 });
-afterAll(async () => {
-  await db.close();
-  await testDatabase.drop();
-});
+afterAll(() => db.close());
 
 const position = (topicId: string, partition: number, next: number) => db.pool.query('insert into lockstep.projection_offset (topic_id, partition, topic, next_offset) values ($1, $2, $1, $3)', [topicId, partition, next]);
 const seenUpTo = async (): Promise<Date | null | undefined> => (await readFreshness(db))[0]?.seenUpTo;

@@ -1,24 +1,17 @@
-import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { catchUps } from './catch-ups.ts';
-import { connect, type Database } from './database.ts';
+import type { Database } from './database.ts';
 import { deletionBreaker } from './deletion-breaker.ts';
 import { incidents } from './incidents.ts';
-import { migrate } from './migrate.ts';
+import { openTestDatabase } from './testing.ts';
 
-let testDatabase: TestDatabase;
 let db: Database;
 
 beforeAll(async () => {
-  testDatabase = await createTestDatabase();
-  db = await connect({ url: testDatabase.url, poolSize: 2 });
-  await migrate(db, [{ slug: 'leads', apiName: 'Leads' }]);
+  db = await openTestDatabase([{ slug: 'leads', apiName: 'Leads' }]);
 });
-afterAll(async () => {
-  await db.close();
-  await testDatabase.drop();
-});
+afterAll(() => db.close());
 beforeEach(async () => {
   await db.pool.query('truncate lockstep.incident, lockstep.held_deletions, lockstep.catch_up');
 });
@@ -42,7 +35,7 @@ describe('incidents', () => {
     expect(await incidents(db).list()).toHaveLength(4);
   });
 
-  test('one that is over is listed only when all are asked for; when it comes again it is a new one', async () => {
+  test('one that is over is listed only when all are requested; when it comes again it is a new one', async () => {
     await open('channel-lost');
     expect(await incidents(db).close('Leads', 'channel-lost')).toBe(true);
     expect(await incidents(db).close('Leads', 'channel-lost')).toBe(false);

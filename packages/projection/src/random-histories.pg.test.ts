@@ -1,14 +1,14 @@
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { coverageOf, defineModule, type ModuleDefinition } from '@lockstep/modules';
 import { connect, type Database, migrate, wantedLooks } from '@lockstep/postgres';
-import { contentHash, encodeConfirmed, encodeDeleted, encodeRepaired, encodeSeen, type FieldValue, fold, isAlive, type Observation, rowOf } from '@lockstep/record-log';
+import { contentHash, type FieldValue, fold, isAlive, type Observation, rowOf } from '@lockstep/record-log';
 import fc from 'fast-check';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { adoptMapping } from './module-projection.ts';
 import { retryParked } from './retry-parked.ts';
-import { at, EPSILON_MS, recordId, Topic } from './testing.ts';
+import { at, encoded, EPSILON_MS, recordId, Topic } from './testing.ts';
 
 /*
  * Lives of a few records as the CRM has them: edits, times that go backwards, deletions, restores. What looks saw of them arrives in any
@@ -91,19 +91,6 @@ function observed(id: string, steps: readonly Step[]): { readonly observation: O
   }
   return found;
 }
-
-const encoded = (observation: Observation): string => {
-  switch (observation.type) {
-    case 'RecordDeleted':
-      return encodeDeleted(observation);
-    case 'RecordConfirmed':
-      return encodeConfirmed(observation);
-    case 'RecordRepaired':
-      return encodeRepaired(observation).value;
-    case 'RecordSeen':
-      return encodeSeen(observation).value;
-  }
-};
 
 const overtake = (): Promise<void> => wantedLooks(db).resolveOvertaken();
 async function retry({ projection }: Topic): Promise<void> {

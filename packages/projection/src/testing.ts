@@ -1,5 +1,5 @@
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
-import { encodeDeleted, encodeRepaired, encodeSeen, type FieldValue } from '@lockstep/record-log';
+import { encodeConfirmed, encodeDeleted, encodeRepaired, encodeSeen, type FieldValue, type Observation } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 
 import type { Applied } from './apply-batch.ts';
@@ -13,6 +13,20 @@ export const EPSILON_MS = 60_000;
 /** `10:05:00` of one fixed day, epoch milliseconds: a fixture's clock. */
 export const at = (clock: string): number => Date.parse(`2026-03-02T${clock}Z`);
 export const recordId = (n: number): string => String(5_725_767_000_000_000_000n + BigInt(n));
+
+/** An observation as its event's value. */
+export const encoded = (observation: Observation): string => {
+  switch (observation.type) {
+    case 'RecordDeleted':
+      return encodeDeleted(observation);
+    case 'RecordConfirmed':
+      return encodeConfirmed(observation);
+    case 'RecordRepaired':
+      return encodeRepaired(observation).value;
+    case 'RecordSeen':
+      return encodeSeen(observation).value;
+  }
+};
 
 /** A topic of its own with one partition, and what is written to it. */
 export class Topic {

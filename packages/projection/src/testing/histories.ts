@@ -1,8 +1,8 @@
-import { type Coverage, contentHash, encodeConfirmed, encodeDeleted, encodeRepaired, encodeSeen, type Observation, type RecordRepaired, type RecordSeen } from '@lockstep/record-log';
+import { type Coverage, contentHash, type Observation, type RecordRepaired, type RecordSeen } from '@lockstep/record-log';
 import fc from 'fast-check';
 
 import type { LogMessage } from '../fold-batch.ts';
-import { recordId } from '../testing.ts';
+import { encoded, recordId } from '../testing.ts';
 
 export const PARTITIONS = 3;
 const START_MS = 1_700_000_000_000;
@@ -74,19 +74,6 @@ export function longLogs(coverages: readonly Coverage[]): fc.Arbitrary<CutLog> {
     return { history, cuts: ends.map((at) => Math.max(0, at + shift)) };
   });
 }
-
-const encoded = (observation: Observation): string => {
-  switch (observation.type) {
-    case 'RecordDeleted':
-      return encodeDeleted(observation);
-    case 'RecordConfirmed':
-      return encodeConfirmed(observation);
-    case 'RecordRepaired':
-      return encodeRepaired(observation).value;
-    case 'RecordSeen':
-      return encodeSeen(observation).value;
-  }
-};
 
 /** A log as batches of messages: every partition begins at offset 0. */
 export function batchesOf({ history, cuts }: CutLog): LogMessage[][] {
