@@ -17,7 +17,7 @@ const keep = names.map(() => true);
 const covered = coverage(names);
 
 /** Runs the comparison; a few seconds. */
-export function measureEventForm(runs: number): Measured[] {
+function measureEventForm(runs: number): Measured[] {
   const rows = Array.from({ length: EVENTS }, (_, i) => row(i));
   const array = rows.map((fields) => `${head(fields)}"fields":${JSON.stringify(fields)}}`);
   const object = rows.map((fields) => `${head(fields)}"fields":${JSON.stringify(withoutNulls(fields))}}`);
@@ -124,4 +124,8 @@ function writeCopyObject(json: Buffer, at: number, target: Buffer): number {
 function standsAt(key: Buffer, json: Buffer, at: number): boolean {
   for (let i = 0; i < key.length; i += 1) if (json[at + i] !== key[i]) return false;
   return true;
+}
+
+for (const { name, unit, values } of measureEventForm(5)) {
+  process.stdout.write(`${name}, ${unit}: ${Object.entries(values).map(([form, value]) => `${form} ${value.toFixed(2)}`).join(', ')}\n`);
 }
