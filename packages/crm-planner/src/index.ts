@@ -1,6 +1,4 @@
-export { ChannelKeeper } from './channel-keeper.ts';
-export type { ChannelKeeperDeps, Kept } from './channel-keeper.ts';
-export { creditsOfDay, planRead } from './credit-watch.ts';
+export { creditsOfDay } from './credit-watch.ts';
 export type { CreditDeps, CreditRules, ReadPlan } from './credit-watch.ts';
 export { hintWantedLooks } from './hint-wanted-looks.ts';
 export type { HintWantedLooksDeps } from './hint-wanted-looks.ts';
@@ -8,9 +6,5 @@ export { createPlannerMetrics } from './metrics.ts';
 export type { PlannerMetrics } from './metrics.ts';
 export { Planner } from './planner.ts';
 export type { PlannerDeps } from './planner.ts';
-export { renewChannel } from './renew-channel.ts';
-export type { RenewChannelDeps } from './renew-channel.ts';
-export { Reporter } from './reporter.ts';
-export type { ReporterDeps } from './reporter.ts';
 export { startRefresh } from './refresh.ts';
 export type { RefreshDeps, RefreshStart } from './refresh.ts';

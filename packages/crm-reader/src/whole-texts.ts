@@ -28,7 +28,7 @@ const whole = (record: FoundRecord): ReadRecord => ({ ...record, unread: [] });
 export const believing: WholeTextsSource = { complete: (_, { records }) => Promise.resolve(records.map(whole)), compare: () => Promise.resolve() };
 
 /** What lists and queries cut rich text to; a little less, for it is not documented in which unit that counts. */
-export const CUT_AT = 500;
+const CUT_AT = 500;
 const RICH_FROM = 450;
 /** An ellipsis at its end may be three more. */
 const CUT_UP_TO = CUT_AT + 3;

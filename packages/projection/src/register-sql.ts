@@ -10,7 +10,7 @@ export const createNarrowStage = `
     log_partition integer not null, log_offset bigint not null
   ) on commit delete rows`;
 
-export const NARROW_COLUMNS = 'record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms, listed_ms, log_partition, log_offset';
+const NARROW_COLUMNS = 'record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms, listed_ms, log_partition, log_offset';
 
 const fromArrays = `unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[]) as narrow (${NARROW_COLUMNS})`;
 

@@ -6,7 +6,7 @@ import type { CoverageDeclared, FieldValue, RecordDeleted, RecordEvent } from '.
 import type { Version } from './version.ts';
 
 /** The newest event version this build reads. */
-export const EVENT_VERSION = 2;
+const EVENT_VERSION = 2;
 
 /** A `RecordSeen` before it is written: the hash is computed while encoding, from the bytes that are hashed. */
 export type Sighting = {

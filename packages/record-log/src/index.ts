@@ -5,7 +5,7 @@ export { contentHash } from './content-hash.ts';
 export { coverage } from './coverage.ts';
 export type { Coverage } from './coverage.ts';
 export { EventFormatError } from './errors.ts';
-export { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen, EVENT_VERSION } from './event-codec.ts';
+export { decodeEvent, encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from './event-codec.ts';
 export type { Sighting } from './event-codec.ts';
 export { readRepairedHead, readSeenHead } from './event-head.ts';
 export type { SeenHead } from './event-head.ts';

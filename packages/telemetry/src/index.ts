@@ -1,4 +1,4 @@
-export { crashPoint, crashPoints } from './crash-point.ts';
+export { crashPoint } from './crash-point.ts';
 export type { CrashPoint } from './crash-point.ts';
 export { createLogger } from './logger.ts';
 export type { Logger } from './logger.ts';

@@ -1,12 +1,12 @@
-export { type Clock, drivenClock, type DrivenClock, realClock } from './clock.ts';
+export { type Clock, drivenClock, type DrivenClock } from './clock.ts';
 export { parseQuery } from './coql/parser.ts';
 export { reservedWords } from './coql/reserved.ts';
 export type { Faults } from './deliveries.ts';
 export { AdminError } from './errors.ts';
-export { defaultOptions, type SimulatorOptions, type TrafficOptions } from './options.ts';
+export { type SimulatorOptions, type TrafficOptions } from './options.ts';
 export { type Random, seededRandom } from './random.ts';
 export { keyOf } from './record-ids.ts';
-export { truthOf, type TruthRecord } from './render/truth.ts';
+export { type TruthRecord } from './render/truth.ts';
 export { type Simulator, startSimulator } from './simulator.ts';
 export type { LiveRecord } from './store/live-record.ts';
 export { Organisation } from './store/organisation.ts';

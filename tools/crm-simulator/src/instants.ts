@@ -14,7 +14,7 @@ export function dayText(day: number): string {
 }
 
 /** @returns minutes east of UTC of `+05:30`, `-07:00` or `Z`; undefined when it is none of these. */
-export function offsetMinutes(offset: string): number | undefined {
+function offsetMinutes(offset: string): number | undefined {
   if (offset === 'Z') return 0;
   const match = /^([+-])(\d\d):(\d\d)$/.exec(offset);
   if (match === null) return undefined;

@@ -5,7 +5,6 @@ export { startLockstep } from './lockstep.ts';
 export type { Lockstep, LockstepOptions } from './lockstep.ts';
 export { HarnessError } from './errors.ts';
 export { checkoutDir } from './paths.ts';
-export { startSimulatorProcess } from './simulator-process.ts';
 export type { SimulatorProcess } from './simulator-process.ts';
 export { waitUntil } from './wait-until.ts';
 export { whileStopped } from './while-stopped.ts';

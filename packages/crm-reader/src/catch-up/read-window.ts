@@ -17,7 +17,7 @@ export type WindowRead = Pick<CatchUpResult, 'rows' | 'seen' | 'unhinted'> & {
 };
 
 /** Beyond this a bulk read is cheaper: 50 credits for up to 200,000 rows against 3 for 2,000. */
-export const MAX_WINDOW_ROWS = 33_000;
+const MAX_WINDOW_ROWS = 33_000;
 
 /**
  * Reads every record changed since a time, in the order of (`Modified_Time`, id), and writes down what was seen. Returns once

@@ -10,7 +10,7 @@ const DAY_MS = 24 * HOUR_MS;
 const parts: readonly Operation[] = ['create', 'edit', 'delete'];
 
 /** The longest life of a channel. */
-export const maximumLifeMs = (version: Version): number => (version === 6 ? DAY_MS : 7 * DAY_MS);
+const maximumLifeMs = (version: Version): number => (version === 6 ? DAY_MS : 7 * DAY_MS);
 
 /** An end that is absent, past or too far away silently becomes one hour. */
 export function expiryMs(wanted: unknown, nowMs: number, version: Version): number {

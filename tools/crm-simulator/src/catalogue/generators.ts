@@ -4,7 +4,6 @@ import type { Draft, Lookup, Value } from './field-spec.ts';
 
 type Generate = (hash: number, record: Draft) => Value;
 
-const DAY_MS = 86_400_000;
 const item = <T>(items: readonly T[], hash: number): T => items[hash % items.length] as T;
 
 /** One of the items. */
@@ -72,6 +71,3 @@ export function choices(values: readonly string[]): readonly (readonly string[])
   values.forEach((a, i) => values.slice(i + 1).forEach((b, j) => chosen.push([a, b], ...values.slice(i + j + 2, i + j + 4).map((c) => [a, b, c]))));
   return chosen;
 }
-
-/** Today's day number of an epoch time. */
-export const dayNumber = (ms: number): number => Math.floor(ms / DAY_MS);

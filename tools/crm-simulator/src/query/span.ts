@@ -4,7 +4,7 @@ import type { Comparable, Condition } from './condition.ts';
 export type Span = { readonly from: number; readonly to: number };
 
 /** No restriction. */
-export const everything: Span = { from: -Infinity, to: Infinity };
+const everything: Span = { from: -Infinity, to: Infinity };
 
 const intersection = (a: Span, b: Span): Span => ({ from: Math.max(a.from, b.from), to: Math.min(a.to, b.to) });
 const hull = (a: Span, b: Span): Span => {

@@ -5,7 +5,7 @@ import { idOf, keyBase } from '../record-ids.ts';
 const colours = ['#879BFC', '#57B1FD', '#63C57E', '#E7A826'];
 
 /** A tag as records show it. */
-export const tagOf = (name: string) => ({ name, id: idOf(keyBase.tags + (hashText(name) % 100_000)), color_code: colours[hashText(name) % colours.length] });
+const tagOf = (name: string) => ({ name, id: idOf(keyBase.tags + (hashText(name) % 100_000)), color_code: colours[hashText(name) % colours.length] });
 
 /** A rich text as lists and queries show it: its first characters. @see CRM API reference, "Get rich text fields" */
 export const cutText = (field: FieldSpec, value: unknown, most: number): unknown =>

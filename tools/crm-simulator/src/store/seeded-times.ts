@@ -13,9 +13,6 @@ const DAY_S = 86_400;
 
 const scramble = (seed: number, index: number): number => (index ^ (mix2(seed, index >>> 10) & BLOCK)) >>> 0;
 
-/** Most records a module can be seeded with, so that every one of their times lies in the past. */
-export const MAX_SEEDED = 10_000_000;
-
 /** @returns epoch ms of the last change, whole seconds. */
 export const seededModifiedMs = (seed: number, index: number): number => FIRST_MS + Math.floor(scramble(seed, index) / PER_SECOND) * STEP_MS;
 

@@ -37,7 +37,7 @@ function mappedOf(module: ModuleDefinition, records: { readonly all: ReadonlySet
 }
 
 /** @returns every value of `before` that is another one in `after`, and every row that came or went, but for what Lockstep may write. */
-export function differencesBetween(before: Snapshot, after: Snapshot, mapped: ReadonlyMap<string, Mapped> = new Map()): Mismatch[] {
+function differencesBetween(before: Snapshot, after: Snapshot, mapped: ReadonlyMap<string, Mapped> = new Map()): Mismatch[] {
   return [...new Set([...before.keys(), ...after.keys()])].flatMap((table) => {
     const [old, current] = [before.get(table), after.get(table)];
     if (old === undefined || current === undefined) return [{ table, id: '*', column: '*', expected: old === undefined ? 'no table' : 'a table', actual: old === undefined ? 'a table' : 'no table' }];
