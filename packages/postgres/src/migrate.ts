@@ -6,7 +6,7 @@ const MIGRATION_LOCK = 7_101_201;
 /**
  * Brings schema `lockstep` up to this build, and gives each module its part of the register. Every process calls it at its
  * start; an advisory lock lets one at a time through, and a second run changes nothing.
- * @param slugs the modules in use, by slug and API name.
+ * @param modules those in use, by slug and API name.
  */
 export async function migrate({ orm, pool }: Database, modules: readonly { readonly slug: string; readonly apiName: string }[]): Promise<void> {
   const client = await pool.connect();
