@@ -51,11 +51,11 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));
-    let isPoked = false;
+    let isPollWanted = false;
     let isUnderWay = true;
-    const poke = async (): Promise<void> => {
+    const poll = async (): Promise<void> => {
       await signals.next('poll');
-      isPoked = true;
+      isPollWanted = true;
     };
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
@@ -63,14 +63,14 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       everyMs: () => (isUnderWay ? ROUND_EVERY_MS : idleMs),
       signal,
       log,
-      wake: poke,
+      wake: poll,
       body: async () => {
-        const poked = isPoked;
-        isPoked = false;
+        const pollAll = isPollWanted;
+        isPollWanted = false;
         isUnderWay = false;
         // It may have been set; and the monotonic clock stands still while a machine sleeps.
         await clock.read();
-        for (const module of deps.modules) if (await attempt(deps, module, () => planner.round(module, { isPoked: poked }))) isUnderWay = true;
+        for (const module of deps.modules) if (await attempt(deps, module, () => planner.round(module, { pollAll }))) isUnderWay = true;
       },
     });
     await hinting;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { channelFault, type HeardReading, hearingOf, isListDue, type ListedChannel } from './channel-health.ts';
+import { channelFault, type JudgedReading, deliveryHealthOf, isListDue, type ListedChannel } from './channel-health.ts';
 
 const at = (text: string): number => Date.parse(`2026-05-04T${text}Z`);
 
@@ -21,7 +21,7 @@ describe('a channel that is read back', () => {
     ['it has ended', { endsMs: at('10:00:00') }],
     ['it notifies another URL', { notifyUrl: 'https://b.example/n' }],
     ['it carries another token', { token: 'u' }],
-    ['it tells of less', { events: ['Leads.create'] }],
+    ['it notifies of less', { events: ['Leads.create'] }],
   ])('is lost when %s', (_, more) => {
     expect(faultOf(more)?.kind).toBe('lost');
   });
@@ -51,43 +51,43 @@ describe('the list', () => {
 describe('what catch-ups say about a channel', () => {
   const minutes = (from: number, to: number): number[] => Array.from({ length: (to - from) / 2 + 1 }, (_, step) => from + 2 * step);
   /** Catch-ups every two minutes from 10:00 on: each over four minutes, so that a change shows in two of them. */
-  const reading = (minute: number, more: Partial<HeardReading> = {}): HeardReading => {
+  const reading = (minute: number, more: Partial<JudgedReading> = {}): JudgedReading => {
     const startedMs = at('10:00:00') + minute * 60_000;
     return { wantedMs: startedMs, startedMs, fromMs: startedMs - 240_000, rows: 0, seen: 0, unhinted: 0, ...more };
   };
-  const hearing = (readings: HeardReading[], minute: number, enabledMinute = -600) =>
-    hearingOf(readings, { enabledMs: at('10:00:00') + enabledMinute * 60_000, nowMs: at('10:00:00') + minute * 60_000, pauseMs: 600_000 });
-  // Of four changes each two minutes, one is too young to have been told of.
-  const unheard = { rows: 8, seen: 4, unhinted: 3 };
+  const health = (readings: JudgedReading[], minute: number, enabledMinute = -600) =>
+    deliveryHealthOf(readings, { enabledMs: at('10:00:00') + enabledMinute * 60_000, nowMs: at('10:00:00') + minute * 60_000, pauseMs: 600_000 });
+  // Of four changes each two minutes, one is too young for its notification to be missed.
+  const missed = { rows: 8, seen: 4, unhinted: 3 };
 
-  test('is deaf, when it is over and over that nobody had told', () => {
-    expect(hearing(minutes(0, 10).map((minute) => reading(minute, unheard)), 10)).toMatchObject({ state: 'deaf', hinted: 0, unhinted: 15 });
+  test('is silent when, over and over, no notification came', () => {
+    expect(health(minutes(0, 10).map((minute) => reading(minute, missed)), 10)).toMatchObject({ state: 'silent', hinted: 0, unhinted: 15 });
   });
 
-  test('is deaf however far back a second pass goes', () => {
-    const far = reading(6, { ...unheard, fromMs: at('08:36:00'), rows: 360 });
-    expect(hearing([reading(0), reading(2, unheard), reading(4, unheard), far, reading(8, unheard)], 8)).toMatchObject({ state: 'deaf', unhinted: 12 });
+  test('is silent however far back a second pass goes', () => {
+    const far = reading(6, { ...missed, fromMs: at('08:36:00'), rows: 360 });
+    expect(health([reading(0), reading(2, missed), reading(4, missed), far, reading(8, missed)], 8)).toMatchObject({ state: 'silent', unhinted: 12 });
   });
 
-  test('is well while most changes were told of, though some were not', () => {
+  test('is healthy while most changes were notified, though some were not', () => {
     const some = { rows: 20, seen: 3, unhinted: 3 };
-    expect(hearing(minutes(0, 10).map((minute) => reading(minute, some)), 10)).toMatchObject({ state: 'well', hinted: 35, unhinted: 15 });
+    expect(health(minutes(0, 10).map((minute) => reading(minute, some)), 10)).toMatchObject({ state: 'healthy', hinted: 35, unhinted: 15 });
   });
 
-  test('is unknown after one mass edit that nobody tells of, and well twenty minutes later', () => {
+  test('is unknown after one mass edit without a notification, and healthy twenty minutes later', () => {
     const readings = [reading(0), reading(2, { rows: 300, seen: 300, unhinted: 300 }), reading(4, { rows: 300 }), ...minutes(6, 40).map((minute) => reading(minute))];
-    expect(hearing(readings.slice(0, 3), 4).state).toBe('unknown');
-    expect(hearing(readings.slice(0, 11), 20).state).toBe('unknown');
-    expect(hearing(readings.slice(0, 13), 24).state).toBe('well');
+    expect(health(readings.slice(0, 3), 4).state).toBe('unknown');
+    expect(health(readings.slice(0, 11), 20).state).toBe('unknown');
+    expect(health(readings.slice(0, 13), 24).state).toBe('healthy');
   });
 
   test('is unknown after an outage of our own', () => {
-    expect(hearing([reading(0), reading(30, unheard), reading(60, unheard)], 60).state).toBe('unknown');
+    expect(health([reading(0), reading(30, missed), reading(60, missed)], 60).state).toBe('unknown');
   });
 
-  test('is judged anew once it is enabled again, and by the last hour only', () => {
-    const readings = minutes(0, 10).map((minute) => reading(minute, unheard));
-    expect(hearing(readings, 11, 10.5)).toEqual({ state: 'unknown', hinted: 0, unhinted: 0 });
-    expect(hearing([...readings, ...minutes(12, 80).map((minute) => reading(minute))], 80)).toEqual({ state: 'well', hinted: 0, unhinted: 0 });
+  test('is judged from the beginning once it is enabled again, and by the last hour only', () => {
+    const readings = minutes(0, 10).map((minute) => reading(minute, missed));
+    expect(health(readings, 11, 10.5)).toEqual({ state: 'unknown', hinted: 0, unhinted: 0 });
+    expect(health([...readings, ...minutes(12, 80).map((minute) => reading(minute))], 80)).toEqual({ state: 'healthy', hinted: 0, unhinted: 0 });
   });
 });

@@ -1,10 +1,10 @@
-export { advanced, WATERMARK_MARGIN_MS, wholeSecond } from './watermark.ts';
+export { advanced, wholeSecond } from './watermark.ts';
 export type { Reading } from './watermark.ts';
 export { defaultCatchUpRules, dueCatchUp } from './catch-up-plan.ts';
 export type { CatchUpHistory, CatchUpPlan, CatchUpRules, PlanTimes } from './catch-up-plan.ts';
 export { hasPassed } from './passed.ts';
-export { channelFault, HEARD_OVER_MS, hearingOf, isEarlier, isListDue, listedFromMs } from './channel-health.ts';
-export type { ChannelFault, HeardReading, Hearing, HeldChannel, ListedChannel, ListHistory } from './channel-health.ts';
+export { channelFault, deliveryHealthOf, isEarlier, isListDue, JUDGED_OVER_MS, listedFromMs } from './channel-health.ts';
+export type { ChannelFault, DeliveryHealth, HeldChannel, JudgedReading, ListedChannel, ListHistory } from './channel-health.ts';
 export { isLate, lateAfterMs } from './late.ts';
 export { isUnhinted, STALE_AT_MOST_MS, statementOf } from './statement.ts';
 export type { Known, LookedAt, Statement } from './statement.ts';

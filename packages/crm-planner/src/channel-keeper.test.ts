@@ -96,7 +96,7 @@ const enablings = (): number => calls.filter((call) => call.startsWith('enable')
 const listed = (): Promise<number> => client.listChannels().then(({ length }) => length);
 
 describe('reading back', () => {
-  test('an enabled channel that the CRM silently lost is found by reading back and enabled anew', async () => {
+  test('an enabled channel that the CRM silently lost is found by reading back and enabled again', async () => {
     await keeper.keep(leads);
     await minutes(1);
     simulator.loseChannel(rowOf('Leads').channelId);
@@ -114,7 +114,7 @@ describe('reading back', () => {
     expect(calls).toEqual(['enable Leads', 'enable Deals', 'list', 'list']);
   });
 
-  test('whoever leads next reads the list at once', async () => {
+  test('the next leader reads the list at once', async () => {
     await keeper.keep(leads);
     await minutes(5);
     simulator.loseChannel(rowOf('Leads').channelId);
@@ -123,7 +123,7 @@ describe('reading back', () => {
     expect([enablings(), [...open]]).toEqual([2, ['Leads channel-lost']]);
   });
 
-  test('a channel that somebody has changed is enabled as it ought to be', async () => {
+  test('a channel that was changed by others is enabled as it ought to be', async () => {
     await keeper.keep(leads);
     await minutes(1);
     await client.enableNotifications({ channelId: rowOf('Leads').channelId, module: 'Leads', notifyUrl: 'http://127.0.0.1:9/elsewhere', token: 'other', expiresAt: rowOf('Leads').grantedUntil });
@@ -151,7 +151,7 @@ describe('reading back', () => {
     expect([...open]).toEqual(['Leads channel-lost']);
   });
 
-  test('a list that cannot be read changes nothing, and is asked for again a minute later', async () => {
+  test('a list that cannot be read changes nothing, and is requested again a minute later', async () => {
     keeper = keeperOf({ crm: { ...client, listChannels: () => Promise.reject(new CrmError('away', 'CRM_UNAVAILABLE')) } });
     await keeper.keep(leads);
     await minutes(1);
@@ -201,7 +201,7 @@ describe('renewal', () => {
     expect(await client.listChannels()).toMatchObject([{ channelId: rowOf('Leads').channelId }]);
   });
 
-  test('a channel that ran out while nobody could renew it is reported, and asked for at most once a minute', async () => {
+  test('a channel that ran out while it could not be renewed is reported, and requested at most once a minute', async () => {
     await keeper.keep(leads);
     const away = keeperOf({ crm: { ...client, enableNotifications: () => Promise.reject(new CrmError('away', 'CRM_UNAVAILABLE')) } });
     await clock.advance(rowOf('Leads').grantedUntil.getTime() - clock.nowMs());
@@ -219,7 +219,7 @@ describe('renewal', () => {
   });
 });
 
-describe('what nobody tells of', () => {
+describe('changes without a notification', () => {
   /** A catch-up of four minutes, now. */
   const caughtUp = (result: { rows: number; seen: number; unhinted: number }): void => {
     const startedAt = new Date(clock.nowMs());
@@ -232,26 +232,26 @@ describe('what nobody tells of', () => {
       await minutes(2);
     }
   }
-  const unheard = { rows: 4, seen: 2, unhinted: 2 };
-  const heard = { rows: 4, seen: 0, unhinted: 0 };
+  const unnotified = { rows: 4, seen: 2, unhinted: 2 };
+  const notified = { rows: 4, seen: 0, unhinted: 0 };
 
-  test('a deaf channel is re-subscribed', async () => {
+  test('a silent channel is subscribed again', async () => {
     await keeper.keep(leads);
-    await catchUps(40, heard);
+    await catchUps(40, notified);
     expect([enablings(), [...open]]).toEqual([1, []]);
-    for (let at = 0; at < 20 && enablings() === 1; at += 1) await catchUps(1, unheard);
+    for (let at = 0; at < 20 && enablings() === 1; at += 1) await catchUps(1, unnotified);
     expect([enablings(), [...open]]).toEqual([2, ['Leads channel-deaf']]);
-    await catchUps(3, heard);
+    await catchUps(3, notified);
     expect([enablings(), [...open]]).toEqual([2, []]);
   });
 
   test('it is so at most once an hour', async () => {
     await keeper.keep(leads);
-    await catchUps(31, unheard);
+    await catchUps(31, unnotified);
     expect(enablings()).toBe(2);
-    await catchUps(28, unheard);
+    await catchUps(28, unnotified);
     expect(enablings()).toBe(2);
-    await catchUps(30, unheard);
+    await catchUps(30, unnotified);
     expect([enablings(), [...open]]).toEqual([3, ['Leads channel-deaf']]);
   });
 });

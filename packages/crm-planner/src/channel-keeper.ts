@@ -1,4 +1,4 @@
-import { type CatchUpRules, type ChannelFault, channelFault, HEARD_OVER_MS, type HeardReading, hearingOf, type HeldChannel, isEarlier, isListDue, lateAfterMs, type ListedChannel, listedFromMs } from '@lockstep/completeness';
+import { type CatchUpRules, type ChannelFault, channelFault, deliveryHealthOf, type HeldChannel, isEarlier, isListDue, JUDGED_OVER_MS, type JudgedReading, lateAfterMs, type ListedChannel, listedFromMs } from '@lockstep/completeness';
 import { channelEvents, type CrmClient, CrmError } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpRow, CatchUps, ChannelRow } from '@lockstep/postgres';
@@ -8,11 +8,11 @@ import { enableChannel, isRenewalDue, type RenewChannelDeps, wantedChannel } fro
 import type { Reporter } from './reporter.ts';
 
 /*
- * A channel is enabled anew
+ * A channel is enabled again
  * - when there is none, its secret has changed, or its time has come (`renew-channel.ts`);
  * - when the CRM's list shows that it is lost or ends too soon: incident `channel-lost` or `channel-shortened`, closed by the
  *   next list that shows it right;
- * - when catch-ups keep finding what no notification told of: incident `channel-deaf`, closed when they do not any more.
+ * - when catch-ups keep finding changes without a notification: incident `channel-deaf`, closed when they do not any more.
  */
 
 export type ChannelKeeperDeps = RenewChannelDeps & {
@@ -23,16 +23,16 @@ export type ChannelKeeperDeps = RenewChannelDeps & {
 };
 
 /** How a module's channel is. `isOpened`: it has, or had, one, so that a load may begin. */
-export type Kept = { readonly isOpened: boolean; readonly failure: unknown };
+export type KeepResult = { readonly isOpened: boolean; readonly failure: unknown };
 
 /** The CRM's list, when it was read by the database's clock, and by the CRM's. */
 type List = { readonly readMs: number; readonly crmMs: number; readonly channels: readonly ListedChannel[] };
 
 /** What this process remembers of a module's channel; the next leader begins without it. Moments are the monotonic clock's. */
-type Care = { wrongInRow: number; judged: List | null; listenedAt: number; failures: number; retryAt: number; failure: unknown };
+type ChannelState = { wrongInRow: number; judged: List | null; judgedAt: number; failures: number; retryAt: number; failure: unknown };
 
 const LIST_RETRY_MS = 60_000;
-const LISTEN_EVERY_MS = 60_000;
+const JUDGE_EVERY_MS = 60_000;
 const RESUBSCRIBE_AFTER_MS = 3_600_000;
 const MAX_RETRY_MS = 60_000;
 
@@ -40,7 +40,7 @@ const MAX_RETRY_MS = 60_000;
 export class ChannelKeeper {
   readonly #deps: ChannelKeeperDeps;
   readonly #reporter: Reporter;
-  readonly #cares = new Map<string, Care>();
+  readonly #states = new Map<string, ChannelState>();
   /** What each channel is to be. Its id and token are signatures, and needed in every round. */
   readonly #wanted = new Map<string, ReturnType<typeof wantedChannel>>();
   #list: List | null = null;
@@ -52,42 +52,42 @@ export class ChannelKeeper {
   }
 
   /** Looks after the module's channel. A failure is returned, again in each round until the call has been repeated. */
-  async keep({ apiName }: ModuleDefinition): Promise<Kept> {
+  async keep({ apiName }: ModuleDefinition): Promise<KeepResult> {
     const known = (await this.#deps.channels.all()).find(({ module }) => module === apiName);
-    const care = this.#careOf(apiName);
+    const state = this.#stateOf(apiName);
     const elapsedMs = this.#elapsedMs();
-    if (elapsedMs < care.retryAt) return { isOpened: known !== undefined, failure: care.failure };
+    if (elapsedMs < state.retryAt) return { isOpened: known !== undefined, failure: state.failure };
     try {
-      await this.#enableWhenNeeded(apiName, known, care);
-      care.failures = 0;
+      await this.#enableWhenNeeded(apiName, known, state);
+      state.failures = 0;
       return { isOpened: true, failure: null };
     } catch (failure) {
-      care.failures += 1;
-      care.failure = failure;
-      care.retryAt = elapsedMs + Math.min(500 * 2 ** care.failures, MAX_RETRY_MS);
+      state.failures += 1;
+      state.failure = failure;
+      state.retryAt = elapsedMs + Math.min(500 * 2 ** state.failures, MAX_RETRY_MS);
       return { isOpened: known !== undefined, failure };
     }
   }
 
-  async #enableWhenNeeded(module: string, known: ChannelRow | undefined, care: Care): Promise<void> {
+  async #enableWhenNeeded(module: string, known: ChannelRow | undefined, state: ChannelState): Promise<void> {
     if (known === undefined || isRenewalDue(known, this.#wantedFor(module).channelId, this.#deps.now(), this.#deps.crm.time())) {
       if (known !== undefined) await this.#reportEnded(known);
       return await this.#enable(module, known);
     }
-    const list = await this.#listAbout(known, care);
-    if (list !== null && care.judged !== list) {
+    const list = await this.#listAbout(known, state);
+    if (list !== null && state.judged !== list) {
       const fault = channelFault(this.#heldAs(known), list.channels, list.crmMs);
       await this.#reportFault(known, fault);
       if (fault !== null) await this.#enable(module, known);
-      care.wrongInRow = fault === null ? 0 : care.wrongInRow + 1;
-      care.judged = list;
-    } else if (await this.#isToBeResubscribed(known, care)) await this.#enable(module, known);
+      state.wrongInRow = fault === null ? 0 : state.wrongInRow + 1;
+      state.judged = list;
+    } else if (await this.#isToBeResubscribed(known, state)) await this.#enable(module, known);
   }
 
   async #enable(module: string, known: ChannelRow | undefined): Promise<void> {
     const { grantedUntil, requestedUntil } = await enableChannel(this.#deps, module, known);
     if (!isEarlier(grantedUntil.getTime(), requestedUntil.getTime())) return;
-    await this.#reporter.open(module, 'channel-shortened', `the channel was asked for until ${requestedUntil.toISOString()}, and granted until ${grantedUntil.toISOString()}`);
+    await this.#reporter.open(module, 'channel-shortened', `the channel was requested until ${requestedUntil.toISOString()}, and granted until ${grantedUntil.toISOString()}`);
   }
 
   async #reportEnded({ module, grantedUntil }: ChannelRow): Promise<void> {
@@ -100,8 +100,8 @@ export class ChannelKeeper {
     if (fault === null && !isEarlier(grantedUntil.getTime(), requestedUntil.getTime())) await this.#reporter.close(module, 'channel-shortened');
   }
 
-  /** The CRM's list, read once for all modules; null while there is none that can tell about this channel. */
-  async #listAbout({ enabledAt }: ChannelRow, { wrongInRow }: Care) {
+  /** The CRM's list, read once for all modules; null while there is none that is sure to show this channel. */
+  async #listAbout({ enabledAt }: ChannelRow, { wrongInRow }: ChannelState) {
     const history = { enabledMs: enabledAt.getTime(), wrongInRow };
     const nowMs = this.#deps.now().getTime();
     // A reading that seems to lie in the future was made before the clock was set back.
@@ -123,18 +123,18 @@ export class ChannelKeeper {
     }
   }
 
-  /** Judges by the latest catch-ups, once a minute. @returns whether the channel is deaf, and was not enabled for an hour. */
-  async #isToBeResubscribed({ module, enabledAt }: ChannelRow, care: Care): Promise<boolean> {
+  /** Judges by the latest catch-ups, once a minute. @returns whether the channel is silent, and was not enabled for an hour. */
+  async #isToBeResubscribed({ module, enabledAt }: ChannelRow, state: ChannelState): Promise<boolean> {
     const { catchUps, catchUpRules } = this.#deps;
     const nowMs = this.#deps.now().getTime();
-    if (this.#elapsedMs() < care.listenedAt + LISTEN_EVERY_MS) return false;
+    if (this.#elapsedMs() < state.judgedAt + JUDGE_EVERY_MS) return false;
     const pauseMs = lateAfterMs(catchUpRules);
-    const readings = await catchUps.readSince(module, new Date(nowMs - HEARD_OVER_MS - pauseMs));
-    const { state, hinted, unhinted } = hearingOf(readings.flatMap(readingOf), { enabledMs: enabledAt.getTime(), nowMs, pauseMs });
-    if (state === 'well') await this.#reporter.close(module, 'channel-deaf');
-    if (state === 'deaf') await this.#reporter.open(module, 'channel-deaf', `catch-ups found ${unhinted} changes that no notification had told of, and ${hinted} that one had`);
-    care.listenedAt = this.#elapsedMs();
-    return state === 'deaf' && nowMs >= enabledAt.getTime() + RESUBSCRIBE_AFTER_MS;
+    const readings = await catchUps.readSince(module, new Date(nowMs - JUDGED_OVER_MS - pauseMs));
+    const health = deliveryHealthOf(readings.flatMap(readingOf), { enabledMs: enabledAt.getTime(), nowMs, pauseMs });
+    if (health.state === 'healthy') await this.#reporter.close(module, 'channel-deaf');
+    if (health.state === 'silent') await this.#reporter.open(module, 'channel-deaf', `catch-ups found ${health.unhinted} changes without a notification, and ${health.hinted} with one`);
+    state.judgedAt = this.#elapsedMs();
+    return health.state === 'silent' && nowMs >= enabledAt.getTime() + RESUBSCRIBE_AFTER_MS;
   }
 
   #heldAs({ module, grantedUntil }: ChannelRow): HeldChannel {
@@ -147,13 +147,13 @@ export class ChannelKeeper {
     return wanted;
   }
 
-  #careOf(module: string): Care {
-    const known = this.#cares.get(module);
+  #stateOf(module: string): ChannelState {
+    const known = this.#states.get(module);
     if (known !== undefined) return known;
     const never = Number.NEGATIVE_INFINITY;
-    const care: Care = { wrongInRow: 0, judged: null, listenedAt: never, failures: 0, retryAt: never, failure: null };
-    this.#cares.set(module, care);
-    return care;
+    const state: ChannelState = { wrongInRow: 0, judged: null, judgedAt: never, failures: 0, retryAt: never, failure: null };
+    this.#states.set(module, state);
+    return state;
   }
 
   #elapsedMs(): number {
@@ -161,5 +161,5 @@ export class ChannelKeeper {
   }
 }
 
-const readingOf = ({ wantedAt, from, startedAt, result: { rows, seen, unhinted } }: CatchUpRow): HeardReading[] =>
+const readingOf = ({ wantedAt, from, startedAt, result: { rows, seen, unhinted } }: CatchUpRow): JudgedReading[] =>
   startedAt === null ? [] : [{ wantedMs: wantedAt.getTime(), fromMs: from.getTime(), startedMs: startedAt.getTime(), rows, seen, unhinted }];

@@ -7,13 +7,13 @@ import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetr
 import type { PlannerMetrics } from './metrics.ts';
 
 /*
- * A page's way, one row of the job table, so that whoever leads goes on where the last one stopped:
+ * A page's life, one row of the job table, so that the next leader goes on where the last one stopped:
  *
  *   wanted ──create job──▶ requested ──COMPLETED──▶ ready ──(ingress: download, publish)──▶ published
  *     ▲                        │                      │
  *     └── failed, gone, stuck ─┴──────── damaged ─────┘      five attempts, then the run is failed
  *
- * A leader killed between asking for a job and noting it asks for another one: that costs 50 credits and nothing else.
+ * A leader killed between requesting a job and noting it requests another one: that costs 50 credits and nothing else.
  */
 
 export type MovePagesDeps = {
@@ -51,16 +51,16 @@ export class PageMover {
   }
 
   /**
-   * @param isPoked whether the CRM said that some job has ended: then every job is asked about.
+   * @param pollAll the CRM said that some job has ended: every job is asked about.
    * @returns whether some page waits for the CRM or for us; what is ready is the reader's.
    */
-  async move(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<boolean> {
+  async move(module: ModuleDefinition, { pollAll }: { pollAll: boolean }): Promise<boolean> {
     const open = await this.#deps.runs.openPages();
     const jobs = open.filter(({ state }) => state === 'requested').length;
     const ofModule = open.filter((one) => one.module === module.apiName);
     for (const page of ofModule) {
       if (page.state === 'wanted' && jobs < MAX_JOBS) await this.#request(module, page);
-      if (page.state === 'requested' && (isPoked || this.#isDue(page))) await this.#ask(page);
+      if (page.state === 'requested' && (pollAll || this.#isDue(page))) await this.#ask(page);
     }
     return ofModule.some(({ state }) => state !== 'ready');
   }
@@ -81,11 +81,11 @@ export class PageMover {
       crashPoint('job-created');
       await runs.requested(page, job);
       metrics.bulkJobs.inc({ module: module.apiName });
-      log.info({ module: module.apiName, page: page.pageNumber, jobId: job.jobId }, 'bulk job asked for');
+      log.info({ module: module.apiName, page: page.pageNumber, jobId: job.jobId }, 'bulk job requested');
     } catch (error) {
       if (!(error instanceof CrmError)) throw error;
       const isExpired = error.code === 'CRM_PAGE_TOKEN_EXPIRED';
-      // A token lives a day, and belongs to one user. The whole run begins anew; what was read already is refused by the fold.
+      // A token lives a day, and belongs to one user. The whole run begins again; what was read already is refused by the fold.
       if (!isExpired && !(byToken && error.code === 'CRM_REFUSED')) throw error;
       await runs.failed(page.runId, isExpired ? 'the page token expired' : `the page token was refused: ${error.message}`);
     }

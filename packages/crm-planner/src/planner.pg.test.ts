@@ -55,7 +55,7 @@ describe('a round', () => {
     return new Planner({ ...jobs(), ...stores, crm, admin, catchUpRules: defaultCatchUpRules, refreshEveryMs: 604_800_000 });
   };
   const refusing = (): CrmClient => ({ ...crm, enableNotifications: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) });
-  const round = (crm: CrmClient): Promise<boolean> => planner(crm).round(leads, { isPoked: false });
+  const round = (crm: CrmClient): Promise<boolean> => planner(crm).round(leads, { pollAll: false });
 
   test('begins no load before there was a channel', async () => {
     await expect(round(refusing())).rejects.toMatchObject({ code: 'CRM_REFUSED' });
@@ -71,22 +71,22 @@ describe('a round', () => {
 });
 
 describe('pages', () => {
-  test('a job that the CRM no longer knows is asked for anew; after five attempts the run fails', async () => {
+  test('a job that the CRM no longer knows is requested again; after five attempts the run fails', async () => {
     const given = jobs();
     const mover = new PageMover({ ...given, crm: { rules: crm.rules, createBulkRead: () => Promise.resolve({ jobId: '1', createdTime: new Date() }), bulkReadStatus: (jobId) => crm.bulkReadStatus(jobId) } });
     await startInitialRun(given, leads);
-    for (let round = 0; round < 12; round += 1) await mover.move(leads, { isPoked: true });
+    for (let round = 0; round < 12; round += 1) await mover.move(leads, { pollAll: true });
     expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the CRM does not know the job' }]);
   });
 
-  test('a page token that has expired fails the run, which begins anew later', async () => {
+  test('a page token that has expired fails the run, which begins again later', async () => {
     const given = jobs();
     await startInitialRun(given, leads);
     const [first] = await given.runs.openPages();
     await given.runs.requested(first as NonNullable<typeof first>, { jobId: '1', createdTime: new Date() });
     await given.runs.ready(first as NonNullable<typeof first>, { count: 20, moreRecords: true, nextPageToken: 'unknown' });
     const mover = new PageMover({ ...given, crm: { ...crm, rules: crm.rules, createBulkRead: () => Promise.reject(new CrmError('expired', 'CRM_PAGE_TOKEN_EXPIRED')) } });
-    await mover.move(leads, { isPoked: false });
+    await mover.move(leads, { pollAll: false });
     expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: 'the page token expired' }]);
   });
 
@@ -94,20 +94,20 @@ describe('pages', () => {
     const given = jobs();
     await startInitialRun(given, leads);
     const mover = new PageMover({ ...given, crm: { ...crm, rules: crm.rules, createBulkRead: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) } });
-    await expect(mover.move(leads, { isPoked: false })).rejects.toMatchObject({ code: 'CRM_REFUSED' });
+    await expect(mover.move(leads, { pollAll: false })).rejects.toMatchObject({ code: 'CRM_REFUSED' });
     const [first] = await given.runs.openPages();
     await given.runs.requested(first as NonNullable<typeof first>, { jobId: '1', createdTime: new Date() });
     await given.runs.ready(first as NonNullable<typeof first>, { count: 20, moreRecords: true, nextPageToken: 'of another user' });
-    await new PageMover(given).move(leads, { isPoked: false });
+    await new PageMover(given).move(leads, { pollAll: false });
     expect(await given.runs.all()).toMatchObject([{ state: 'failed', failure: expect.stringMatching(/the page token was refused/) }]);
   });
 
-  test('a job that fails is asked for anew, and why it failed is noted', async () => {
+  test('a job that fails is requested again, and why it failed is noted', async () => {
     const given = jobs();
     await startInitialRun(given, leads);
     const failing = { ...crm, bulkReadStatus: () => Promise.resolve({ state: 'failed', failure: 'Internal server error occurred.' } as const) };
     const mover = new PageMover({ ...given, crm: failing });
-    for (let round = 0; round < 2; round += 1) await mover.move(leads, { isPoked: true });
+    for (let round = 0; round < 2; round += 1) await mover.move(leads, { pollAll: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null, attempts: 1, failure: 'Internal server error occurred.' }]);
   });
 
@@ -116,22 +116,22 @@ describe('pages', () => {
     await startInitialRun(given, leads);
     let now = 0;
     const mover = new PageMover({ ...given, time: { elapsed: () => now }, crm: { ...crm, bulkReadStatus: () => Promise.reject(new CrmError('no count', 'CRM_REPLY_UNEXPECTED')) } });
-    for (let round = 0; round < 3; round += 1) await mover.move(leads, { isPoked: true });
+    for (let round = 0; round < 3; round += 1) await mover.move(leads, { pollAll: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
     now += 61 * 60_000;
-    await mover.move(leads, { isPoked: true });
+    await mover.move(leads, { pollAll: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null }]);
   });
 
-  test('a job that does not end within an hour is asked for anew', async () => {
+  test('a job that does not end within an hour is requested again', async () => {
     const given = jobs();
     await startInitialRun(given, leads);
     let now = 0;
     const mover = new PageMover({ ...given, time: { elapsed: () => now }, crm: { ...crm, bulkReadStatus: () => Promise.resolve({ state: 'running' } as const) } });
-    for (let round = 0; round < 2; round += 1) await mover.move(leads, { isPoked: true });
+    for (let round = 0; round < 2; round += 1) await mover.move(leads, { pollAll: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
     now += 61 * 60_000;
-    await mover.move(leads, { isPoked: true });
+    await mover.move(leads, { pollAll: true });
     expect(await given.runs.openPages()).toMatchObject([{ state: 'wanted', jobId: null, failure: 'the job did not end within an hour' }]);
   });
 });
@@ -156,7 +156,7 @@ describe('credits', () => {
     await startInitialRun(deps, leads);
     const mover = new PageMover(deps);
     while ((await bulkRuns(db).all())[0]?.state !== 'complete') {
-      await mover.move(leads, { isPoked: true });
+      await mover.move(leads, { pollAll: true });
       for (const page of await bulkRuns(db).openPages()) if (page.state === 'ready') await bulkRuns(db).published(page, { rows: page.rowCount ?? 0, ids: null });
     }
     await meter.flush((spent) => creditUse(db).add(spent));
@@ -166,20 +166,20 @@ describe('credits', () => {
     expect(credits['bulk-read']).toBeLessThanOrEqual(planned.credits * 3);
   });
 
-  test('a refresh that would touch the reserve waits, and people are told; it begins once it would not', async () => {
+  test('a refresh that would touch the reserve waits, and an incident is opened; it begins once it would not', async () => {
     await loaded(250_000);
-    const told = reporter();
+    const reporting = reporter();
     await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 3_600 }, remaining: null });
-    await refreshWhenDue(given(5_000), leads, told);
+    await refreshWhenDue(given(5_000), leads, reporting);
     expect(await bulkRuns(db).all()).toHaveLength(1);
     expect(await incidents(db).list()).toMatchObject([{ module: 'Leads', kind: 'refresh-waits', details: '250000 rows in 2 pages take up to 152 credits, 3.0 % of the day\'s, and that would touch the reserve' }]);
     expect(simulator.counters().calls).toBe(0);
-    await refreshWhenDue(given(6_000), leads, told);
+    await refreshWhenDue(given(6_000), leads, reporting);
     expect((await bulkRuns(db).all()).at(-1)).toMatchObject({ kind: 'refresh', state: 'running', expectedRows: 50 });
     expect(await incidents(db).list()).toEqual([]);
   });
 
-  test('a person may begin a refresh all the same, and is told what it takes', async () => {
+  test('a person may begin a refresh all the same, and learns what it takes', async () => {
     await loaded(50);
     expect(await startRefresh(given(90), 'Leads', { isAnyway: false })).toEqual({ status: 'refused', problem: expect.stringMatching(/up to 76 credits, 84.4 % of the day's, and that would touch the reserve/) });
     expect(await startRefresh(given(90), 'Leads', { isAnyway: true })).toEqual({ status: 'started', plan: { rows: 50, pages: 1, credits: 76, shareOfDay: 76 / 90, isAffordable: false } });
@@ -195,7 +195,7 @@ describe('credits', () => {
 });
 
 describe('channels', () => {
-  test('a channel that is not due is left alone, a due one is extended with the same id', async () => {
+  test('a channel that is not due is kept unchanged, a due one is extended with the same id', async () => {
     const twoDays = { ...crm, rules: { ...crm.rules, channelLifeMs: 2 * 86_400_000 } };
     const given = { ...jobs(), crm: twoDays };
     await renewChannel(given, leads);

@@ -44,25 +44,25 @@ export class Planner {
   }
 
   /**
-   * @param isPoked whether the CRM said that some bulk job has ended.
+   * @param pollAll the CRM said that some bulk job has ended: every job is asked about.
    * @returns whether something of the module is under way, so that the next round should come soon.
    */
-  async round(module: ModuleDefinition, { isPoked }: { isPoked: boolean }): Promise<boolean> {
+  async round(module: ModuleDefinition, { pollAll }: { pollAll: boolean }): Promise<boolean> {
     // First, for what fails below must not hide itself.
     await this.#credits.update(module);
     await this.#clocks.watch();
     await this.#gaps.report(module);
     const { isOpened, failure } = await this.#channels.keep(module);
-    const isUnderWay = isOpened && (await this.#read(module, isPoked));
+    const isUnderWay = isOpened && (await this.#read(module, pollAll));
     // Only now: a channel that cannot be renewed is no reason to catch up later.
     if (failure !== null) throw failure;
     return isUnderWay;
   }
 
-  async #read(module: ModuleDefinition, isPoked: boolean): Promise<boolean> {
+  async #read(module: ModuleDefinition, pollAll: boolean): Promise<boolean> {
     const isScanWanted = await this.#future.repair(module);
     await startInitialRun(this.#deps, module);
-    const hasPages = await this.#mover.move(module, { isPoked });
+    const hasPages = await this.#mover.move(module, { pollAll });
     const isCatchingUp = await catchUp(this.#deps, module, { isScanWanted });
     await refreshWhenDue(this.#deps, module, this.#reporter);
     await this.#auditor.audit(module);

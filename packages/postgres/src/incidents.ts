@@ -3,9 +3,9 @@ import { ms } from './epoch.ts';
 
 /**
  * What an incident is about.
- * - `channel-lost`: the CRM no longer lists the module's channel as it was asked for, or it ran out; it is enabled anew.
- * - `channel-shortened`: the CRM granted less than was asked for, or ends the channel sooner than it granted.
- * - `channel-deaf`: catch-ups keep finding changes that no notification told of.
+ * - `channel-lost`: the CRM no longer lists the module's channel as it was requested, or it ran out; it is enabled again.
+ * - `channel-shortened`: the CRM granted less than was requested, or ends the channel sooner than it granted.
+ * - `channel-deaf`: the channel is silent: catch-ups keep finding changes without a notification.
  * - `catch-up-late`: no catch-up has been completed for a while, whatever the reason.
  * - `deletions-held`: more deletions than are believed without a person.
  * - `records-hidden`: records that are not deleted cannot be seen any more: a permission, a sharing rule, a filter.

@@ -12,7 +12,7 @@ const kinds = async (story: Story): Promise<string[]> => (await story.world.inci
 const froms = (story: Story): number[] => story.world.catchUps.rows().map(({ from }) => from.getTime());
 
 describe('replies that carry a wrong Date', () => {
-  test.each([['a process that has run for a while', false, ['clock-differs']], ['a process that begins just then', true, expect.anything()]])('of 2099 for eight seconds, to %s: no claim, no catch-up and no look is of then', async (_, isNew, told) => {
+  test.each([['a process that has run for a while', false, ['clock-differs']], ['a process that begins just then', true, expect.anything()]])('of 2099 for eight seconds, to %s: no claim, no catch-up and no look is of then', async (_, isNew, reported) => {
     const story = await Story.loaded('10:00:00', { catchUpIntervalMs: 4_000 });
     const [edited = '', deleted = '', later = ''] = story.ids;
     if (isNew) for (const role of ['reader', 'planner'] as const) story.world.kill(role);
@@ -25,13 +25,13 @@ describe('replies that carry a wrong Date', () => {
     expect(story.seenUpTo).toBeLessThan(time('10:00:08'));
     story.delete(deleted);
     await story.until('10:01:00');
-    story.edit(later, { Company: 'By catch-up' }, { isTold: false });
+    story.edit(later, { Company: 'By catch-up' }, { isNotified: false });
     await story.until('10:10:00');
     expect([story.company(edited), story.row(deleted)?.isDeleted, story.company(later)]).toEqual(['Seen in 2099', true, 'By catch-up']);
     expect(Math.max(...froms(story))).toBeLessThan(time('10:10:00'));
     expect(story.seenUpTo).toBeGreaterThan(time('10:06:00'));
     expect(story.seenUpTo).toBeLessThan(time('10:10:00'));
-    expect(await kinds(story)).toEqual(told);
+    expect(await kinds(story)).toEqual(reported);
     expect((await story.world.incidents.list()).map(({ kind }) => kind)).not.toContain('clock-differs');
   });
 
@@ -42,7 +42,7 @@ describe('replies that carry a wrong Date', () => {
     await story.until('10:02:30');
     story.faults({});
     await story.until('10:20:00');
-    story.edit(id, { Company: 'In that hour' }, { isTold: false });
+    story.edit(id, { Company: 'In that hour' }, { isNotified: false });
     await story.until('10:30:00');
     expect(story.company(id)).toBe('In that hour');
     expect(story.seenUpTo).toBeLessThan(time('10:30:00'));
@@ -74,7 +74,7 @@ describe('what lies in the future already', () => {
     world.tables.damage('Leads', deleted, (record) => ({ ...record, ...(record.live && { live: { ...record.live, observedMs: YEAR_2099 } }) }));
     world.tables.damage('Leads', restored, (record) => ({ ...record, deletedMs: YEAR_2099 }));
     world.crm.delete('Leads', deleted);
-    world.crm.edit('Leads', [edited], { Company: 'By catch-up' }, { isTold: false });
+    world.crm.edit('Leads', [edited], { Company: 'By catch-up' }, { isNotified: false });
     await world.time.advance(MINUTE);
     world.start('planner');
     await world.time.advance(30 * MINUTE);
@@ -89,29 +89,29 @@ describe.each(clockNames)('the clock of the %s, set by an hour', (name) => {
   describe.each([['forward', HOUR], ['back', -HOUR]] as const)('%s', (_, stepMs) => {
     const isStampedAgain = name === 'crm' && stepMs < 0;
 
-    // A host that is slow from the first call on, or a CRM that is fast: nothing can tell which of the two is right, so claims are an hour early.
+    // A host that is slow from the first call on, or a CRM that is fast: nothing can show which of the two is right, so claims are an hour early.
     const lateMs = (isUntil: 'idle' | 'loading'): number => ((name === 'crm' && stepMs > 0) || (isUntil === 'loading' && name === 'ingress' && stepMs < 0) ? HOUR : 0);
 
     /** @returns whether the records ended as they are in the CRM, and the figures of the time since. */
     async function after(story: Story, isUntil: 'idle' | 'loading') {
       const { world } = story;
-      const [told = '', untold = '', deleted = '', restored = ''] = story.ids;
+      const [notified = '', unnotified = '', deleted = '', restored = ''] = story.ids;
       const [firstCatchUp, start] = [world.catchUps.rows().length, world.time.now()];
-      story.edit(told, { Company: 'Told' });
-      story.edit(untold, { Company: 'Untold' }, { isTold: false });
+      story.edit(notified, { Company: 'Notified' });
+      story.edit(unnotified, { Company: 'Unnotified' }, { isNotified: false });
       story.delete(deleted, false);
       story.delete(restored);
       await world.time.advance(5 * MINUTE);
       story.restore(restored);
       // While the CRM stamps again with times of before, no claim is made; afterwards all is as it was.
       await world.time.advance((isStampedAgain ? 75 : 20) * MINUTE);
-      if (isStampedAgain) story.edit(untold, { Company: 'Untold' }, { isTold: false });
+      if (isStampedAgain) story.edit(unnotified, { Company: 'Unnotified' }, { isNotified: false });
       // Where two sources disagree from the first call on, times are an hour early for as long, and a restored record waits for it.
       await world.time.advance((isUntil === 'loading' ? 75 : 30) * MINUTE);
       story.watch.check();
       story.watch.checkEquality('a while');
       const crmNow = world.clocks.crm.now();
-      const rows = [story.company(told), story.company(untold), story.row(deleted)?.isDeleted ?? true, story.row(restored)?.isDeleted];
+      const rows = [story.company(notified), story.company(unnotified), story.row(deleted)?.isDeleted ?? true, story.row(restored)?.isDeleted];
       return {
         rows,
         // They neither stop nor run without a pause: one in two minutes, and one when a clock was set.
@@ -120,7 +120,7 @@ describe.each(clockNames)('the clock of the %s, set by an hour', (name) => {
         isClaimFresh: story.seenUpTo > crmNow - 6 * MINUTE - lateMs(isUntil),
       };
     }
-    const right = { rows: ['Told', 'Untold', true, false], isClaimTrue: true, isClaimFresh: true };
+    const right = { rows: ['Notified', 'Unnotified', true, false], isClaimTrue: true, isClaimFresh: true };
     const isPaced = (perMinute: number): boolean => perMinute > 0.3 && perMinute < 0.6;
 
     const set = (story: Story): void => {
@@ -154,7 +154,7 @@ describe.each(clockNames)('the clock of the %s, set by an hour', (name) => {
       if (name === 'crm' && stepMs > 0) story.watch.setBack(HOUR);
       await story.world.time.advance(name === 'crm' ? 80 * MINUTE : 2 * MINUTE);
       const [id = ''] = story.ids;
-      story.edit(id, { Company: 'Afterwards' }, { isTold: false });
+      story.edit(id, { Company: 'Afterwards' }, { isNotified: false });
       await story.world.time.advance(10 * MINUTE);
       story.watch.check();
       expect(story.company(id)).toBe('Afterwards');

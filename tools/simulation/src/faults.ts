@@ -42,7 +42,7 @@ export const faults = [
 export type Fault = (typeof faults)[number];
 
 /** What a world is doing: its first load, a bulk read later on, a catch-up, or nothing but looks. */
-export const phases = ['loading', 'bulk', 'catch-up', 'quiet'] as const;
+const phases = ['loading', 'bulk', 'catch-up', 'quiet'] as const;
 export type Phase = (typeof phases)[number];
 
 /** How often each fault was met in each phase. */

@@ -57,12 +57,12 @@ export class Life {
     if (first === undefined) return;
     if (module.apiName === 'Products') return this.#editProducts(module, first);
     const isMass = count > 1;
-    this.#world.crm.edit(module.apiName, ids, this.#values(module), { isTold: !isMass || this.#random.below(3) === 0, isLate: isMass });
+    this.#world.crm.edit(module.apiName, ids, this.#values(module), { isNotified: !isMass || this.#random.below(3) === 0, isLate: isMass });
     for (const id of ids) this.#watch.changed(module, id);
     if (!isMass && this.#random.below(4) === 0) this.#editAgain(module, first);
   }
 
-  /** Again within the second: only the content tells the two apart. */
+  /** Again within the second: only the content distinguishes the two. */
   #editAgain(module: ModuleDefinition, id: string): void {
     this.#world.time.after(this.#random.below(900), () => {
       if (this.#world.crm.records.truth(module.apiName, id) === undefined) return;
@@ -73,7 +73,7 @@ export class Life {
 
   #editProducts(module: ModuleDefinition, id: string): void {
     for (const edit of this.#links.productEdits(id)) {
-      this.#world.crm.edit(module.apiName, [edit.id], edit.fields, { isTold: this.#random.below(4) > 0 });
+      this.#world.crm.edit(module.apiName, [edit.id], edit.fields, { isNotified: this.#random.below(4) > 0 });
       this.#watch.changed(module, edit.id);
     }
   }
@@ -102,7 +102,7 @@ export class Life {
   }
 
   #point(apiName: string, ids: readonly string[], target: string | null): void {
-    this.#world.crm.edit(apiName, ids, { Main_Product: target }, { isTold: false, keepsTime: !this.#isOpen });
+    this.#world.crm.edit(apiName, ids, { Main_Product: target }, { isNotified: false, keepsTime: !this.#isOpen });
     this.#notePointed(apiName, ids);
   }
 
@@ -151,7 +151,7 @@ export class Life {
     const id = this.#someId(module);
     if (id === undefined || module.apiName === 'Products') return;
     const aheadMs = this.#random.below(2) === 0 ? this.#random.below(3_600_000) : this.#random.below(1_000_000) * 86_400;
-    this.#world.crm.edit(module.apiName, [id], this.#values(module), { isTold: false, modifiedMs: this.#world.time.now() + aheadMs });
+    this.#world.crm.edit(module.apiName, [id], this.#values(module), { isNotified: false, modifiedMs: this.#world.time.now() + aheadMs });
     this.#watch.stampedAhead(module, id);
   }
 

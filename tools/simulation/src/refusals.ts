@@ -3,7 +3,7 @@ import { CrmError, type DeletedRecord, type FoundRecord } from '@lockstep/crm-cl
 import type { Fault } from './faults.ts';
 
 /**
- * What the CRM refuses for good, until somebody lifts it:
+ * What the CRM refuses for good, until it is lifted:
  * - `jobs`: no bulk job of the module is created;
  * - `list`: a deleted list longer than ten pages fails at the eleventh;
  * - `look`: every look at one record fails;

@@ -71,7 +71,7 @@ describe('a sequence that must end right', () => {
     expect(story.company(id)).toBe('Back again');
   });
 
-  test('a delete and a restore with the old Modified_Time, of which nobody is told: alive within a scan', async () => {
+  test('a delete and a restore with the old Modified_Time, without a notification: alive within a scan', async () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;
     const before = story.company(id);
@@ -88,7 +88,7 @@ describe('a sequence that must end right', () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;
     expect(story.row(id)?.modifiedMs).toBeLessThan(time('00:00:00'));
-    story.world.crm.onTold({ module: 'Leads', ids: [id], operation: 'update' });
+    story.world.crm.onNotified({ module: 'Leads', ids: [id], operation: 'update' });
     await story.until('10:00:20');
     story.delete(id);
     await story.until('10:00:40');
@@ -117,7 +117,7 @@ describe('a sequence that must end right', () => {
     for (const restoredAt of ['10:00:45', '10:20:00']) {
       const story = await Story.loaded('10:00:00', { restoreScanEveryMs: 15 * 60_000 });
       const [id = ''] = story.ids;
-      story.world.crm.onTold({ module: 'Leads', ids: [id], operation: 'update' });
+      story.world.crm.onNotified({ module: 'Leads', ids: [id], operation: 'update' });
       await story.until('10:00:20');
       story.faults({ lagMs: 50_000 });
       story.delete(id);
@@ -131,7 +131,7 @@ describe('a sequence that must end right', () => {
     }
   });
 
-  test('a restored record is confirmed when it is read again, not written in full each time, and is noted as hidden when nobody can see it', async () => {
+  test('a restored record is confirmed when it is read again, not written in full each time, and is noted as hidden when no look can see it', async () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;
     story.delete(id);
@@ -168,7 +168,7 @@ describe('a sequence that must end right', () => {
     const [id = ''] = story.ids;
     story.faults({ error: 1 });
     await story.until('09:30:00');
-    story.edit(id, { Company: 'Half past nine' }, { isTold: false });
+    story.edit(id, { Company: 'Half past nine' }, { isNotified: false });
     await story.until('10:00:00');
     expect(story.seenUpTo).toBeLessThanOrEqual(time('09:00:00'));
     for (const role of roles) story.world.kill(role);
@@ -184,7 +184,7 @@ describe('a sequence that must end right', () => {
     const story = await Story.loaded('09:59:50');
     const [first = '', second = ''] = story.ids;
     story.faults({ lateMs: 70_000 });
-    for (const id of [first, second]) story.edit(id, { Company: 'All at once' }, { isTold: false, isLate: true });
+    for (const id of [first, second]) story.edit(id, { Company: 'All at once' }, { isNotified: false, isLate: true });
     await story.until('10:10:00');
     expect([first, second].map((id) => story.company(id))).toEqual(['All at once', 'All at once']);
   });
@@ -193,7 +193,7 @@ describe('a sequence that must end right', () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;
     story.faults({ lateMs: 29 * 60_000 });
-    story.world.crm.edit('Leads', [id], { Company: 'Very late' }, { isTold: false, isLate: true });
+    story.world.crm.edit('Leads', [id], { Company: 'Very late' }, { isNotified: false, isLate: true });
     await story.world.time.advance(125 * 60_000);
     expect(story.company(id)).toBe('Very late');
   });
@@ -202,7 +202,7 @@ describe('a sequence that must end right', () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;
     const incidents = async () => (await story.world.incidents.list()).map(({ kind }) => kind);
-    story.world.crm.edit('Leads', [id], { Company: 'Imported' }, { isTold: false, modifiedMs: time('10:00:00') + 4 * 365 * 86_400_000 });
+    story.world.crm.edit('Leads', [id], { Company: 'Imported' }, { isNotified: false, modifiedMs: time('10:00:00') + 4 * 365 * 86_400_000 });
     await story.until('11:30:00');
     expect([story.company(id), await incidents()]).toEqual(['Imported', ['modified-in-future']]);
     story.world.crm.edit('Leads', [id], { Company: 'Edited' });
@@ -216,7 +216,7 @@ describe('a sequence that must end right', () => {
     story.watch.checkEquality('a while');
   });
 
-  test('Sharing rule narrows, many leads invisible: no row is removed, people are told, and told no more once they are seen again', async () => {
+  test('Sharing rule narrows, many leads invisible: no row is removed, an incident is open, and closed once they are seen again', async () => {
     const story = await Story.loaded('10:00:00');
     const [kept = '', ...hidden] = story.ids;
     const incidents = async () => (await story.world.incidents.list()).map(({ kind, details }) => `${kind}: ${details.slice(0, 9)}`);

@@ -58,19 +58,19 @@ export class Story {
     this.world.crm.setFaults({ ...noFaults, ...faults });
   }
 
-  edit(id: string, fields: Readonly<Record<string, unknown>>, manner: { isTold?: boolean; isLate?: boolean; keepsTime?: boolean; modifiedMs?: number } = {}): void {
+  edit(id: string, fields: Readonly<Record<string, unknown>>, manner: { isNotified?: boolean; isLate?: boolean; keepsTime?: boolean; modifiedMs?: number } = {}): void {
     this.world.crm.edit('Leads', [id], fields, manner);
     if (manner.keepsTime === true) this.watch.changedWithoutTime(simulatedLeads, id);
     else this.watch.changed(simulatedLeads, id);
   }
 
-  delete(id: string, isTold = true): void {
-    this.world.crm.delete('Leads', id, isTold);
+  delete(id: string, isNotified = true): void {
+    this.world.crm.delete('Leads', id, isNotified);
     this.watch.changed(simulatedLeads, id);
   }
 
-  restore(id: string, isTold = true): void {
-    this.world.crm.restore('Leads', id, isTold);
+  restore(id: string, isNotified = true): void {
+    this.world.crm.restore('Leads', id, isNotified);
     this.watch.restored(simulatedLeads, id);
   }
 

@@ -31,7 +31,7 @@ test('thirty days of channels that are lost, shortened and not renewed leave no 
     watch.check();
   }
   await comeToRest(world, watch);
-  // The faults were real: for a good part of the time nobody would have been told of anything.
+  // The faults were real: for a good part of the time no notification would have come of anything.
   expect(deafTurns / turns).toBeGreaterThan(0.02);
   const complete = world.catchUps.rows().filter(({ state }) => state === 'complete');
   expect(complete.length).toBeGreaterThan(1_000);

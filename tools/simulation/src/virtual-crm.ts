@@ -30,7 +30,7 @@ export type CrmFaults = {
   readonly slow: number;
   /** A bulk job that fails, is forgotten, or whose result is damaged. */
   readonly jobFailure: number;
-  /** An enabled channel that gets one hour, whatever was asked for. */
+  /** An enabled channel that gets one hour, whatever was requested. */
   readonly shortExpiry: number;
   /** A notification that is never sent, is sent twice, or late. */
   readonly drop: number;
@@ -54,8 +54,8 @@ type Link = { readonly host: Time; readonly clock: CrmClock };
 /** The CRM as one process sees it. */
 export type Connection = { readonly client: CrmClient; readonly results: BulkResults };
 
-/** What a channel tells its receiver. */
-export type Told = { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' };
+/** What a channel notifies its receiver of. */
+export type Notified = { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' };
 
 
 export type VirtualCrmOptions = {
@@ -71,7 +71,7 @@ export type VirtualCrmOptions = {
   readonly pageSize: number;
   /** How far the clocks of the CRM's hosts are from its true time, at most; each is steady. */
   readonly skewMs: number;
-  /** How pages after the first are asked for. */
+  /** How pages after the first are requested. */
   readonly version: ApiVersion;
 };
 
@@ -89,13 +89,13 @@ export class VirtualCrm {
   readonly #channels = new Map<string, { readonly module: string; readonly notifyUrl: string; readonly token: string; readonly expiresMs: number }>();
   readonly #apiSkewMs: number;
   #faults: CrmFaults = noFaults;
-  /** Receives what channels tell, at the moment they tell it. */
-  onTold: (told: Told) => void = () => undefined;
+  /** Receives what channels notify of, at that moment. */
+  onNotified: (notified: Notified) => void = () => undefined;
   /** Receives every fault at the moment it strikes. */
   onFault: (fault: Fault) => void = () => undefined;
   /** What the CRM refuses until it is lifted. */
   readonly refusals = new Refusals((fault) => this.onFault(fault));
-  readonly counts = { calls: 0, failed: 0, told: 0, dropped: 0 };
+  readonly counts = { calls: 0, failed: 0, notified: 0, dropped: 0 };
 
   constructor({ time, clock = time, random, seed, modules, records, pageSize, skewMs, version }: VirtualCrmOptions) {
     this.#time = time;
@@ -117,33 +117,33 @@ export class VirtualCrm {
     this.#faults = faults;
   }
 
-  edit(module: string, ids: readonly string[], fields: Fields, { isTold = true, isLate = false, ...manner }: Omit<EditManner, 'lateMs'> & { isTold?: boolean; isLate?: boolean } = {}): void {
+  edit(module: string, ids: readonly string[], fields: Fields, { isNotified = true, isLate = false, ...manner }: Omit<EditManner, 'lateMs'> & { isNotified?: boolean; isLate?: boolean } = {}): void {
     if (isLate && this.#faults.lateMs > 0) this.onFault('read-late');
     this.records.edit(module, ids, fields, { ...manner, lateMs: isLate ? this.#faults.lateMs : 0 });
-    if (isTold && manner.keepsTime !== true) this.#tell({ module, ids, operation: 'update' });
+    if (isNotified && manner.keepsTime !== true) this.#notify({ module, ids, operation: 'update' });
   }
 
-  create(module: string, fields: Fields, isTold = true): string {
+  create(module: string, fields: Fields, isNotified = true): string {
     const id = this.records.create(module, fields);
-    if (isTold) this.#tell({ module, ids: [id], operation: 'insert' });
+    if (isNotified) this.#notify({ module, ids: [id], operation: 'insert' });
     return id;
   }
 
-  delete(module: string, id: string, isTold = true): void {
+  delete(module: string, id: string, isNotified = true): void {
     this.records.delete(module, id);
-    if (isTold) this.#tell({ module, ids: [id], operation: 'delete' });
+    if (isNotified) this.#notify({ module, ids: [id], operation: 'delete' });
   }
 
-  restore(module: string, id: string, isTold: boolean): void {
+  restore(module: string, id: string, isNotified: boolean): void {
     this.records.restore(module, id);
-    if (isTold) this.#tell({ module, ids: [id], operation: 'update' });
+    if (isNotified) this.#notify({ module, ids: [id], operation: 'update' });
   }
 
   /** Merges a record into another one: it is deleted, and what pointed to it points to the other. @returns those, by module. */
   merge(module: string, loser: string, master: string, movesReferrers: boolean): ReadonlyMap<string, readonly string[]> {
     const pointing = this.records.merge(module, loser, master, movesReferrers);
-    this.#tell({ module, ids: [loser], operation: 'delete' });
-    this.#tell({ module, ids: [master], operation: 'update' });
+    this.#notify({ module, ids: [loser], operation: 'delete' });
+    this.#notify({ module, ids: [master], operation: 'update' });
     return pointing;
   }
 
@@ -153,7 +153,7 @@ export class VirtualCrm {
     for (const [id, channel] of this.#channels) if (channel.module === module) this.#channels.delete(id);
   }
 
-  /** Whether a change would be told now. */
+  /** Whether a change would be notified now. */
   isListening(module: string): boolean {
     return [...this.#channels.values()].some((channel) => channel.module === module && channel.expiresMs > this.#clock.now());
   }
@@ -308,9 +308,9 @@ export class VirtualCrm {
     return { jobId, createdTime: new Date(Math.floor((this.#clock.now() + this.#apiSkewMs) / 1000) * 1000) };
   }
 
-  #tell(told: Told): void {
+  #notify(notified: Notified): void {
     const { drop, double, delayed } = this.#faults;
-    if (!this.isListening(told.module) || this.#random.next() < drop) {
+    if (!this.isListening(notified.module) || this.#random.next() < drop) {
       this.counts.dropped += 1;
       this.onFault('notification-dropped');
       return;
@@ -318,8 +318,8 @@ export class VirtualCrm {
     const send = (): void => {
       const waitMs = 100 + this.#random.below(3_000) + this.#struck('notification-delayed', delayed, () => this.#random.below(117_000));
       this.#time.after(waitMs, () => {
-        this.counts.told += 1;
-        this.onTold(told);
+        this.counts.notified += 1;
+        this.onNotified(notified);
       });
     };
     send();

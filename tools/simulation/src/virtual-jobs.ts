@@ -28,7 +28,7 @@ export class VirtualJobs {
     this.#pageSize = pageSize;
   }
 
-  /** @param pageToken of the page before; null or empty for the first, and where pages are asked for by number. @returns the job's id. */
+  /** @param pageToken of the page before; null or empty for the first, and where pages are requested by number. @returns the job's id. */
   create({ module, page, pageToken, since, willFail }: { module: string; page: number; pageToken: string | null; since: Date | null; willFail: boolean }): string {
     const [former = '', after = ''] = (pageToken ?? '').split('/');
     const before = this.#jobs.get(former);

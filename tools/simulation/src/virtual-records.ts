@@ -98,7 +98,7 @@ export class VirtualRecords {
     return found;
   }
 
-  /** Takes records from the token's user's sight, as a narrower sharing rule does, or gives them back; nobody is told. */
+  /** Takes records from the token's user's sight, as a narrower sharing rule does, or gives them back; no notification is sent. */
   setHidden(module: string, ids: readonly string[], isHidden: boolean): void {
     for (const id of ids) this.#organisation.store(module).setHidden(this.#organisation.record(module, id), isHidden);
   }

@@ -4,7 +4,7 @@ import type { Time } from '@lockstep/telemetry';
 type Timer = { readonly at: number; readonly order: number; readonly call: () => void };
 
 /**
- * Time that passes only when somebody lets it: every sleeper is woken at its own moment, and runs until it waits again, before
+ * Time that passes only when it is let: every sleeper is woken at its own moment, and runs until it waits again, before
  * the next one. Nothing but this time may be waited for, so one seed has one course.
  */
 export class VirtualTime implements Time {

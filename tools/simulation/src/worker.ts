@@ -5,7 +5,7 @@ import { simulate, type Simulated } from './simulate.ts';
 /** What became of a seed. */
 export type Outcome = { readonly seed: number; readonly simulated: Simulated | null; readonly problem: string | null };
 
-/* Lives the seeds it is given, one after another, and tells of each. */
+/* Lives the seeds it is given, one after another, and reports each. */
 const port = parentPort as MessagePort;
 const { seeds } = workerData as { seeds: readonly number[] };
 for (const seed of seeds) {

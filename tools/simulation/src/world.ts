@@ -112,7 +112,7 @@ export class World {
     this.incidents = memoryIncidents(now);
     this.tables = memoryTables({ ...given, now: () => this.clocks.database.now(), rules: tableRules, watermarks: this.watermarks, retryAtMostMs: 60_000, onParked: (parked) => this.#noteParked(parked), onAdvanced: (...moved) => this.onAdvanced(...moved) });
     this.met = new Meetings(() => this.#phase());
-    this.crm.onTold = (told) => void this.#receive(told);
+    this.crm.onNotified = (notified) => void this.#receive(notified);
     this.crm.onFault = (fault) => this.met.note(fault);
     const partitions = given.modules.flatMap((module) => Array.from({ length: PARTITIONS }, (_, partition) => partitionName(module, partition)));
     this.group = new VirtualGroup({ partitions, now: () => this.time.now() });
@@ -173,10 +173,10 @@ export class World {
     return startRefresh(deps, module.apiName, { isAnyway: false }).then(({ status }) => status === 'started');
   }
 
-  async #receive(told: { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' }): Promise<void> {
+  async #receive(notified: { readonly module: string; readonly ids: readonly string[]; readonly operation: 'insert' | 'update' | 'delete' }): Promise<void> {
     const receiver = this.#processes.get('receiver');
     if (receiver === undefined || receiver.isDead) return;
-    const hints = hintsOf({ ...told, channelId: '1', token: '', serverTimeMs: this.clocks.crm.now() }, this.clocks.ingress.now());
+    const hints = hintsOf({ ...notified, channelId: '1', token: '', serverTimeMs: this.clocks.crm.now() }, this.clocks.ingress.now());
     const messages = hints.map((hint) => ({ key: hint.id, value: encodeHint(hint) }));
     // The receiver answers 500 then, and the CRM does not repeat what it sent.
     await receiver.guard(this.log.producer, 'log').send(topics.notifications, messages).catch(() => undefined);
@@ -259,7 +259,7 @@ export class World {
       ...unlimited,
     };
     const planner = new Planner(jobs);
-    for (const module of modules) this.#repeat(process, 2, () => planner.round(module, { isPoked: this.random.next() < 0.3 }));
+    for (const module of modules) this.#repeat(process, 2, () => planner.round(module, { pollAll: this.random.next() < 0.3 }));
     this.#repeat(process, 2, () => hintWantedLooks(jobs));
   }
 

@@ -12,7 +12,7 @@ export type ShownRow = { readonly id: string; readonly values: readonly FieldVal
 export type TablesUnderTest = {
   /** Applies messages as one batch. */
   project(module: ModuleDefinition, messages: readonly LoggedMessage[]): Promise<void>;
-  /** As if every pause were over, so many times: tries what waits of each module, and notes what is overtaken. By default, until nothing more comes of it. */
+  /** As if every pause were over, so many times: tries what waits of each module, and notes what is overtaken. By default, until nothing more changes. */
   resolve(rounds?: number): Promise<void>;
   rows(module: ModuleDefinition): Promise<readonly ShownRow[]>;
   /** Records of which something counts as parked. */
@@ -48,7 +48,7 @@ export class Logs {
   }
 }
 
-export function sightingOf(module: ModuleDefinition, { id, modified, observed = modified, fields = {} }: Look) {
+function sightingOf(module: ModuleDefinition, { id, modified, observed = modified, fields = {} }: Look) {
   const covered = coverageOf(module);
   return { id, modifiedMs: at(modified), observedMs: at(observed), coverage: covered.id, fields: covered.fields.map((field) => fields[field] ?? null) };
 }

@@ -43,7 +43,7 @@ export function describeLog(name: string, create: () => Promise<LogUnderTest>): 
       expect(entries.find(({ value }) => value === 'x')?.partition).toBe(partitionOf('5725701000000000001', 4));
     });
 
-    test('takes a partition that is named, and tells the ends of all', async () => {
+    test('takes a partition that is named, and reports the ends of all', async () => {
       expect(await log.admin.partitionsOf(log.topic)).toBe(4);
       const before = await log.admin.topicOffsets(log.topic);
       await log.producer.send(log.topic, [{ key: 'k', value: 'a', partition: 3 }, { key: 'k', value: 'b', partition: 3 }]);

@@ -208,7 +208,7 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
         expect(await stores.looks.due(10)).toEqual([{ module, id: dead, reason: 'unconfirmed' }]);
       });
 
-      test('counts a record as hidden until somebody sees it again', async () => {
+      test('counts a record as hidden until a look sees it again', async () => {
         await stores.watermarks.note({ module, kind: 'changes', at: at('09:00:00'), topicId: stores.topicId, endOffsets: [0] });
         await stores.project([logged(0, coverageEvent), logged(1, seen(id, '10:00:00', '10:10:00', 'Ada'))]);
         await stores.register.hidden(module, [id]);

@@ -19,7 +19,7 @@ export type MemoryTables = {
   readonly projection: MemoryProjection;
   /** Whether a reader of the legacy table sees the record as one that exists. */
   isShown(module: string, id: string): boolean;
-  /** Whether the record has a row, be it marked as deleted. */
+  /** Whether the record has a row, even one marked as deleted. */
   hasRow(module: string, id: string): boolean;
   record(module: string, id: string): MemoryRecord | undefined;
   records(module: string): ReadonlyMap<string, MemoryRecord>;
