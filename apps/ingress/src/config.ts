@@ -8,7 +8,7 @@ import { z } from 'zod';
 const schema = z.object({
   INGRESS_HOST: z.string().default('127.0.0.1').describe('address to listen on'),
   INGRESS_PORT: z.coerce.number().int().min(0).max(65_535).default(8081).describe('port to listen on'),
-  LOCKSTEP_SECRET: z.string().min(16).describe('at least 16 random characters; the tokens of channels and the secret path come of it'),
+  LOCKSTEP_SECRET: z.string().min(16).describe('at least 16 random characters; the tokens of channels and the secret path are derived from it'),
   LOCKSTEP_MODULES: z.string().default('Leads,Deals,Products').describe('modules to read, by API name'),
   LOCKSTEP_DATA_DIR: z.string().default('.lockstep/data').describe('folder for downloaded bulk results'),
   LOCKSTEP_PARTITIONS: z.coerce.number().int().min(1).max(256).default(4).describe('partitions of a topic that does not exist yet'),

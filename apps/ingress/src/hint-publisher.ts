@@ -15,7 +15,7 @@ const ANSWER_WITHIN_MS = 3_000;
 
 /**
  * Sends the hints of all requests that came while the last send was under way as one: a burst costs few round trips, and a
- * single request waits for nobody.
+ * single request waits for no other.
  */
 export function createHintPublisher(producer: Pick<Producer, 'send'>, topic: string = topics.notifications): HintPublisher {
   type Waiting = { readonly messages: readonly ProducedMessage[]; readonly done: PromiseWithResolvers<void> };

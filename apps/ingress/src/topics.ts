@@ -3,7 +3,7 @@ import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Creates what is missing. Record topics are kept for ever and never compacted: the tables are rebuilt from them. */
+/** Creates what is missing. Record topics are kept forever and never compacted: the tables are rebuilt from them. */
 export const ensureTopics = (admin: Pick<Admin, 'ensureTopics'>, modules: readonly ModuleDefinition[], partitions: number): Promise<void> =>
   admin.ensureTopics([
     { topic: topics.notifications, partitions, config: { 'cleanup.policy': 'delete', 'retention.ms': String(30 * DAY_MS) } },

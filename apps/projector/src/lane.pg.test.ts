@@ -199,7 +199,7 @@ describe('a position that another process moved', { timeout: SHORT }, () => {
     expect([await rowsOf(0), halted]).toEqual([2, []]);
   });
 
-  test('back is read again as well: what lies between is asked for', async () => {
+  test('back is read again as well: what lies between is requested', async () => {
     const a = await assign(0);
     push(a, messages(0, 0, 4));
     await until(() => a.next === 4);

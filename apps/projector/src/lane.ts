@@ -63,7 +63,7 @@ export class Lane {
     this.#wake?.();
   }
 
-  /** Ends after the running transaction; what is queued will be fetched again by whoever comes next. */
+  /** Ends after the running transaction; what is queued will be fetched again by the next owner. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#wake?.();

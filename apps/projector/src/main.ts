@@ -45,15 +45,15 @@ await runProcess({
 
 /** The ingress creates the topics; whichever app is first waits for the other. */
 async function whenTheyExist(open: () => Promise<Map<string, OpenTopic>>, signal: AbortSignal): Promise<Map<string, OpenTopic> | null> {
-  let isTold = false;
+  let isReported = false;
   while (!signal.aborted) {
     try {
       return await open();
     } catch (error) {
       // A topic that was created just now may not have its leaders yet.
       if (!(error instanceof KafkaError) || (error.code !== 'TOPIC_MISSING' && !error.retryable)) throw error;
-      if (!isTold) log.info({ reason: error.message }, 'waiting for the topics');
-      isTold = true;
+      if (!isReported) log.info({ reason: error.message }, 'waiting for the topics');
+      isReported = true;
       await sleep(TOPIC_RETRY_MS, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -140,7 +140,7 @@ describe('the projector', () => {
     expect([await rows(), await one(`select company from leads where id = ${idOf(1)}`)]).toEqual([2, 'First, edited']);
   });
 
-  test('two in one group share the partitions, and a hand-over loses and doubles nothing', async () => {
+  test('two in one group share the partitions, and a hand-over loses and duplicates nothing', async () => {
     await publish(Array.from({ length: 2_000 }, (_, n) => seen(n)));
     const first = await start();
     await start();

@@ -236,7 +236,7 @@ export class Projector {
       const { topic, partition } = assigned;
       assigned.isStopped = true;
       this.#halted.set(`${topic}/${partition}`, error);
-      this.#deps.log.error({ err: error, topic, partition }, 'a partition is halted until somebody acts');
+      this.#deps.log.error({ err: error, topic, partition }, 'a partition is halted until a person acts');
     }
     this.#countHalted();
     this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));

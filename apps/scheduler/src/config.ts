@@ -13,7 +13,7 @@ const schema = z.object({
   LOCKSTEP_PUBLIC_URL: z.url().max(150).describe('where the CRM reaches the ingress, e.g. https://lockstep.example.com'),
   LOCKSTEP_MODULES: z.string().default('Leads,Deals,Products').describe('modules to keep in step, by API name'),
   SCHEDULER_CATCH_UP_INTERVAL_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.intervalMs).describe('from one catch-up of a module to the next'),
-  SCHEDULER_WATERMARK_MARGIN_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.marginMs).describe('how late a change may become visible in the CRM and still be told of in time'),
+  SCHEDULER_WATERMARK_MARGIN_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.marginMs).describe('how late a change may become visible in the CRM: freshness claims nothing younger'),
   SCHEDULER_REFRESH_EVERY_HOURS: z.coerce.number().min(0.01).default(168).describe('from one reading of a whole module to the next'),
   LOG_LEVEL: z.string().optional(),
 });

@@ -9,7 +9,7 @@ describe('the status of a run', () => {
   const run = { kind: 'initial', state: 'running', startedAt: at('04T10:00:00'), finishedAt: null, expectedRows: 1_000, failure: null } as unknown as BulkRunRow;
   const page = (state: string, rowsPublished: number) => ({ state, rowsPublished }) as BulkPageRow;
 
-  test('tells rows, rate and what is left', () => {
+  test('shows rows, rate and what is left', () => {
     expect(runStatus(run, [page('published', 200), page('ready', 50)], at('04T10:00:10'))).toMatchObject({ pages: 2, pagesPublished: 1, rows: 250, rowsPerSecond: 25, etaSeconds: 30 });
   });
 

@@ -20,7 +20,7 @@ export type ModuleStatus = {
   /** Messages in the topic that are not yet applied. */
   readonly behind: number;
   readonly parked: number;
-  /** Open ones; `GET /incidents` tells them. */
+  /** Open ones; `GET /incidents` lists them. */
   readonly incidents: number;
   readonly problem: string | null;
 };
@@ -61,7 +61,7 @@ export type CreditsStatus = {
 /** What the status route answers. */
 export type Status = {
   readonly isLeader: boolean;
-  /** Stored notifications that are not answered by a look yet; null while Kafka does not tell. */
+  /** Stored notifications that are not answered by a look yet; null while Kafka does not answer. */
   readonly hintsWaiting: number | null;
   /** Open ones of the organisation as a whole. */
   readonly incidents: number;
@@ -119,7 +119,7 @@ async function creditsStatus({ db, modules, catchUpRules, creditRules }: Require
 
 const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, deleted } }: CatchUpRow): CatchUpStatus => ({ state, from: from.toISOString(), wantedAt: wantedAt.toISOString(), rows, unhinted, deleted });
 
-/** Hints that the reader has not answered; null while Kafka does not tell. */
+/** Hints that the reader has not answered; null while Kafka does not answer. */
 export const readHintsWaiting = (admin: Admin): Promise<number | null> => admin.groupLag('lockstep-reader', topics.notifications).catch(() => null);
 
 function stateOf(runs: readonly BulkRunRow[], { behind, isHeld }: { behind: number; isHeld: boolean }): ModuleStatus['state'] {

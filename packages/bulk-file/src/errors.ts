@@ -4,7 +4,7 @@
  *   is never closed, mixed line ends, UTF-16. It is requested again.
  * - `BULK_FILE_SUSPICIOUS`: it would unpack to far more than a bulk result can be. Look at where it came from.
  * - `BULK_COLUMNS_MISSING`: the header lacks mapped fields. Map only fields that the CRM exports to the token's user.
- * - `BULK_COLUMNS_AMBIGUOUS`: a column that is read comes twice. Report it: no one can tell which one holds the value.
+ * - `BULK_COLUMNS_AMBIGUOUS`: a column that is read comes twice. Report it: neither can be known to hold the value.
  * - `BULK_ROWS_MALFORMED`: more than a handful of rows (10, or one in a thousand), or all of them, have no id, no `Modified_Time`, a wrong number of cells or
  *   bytes that are not UTF-8. It is requested again; see the dead letters of the last attempt that was taken.
  * - `BULK_ROWS_MISMATCH`: the file has not as many rows as the job's status promised. It is requested again.

@@ -32,7 +32,7 @@ const lengths = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLeng
 test('rows are what was written, wherever the stream is cut', async () => {
   await fc.assert(
     fc.asyncProperty(table, lengths, fc.constantFrom('\n', '\r\n'), fc.boolean(), async (rows, pieces, lineEnd, hasBom) => {
-      // The first line end tells what the others are, so the header has no breaks in its cells.
+      // The first line end decides what the others are, so the header has no breaks in its cells.
       const withHeader = [(rows[0] as string[]).map((_, at) => `Field_${at}`), ...rows];
       const bytes = Buffer.from((hasBom ? '\uFEFF' : '') + csvOf(withHeader, lineEnd));
       expect(await read(bytes, pieces)).toEqual({ rows: withHeader, bad: [] });

@@ -64,7 +64,7 @@ export async function* readRows(csv: NodeJS.ReadableStream, onBadLine: (bad: Bad
 }
 
 /**
- * csv-parse asks before each byte whether enough follow to tell what it is, and works out again how many that are: a seventh of the time of unzipping
+ * csv-parse asks before each byte whether enough follow to decide what it is, and works out again how many that are: a seventh of the time of unzipping
  * and parsing. A fixed number that is never too small answers faster; the bytes it waits for come with the next chunk.
  */
 function lookAheadFixed(parser: Parser): void {

@@ -36,7 +36,7 @@ const DELETED_OVERLAP_MS = 60_000;
 export type PlanTimes = { readonly nowMs: number; readonly crmMs: number };
 
 /**
- * What to read now, if anything. It never depends on somebody having noticed a gap: a catch-up begins where the claim ends,
+ * What to read now, if anything. It never depends on a gap being noticed: a catch-up begins where the claim ends,
  * whatever happened in between.
  * @param times `crmMs` is not later than it is: a window that reaches too far back only costs rows.
  */

@@ -10,7 +10,7 @@ describe('between two pages', () => {
     expect(seamsOf(page(2, '31', '50'), [page(1, '1', '28')])).toEqual([{ afterId: '28', beforeId: '31' }]);
   });
 
-  test('a page that was asked for anew, and read after its follower, has a seam on either side', () => {
+  test('a page that was requested again, and read after its follower, has a seam on either side', () => {
     const seams = seamsOf(page(2, '31', '50'), [page(1, '1', '28'), page(3, '60', '70')]);
     expect(seams).toEqual([{ afterId: '28', beforeId: '31' }, { afterId: '50', beforeId: '60' }]);
   });

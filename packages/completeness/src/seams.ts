@@ -2,7 +2,7 @@
  * A bulk read's pages are ordered by id. Where the CRM counts pages by number, records deleted between two pages move those after
  * them forward, over the edge and out of both: page 2 begins behind where page 1 ended. They all lie between the greatest id of one
  * page and the least of the next, and nowhere else; whatever moves the other way is read twice. Tokens promise to go on where
- * the page before ended; how, nobody says, so they are checked in the same way.
+ * the page before ended; how is not documented, so they are checked in the same way.
  */
 
 /** The least and the greatest id of a page's rows. */
@@ -18,7 +18,7 @@ export type ReadPage = { readonly pageNumber: number; readonly ids: IdSpan | nul
 export const isLowerId = (a: string, b: string): boolean => a.length < b.length || (a.length === b.length && a < b);
 
 /**
- * The seams that a page closes with the pages beside it, as far as those have been read: a page that was asked for anew may be
+ * The seams that a page closes with the pages beside it, as far as those have been read: a page that was requested again may be
  * read after the one that follows it.
  */
 export function seamsOf({ pageNumber, ids }: ReadPage, others: readonly ReadPage[]): Seam[] {

@@ -62,7 +62,7 @@ describe('a look at a record that was repaired is written down', () => {
   });
 });
 
-describe('a change that nobody had told of', () => {
+describe('a change without a notification', () => {
   test('is one that the register does not have although a notification had time to come', () => {
     expect(isUnhinted(known, { modifiedMs: 2_000, observedMs: 60_000 })).toBe(true);
     expect(isUnhinted(undefined, { modifiedMs: 2_000, observedMs: 60_000 })).toBe(true);

@@ -52,7 +52,7 @@ function repairTime(known: Known | undefined, { modifiedMs, lowerMs }: LookedAt)
 }
 
 /**
- * Whether nobody had told us of this change: the register is older, and a notification had time to come. The share of such
+ * Whether this change came without a notification: the register is older, and a notification had time to come. The share of such
  * rows is a channel's health.
  */
 export const isUnhinted = (known: Pick<Known, 'modifiedMs'> | undefined, look: Pick<Version, 'modifiedMs' | 'observedMs'>, patienceMs = 30_000): boolean =>

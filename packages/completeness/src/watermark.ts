@@ -6,7 +6,7 @@ export const WATERMARK_MARGIN_MS = 120_000;
 
 /** What a complete reading of a module covered; epoch milliseconds of the CRM. */
 export type Reading = {
-  /** Every record with a `Modified_Time` from here on was asked for. Minus infinity: all of them. */
+  /** Every record with a `Modified_Time` from here on was requested. Minus infinity: all of them. */
   readonly fromMs: number;
   /** Not later than the beginning of its first call. */
   readonly startedMs: number;

@@ -173,7 +173,7 @@ describe('against a server that misbehaves', () => {
     ['429', (reply: ServerResponse) => json(reply, 429, { code: 'TOO_MANY_REQUESTS', message: 'too many', status: 'error', details: {} }), 'CRM_RATE_LIMITED', true],
     ['JSON of another form', (reply: ServerResponse) => json(reply, 200, { total: 5 }), 'CRM_REPLY_UNEXPECTED', false],
     ['403', (reply: ServerResponse) => json(reply, 403, { code: 'NO_PERMISSION', message: 'permission denied' }), 'CRM_REFUSED', false],
-  ])('%s is told as what it is', async (_, misbehave, code, retryable) => {
+  ])('%s is reported as what it is', async (_, misbehave, code, retryable) => {
     crm = clientOf(url);
     answer = tokenOr(misbehave);
     expect(await failureOf(crm.countRecords('Leads'))).toEqual({ code, retryable });
@@ -201,7 +201,7 @@ describe('against a server that misbehaves', () => {
     expect(await crm.bulkReadStatus('1')).toEqual({ state: 'running' });
   });
 
-  test('a missing scope is not mended by a new token', async () => {
+  test('a missing scope is not fixed by a new token', async () => {
     crm = clientOf(url);
     answer = tokenOr((reply) => json(reply, 401, { code: 'OAUTH_SCOPE_MISMATCH', message: 'invalid oauth scope' }));
     expect(await failureOf(crm.countRecords('Leads'))).toEqual({ code: 'CRM_UNAUTHORIZED', retryable: false });

@@ -13,7 +13,7 @@ export type CreditsSpent = {
 const WRITE_EVERY_MS = 5_000;
 const none: CreditsSpent['credits'] = { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 };
 
-/** Counts what this process spends, until somebody writes it down. What is not written when the process is killed is lost: a few seconds. */
+/** Counts what this process spends, until it is written down. What is not written when the process is killed is lost: a few seconds. */
 export class CreditMeter {
   #spent: Record<CallPurpose, number> | undefined;
   #remaining: number | null = null;
@@ -37,7 +37,7 @@ export class CreditMeter {
     }
   }
 
-  /** Hands over every five seconds, and once more when the signal is aborted. */
+  /** Hands over every five seconds, and again when the signal is aborted. */
   async keepWriting({ write, signal, log }: { write: (spent: CreditsSpent) => Promise<void>; signal: AbortSignal; log: Logger }): Promise<void> {
     await loop({ name: 'credits', everyMs: WRITE_EVERY_MS, signal, log, body: () => this.flush(write) });
     await this.flush(write).catch((error: unknown) => log.warn({ err: error }, 'the last credits could not be written down'));

@@ -276,7 +276,7 @@ describe('a process that begins beside a database', () => {
     expect([scene.isRight(scene.calls(80, 1_000)), scene.time().isFirm]).toEqual([true, true]);
   });
 
-  test('an hour ahead, both in one: nothing tells, and the first Date that is right says so at once', () => {
+  test('an hour ahead, both in one: nothing shows it, and the first Date that is right says so at once', () => {
     const scene = begun({ wallOffMs: HOUR, databaseOffMs: HOUR });
     expect(scene.isRight(scene.call())).toBe(true);
   });

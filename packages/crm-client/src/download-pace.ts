@@ -1,4 +1,4 @@
-/** The CRM allows ten in a minute, and after one more refuses all until the minute is over: two are left to whoever else reads. */
+/** The CRM allows ten in a minute, and after one more refuses all until the minute is over: two are left to other readers. */
 export const DOWNLOADS_PER_MINUTE = 8;
 const MINUTE_MS = 60_000;
 

@@ -1,5 +1,5 @@
 /**
- * A call to the CRM that did not give what was asked for.
+ * A call to the CRM that did not give what was requested.
  * - `CRM_UNREACHABLE`: no answer, a cut one, or given up before it was sent. Retryable; whether the CRM did the work is not known.
  * - `CRM_UNAVAILABLE`: 5xx, or an HTML page instead of JSON. Retryable.
  * - `CRM_RATE_LIMITED`: credits, concurrency or downloads a minute are used up. Retryable, after a pause.

@@ -29,7 +29,7 @@ describe('a gate', () => {
     expect(entered).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  test('hands the place on: nobody who comes in that moment takes it', async () => {
+  test('hands the place on: no one who comes at that moment takes it', async () => {
     const entered: string[] = [];
     const enter = entering(new Gate(1), entered);
     const leave = await enter('a');
@@ -41,7 +41,7 @@ describe('a gate', () => {
     expect(entered).toEqual(['a', 'b', 'c']);
   });
 
-  test('whoever is given up while it waits takes no place', async () => {
+  test('a call that is given up while it waits takes no place', async () => {
     const gate = new Gate(1);
     const entered: string[] = [];
     const stopping = new AbortController();

@@ -21,7 +21,7 @@ export class Gate {
     return () => this.#leave();
   }
 
-  /** The place of whoever leaves is handed on, so that nobody who comes in between takes it. */
+  /** The place of a call that leaves is handed on, so that no other that comes in between takes it. */
   #leave(): void {
     const [next] = this.#waiting;
     if (next === undefined) this.#inside -= 1;

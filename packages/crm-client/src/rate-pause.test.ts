@@ -75,7 +75,7 @@ describe('the client after a 429', () => {
     expect(passed).toEqual(['a', 'b']);
   });
 
-  test('tells a call to come later where it would have to wait long', async () => {
+  test('refuses a call that would have to wait long', async () => {
     const { time, pause, pass } = given();
     for (let refusals = 0; refusals < 4; refusals += 1) {
       pause.refused(time.elapsed());

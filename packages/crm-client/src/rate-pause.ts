@@ -7,7 +7,7 @@ const FIRST_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 60_000;
 /** A limit of seconds has passed by then; what is left is the credits of a day. */
 const ONE_A_MINUTE_AFTER_MS = 3 * 60_000;
-/** Who would have to wait longer is told so instead. */
+/** A call that would have to wait longer is refused instead. */
 const MAX_WAIT_MS = 5_000;
 
 /**
@@ -43,7 +43,7 @@ export class RatePause {
     this.#time = time;
   }
 
-  /** True while a call would be told to come later, rather than wait. */
+  /** True while a call would be refused, rather than wait. */
   get isLong(): boolean {
     return this.#refusals > 0 && this.#pausedUntil - this.#time.elapsed() > MAX_WAIT_MS;
   }

@@ -51,7 +51,7 @@ describe('the data centre of a token', () => {
     expect(dataCentreOf(apiDomain)).toBeUndefined();
   });
 
-  test('of a token that another configuration left behind: a new one is asked for', async () => {
+  test('of a token that another configuration left behind: a new one is requested', async () => {
     const store = memoryTokenStore();
     await store.exclusively(({ write }) => write({ token: 'of another', livesMs: 3_600_000, apiDomain: 'https://www.zohoapis.in' }));
     answer = { body: { ...given, api_domain: 'https://www.zohoapis.eu' } };
@@ -81,7 +81,7 @@ describe('a refusal of the accounts server', () => {
 });
 
 describe('the limit of ten tokens in ten minutes', () => {
-  test('counts refusals too: after eight nothing is asked for, and the reason is told', async () => {
+  test('counts refusals too: after eight none is requested, and the reason is reported', async () => {
     const time = handTime();
     const source = sourceOf({}, { time });
     answer = { body: { error: 'invalid_code' } };

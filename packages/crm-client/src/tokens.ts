@@ -14,7 +14,7 @@ export type TokenTurn = {
   readonly current: AccessToken | undefined;
   /** How long ago each of the latest tokens was requested, whether it was granted or not. */
   readonly askedAgoMs: readonly number[];
-  /** Notes that one is asked for now, before it is: a refusal counts too, and so does an answer that nobody lived to see. */
+  /** Notes that one is requested now, before it is: a refusal counts too, and so does an answer that the process did not live to see. */
   readonly asking: () => Promise<void>;
   readonly write: (token: AccessToken) => Promise<void>;
 };
@@ -29,14 +29,14 @@ export interface AccessTokenStore {
 /** Hands out the access token. */
 export interface TokenSource {
   get(): Promise<string>;
-  /** A new token, unless somebody else has replaced the refused one already. */
+  /** A new token, unless another process has replaced the refused one already. */
   replace(refused: string): Promise<string>;
 }
 
 const REFRESH_BEFORE_MS = 5 * 60_000;
 /** Tokens live an hour. A longer life than a day is a reply in other units, and would keep a dead token. */
 const LIVES_AT_MOST_MS = 24 * 3_600_000;
-/** Two of the ten are left to whoever else uses the refresh token. */
+/** Two of the ten are left to other users of the refresh token. */
 const MAX_ASKED = 8;
 const ASKED_WINDOW_MS = 10 * 60_000;
 
@@ -111,7 +111,7 @@ function keepWithinLimit(askedAgoMs: readonly number[], cause: unknown): void {
   const recent = askedAgoMs.filter((ms) => ms >= 0 && ms < ASKED_WINDOW_MS);
   if (recent.length < MAX_ASKED) return;
   const last = cause instanceof Error ? `; the last time: ${cause.message}` : '';
-  throw new CrmError(`an access token was asked for ${recent.length} times in ten minutes, and the CRM allows ten${last}`, 'CRM_RATE_LIMITED', { cause });
+  throw new CrmError(`an access token was requested ${recent.length} times in ten minutes, and the CRM allows ten${last}`, 'CRM_RATE_LIMITED', { cause });
 }
 
 /** Whether a token is for the API that it would be sent to, or one of the same data centre. */

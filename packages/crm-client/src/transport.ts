@@ -144,7 +144,7 @@ export class Transport {
     });
   }
 
-  /** A token that is refused is replaced once; a missing scope is not mended by a new token. */
+  /** A token that is refused is replaced once; a missing scope is not fixed by a new token. */
   async #authorized<T>(call: Call, attempt: (token: string) => Promise<T>): Promise<T> {
     const token = await this.#tokens.get();
     try {

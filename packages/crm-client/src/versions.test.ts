@@ -50,7 +50,7 @@ describe.each(apiVersions)('what the rules of %s ask for, the CRM grants', (vers
   });
 });
 
-test('a module of more fields than one query reads is refused at start, and told what to do', () => {
+test('a module of more fields than one query reads is refused at start, with what to do', () => {
   expect(() => checkReadable('v6', { apiName: 'Leads', fields: names(48) })).not.toThrow();
   expect(() => checkReadable('v6', { apiName: 'Leads', fields: names(49) })).toThrow(/49 fields of Leads[^]*API v6 reads 48[^]*CRM_API_VERSION/);
   expect(() => checkReadable('v7', { apiName: 'Leads', fields: names(198) })).not.toThrow();

@@ -15,7 +15,7 @@ export type VersionRules = {
   readonly idsPerFullText: number;
   /** How the page after the first of a bulk read is named. */
   readonly nextPageBy: 'page' | 'page_token';
-  /** The longest time a subscription channel is asked for: the maximum less ten minutes. */
+  /** The longest time for which a subscription channel is requested: the maximum less ten minutes. */
   readonly channelLifeMs: number;
 };
 

@@ -66,29 +66,29 @@ async function readEverything(rows: number): Promise<void> {
 const claimed = (module: string, time: Date) => watermarks(db).note({ module, kind: 'changes', at: time, topicId: 't', endOffsets: [logEnd] });
 const hidden = async (): Promise<number[]> => (await db.pool.query<{ id: number }>('select record_id::int as id from lockstep.record_version where hidden_since is not null order by 1')).rows.map(({ id }) => id);
 const rowsLeft = async (): Promise<unknown> => (await db.pool.query<{ n: number }>('select count(*)::int as n from public.leads where deleted_at is null')).rows[0]?.n;
-const told = async (): Promise<string[]> => (await incidents(db).list()).map(({ module, kind, details }) => `${module} ${kind}: ${details}`);
+const reported = async (): Promise<string[]> => (await incidents(db).list()).map(({ module, kind, details }) => `${module} ${kind}: ${details}`);
 
 describe('what the reading of a whole module has not met', () => {
-  test('Sharing rule narrows, many leads invisible: no row is removed, and people are told until they are visible again', async () => {
+  test('Sharing rule narrows, many leads invisible: no row is removed, and an incident is open until they are visible again', async () => {
     await seen([1, 2, 3, 4, 5], { observed: at('09:30:00') });
     await seen([1, 2], { observed: at('11:00:00') });
     await readEverything(2);
     await auditor.audit(leads);
     expect(await hidden()).toEqual([3, 4, 5]);
     expect(await rowsLeft()).toBe(5);
-    expect(await told()).toEqual([expect.stringMatching(/^Leads records-hidden: 3 records that are not deleted/)]);
+    expect(await reported()).toEqual([expect.stringMatching(/^Leads records-hidden: 3 records that are not deleted/)]);
     await seen([3, 4, 5], { observed: at('12:01:00') });
     now = at('12:02:00');
     await auditor.audit(leads);
-    expect(await told()).toEqual([]);
+    expect(await reported()).toEqual([]);
   });
 
-  test('a bulk job completes with count 0: no row is removed, and people are told', async () => {
+  test('a bulk job completes with count 0: no row is removed, and an incident is opened', async () => {
     await seen([1, 2, 3], { observed: at('09:30:00') });
     await readEverything(0);
     await auditor.audit(leads);
     expect([await hidden(), await rowsLeft()]).toEqual([[1, 2, 3], 3]);
-    expect(await told()).toEqual([expect.stringMatching(/records-hidden: 3 records/)]);
+    expect(await reported()).toEqual([expect.stringMatching(/records-hidden: 3 records/)]);
   });
 
   test('is hidden only once the projector has applied all that was read', async () => {
@@ -122,19 +122,19 @@ describe('the count of the CRM', () => {
     await auditor.audit(deals);
   };
 
-  test('that differs from the register twice in a row is told with both numbers, until it is equal', async () => {
+  test('that differs from the register twice in a row is reported with both numbers, until it is equal', async () => {
     await seen([1, 2, 3], { observed: at('09:30:00'), module: deals });
     inCrm = 4;
     await nextHour();
-    expect(await told()).toEqual([]);
+    expect(await reported()).toEqual([]);
     await nextHour();
-    expect(await told()).toEqual(['Deals count-differs: the CRM counts 4 records, the register holds 3 that are alive and visible']);
+    expect(await reported()).toEqual(['Deals count-differs: the CRM counts 4 records, the register holds 3 that are alive and visible']);
     inCrm = 3;
     await nextHour();
-    expect(await told()).toEqual([]);
+    expect(await reported()).toEqual([]);
   });
 
-  test('is not asked for more than once an hour, nor while the projector has not reached what is claimed', async () => {
+  test('is not requested more than once an hour, nor while the projector has not reached what is claimed', async () => {
     let asked = 0;
     auditor = auditorOf(() => Promise.resolve(asked++));
     logEnd = 5;
@@ -154,24 +154,24 @@ describe('the count of the CRM', () => {
     await nextHour();
     await seen([3, 4], { observed: at('13:59:00'), modified: at('13:59:00'), module: deals });
     await nextHour();
-    expect(await told()).toEqual([]);
+    expect(await reported()).toEqual([]);
   });
 
   test('is not missed when the CRM will not count', async () => {
     auditor = auditorOf(() => Promise.reject(new Error('no scope')));
     await nextHour();
     await nextHour();
-    expect(await told()).toEqual([]);
+    expect(await reported()).toEqual([]);
   });
 });
 
-test('a modified time that lies in the future is told, and no more once it was repaired', async () => {
+test('a modified time that lies in the future is reported, and no longer once it was repaired', async () => {
   await seen([1], { observed: at('09:30:00'), modified: new Date('2030-01-01T00:00:00Z') });
   await claimed('Leads', at('11:58:00'));
   await auditor.audit(leads);
-  expect(await told()).toEqual([expect.stringMatching(/^Leads modified-in-future: 1 records/)]);
+  expect(await reported()).toEqual([expect.stringMatching(/^Leads modified-in-future: 1 records/)]);
   await db.pool.query('update lockstep.record_version set version_ms = modified_ms, modified_ms = $1', [at('12:30:00').getTime()]);
   now = at('13:00:01');
   await auditor.audit(leads);
-  expect(await told()).toEqual([]);
+  expect(await reported()).toEqual([]);
 });

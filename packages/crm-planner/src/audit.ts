@@ -24,7 +24,7 @@ const TELL_HIDDEN_EVERY_MS = 60_000;
 type Memory = { auditedRun: number | null; hiddenToldAtMs: number; countDueAtMs: number; count: CountCheck | null };
 
 /**
- * Asks of a module what no look at a record can tell, and tells people: what the last reading of everything has not met is
+ * Asks of a module what no look at a record can show, and reports it: what the last reading of everything has not met is
  * hidden; whether the CRM counts as many records as the register holds; whether a modified time lies in the future. Nothing is
  * removed, and nothing depends on it.
  */
@@ -64,7 +64,7 @@ export class Auditor {
     const nowMs = this.#elapsedMs();
     if (nowMs < memory.hiddenToldAtMs + TELL_HIDDEN_EVERY_MS) return;
     const hidden = await this.#deps.audits.hidden(apiName);
-    await this.#tell(apiName, 'records-hidden', hidden > 0, `${hidden} records that are not deleted cannot be seen any more: a permission, a sharing rule or a filter of the user whose token it is`);
+    await this.#report(apiName, 'records-hidden', hidden > 0, `${hidden} records that are not deleted cannot be seen any more: a permission, a sharing rule or a filter of the user whose token it is`);
     memory.hiddenToldAtMs = nowMs;
   }
 
@@ -76,13 +76,13 @@ export class Auditor {
     const claimed = await watermarks.current(apiName, 'changes');
     if (claimed === null) return;
     const { visible, changedSince, inFuture } = await audits.count(apiName, { changedSince: claimed, now: new Date(client.time().latestMs) });
-    await this.#tell(apiName, 'modified-in-future', inFuture > 0, `${inFuture} records bear a modified time that is yet to come; an edit of one may be seen an hour late`);
+    await this.#report(apiName, 'modified-in-future', inFuture > 0, `${inFuture} records bear a modified time that is yet to come; an edit of one may be seen an hour late`);
     const isAtRest = (await watermarks.reached(apiName, 'changes'))?.getTime() === claimed.getTime() && !(await this.#isReading(apiName));
     memory.countDueAtMs = nowMs + (isAtRest ? COUNT_EVERY_MS : COUNT_AGAIN_AFTER_MS);
     const crm = isAtRest ? await this.#countInCrm(apiName) : null;
     if (crm === null) return;
     const count = { crm, register: visible, underWay: changedSince };
-    await this.#tell(apiName, 'count-differs', isCountWrong(memory.count, count, module.onConvert !== undefined), `the CRM counts ${crm} records, the register holds ${visible} that are alive and visible`);
+    await this.#report(apiName, 'count-differs', isCountWrong(memory.count, count, module.onConvert !== undefined), `the CRM counts ${crm} records, the register holds ${visible} that are alive and visible`);
     memory.count = count;
   }
 
@@ -101,7 +101,7 @@ export class Auditor {
     });
   }
 
-  async #tell(apiName: string, kind: IncidentKind, isSo: boolean, details: string): Promise<void> {
+  async #report(apiName: string, kind: IncidentKind, isSo: boolean, details: string): Promise<void> {
     await (isSo ? this.#reporter.open(apiName, kind, details) : this.#reporter.close(apiName, kind));
   }
 }

@@ -11,7 +11,7 @@ import { crashPoint, type Logger } from '@lockstep/telemetry';
  *   wanted ──(ingress: window, deleted list)──▶ read ──────────────────────────▶ complete: the watermark is moved
  *      │                                          ▲
  *      │                    too-large ──bulk run──┘
- *      └── failed: planned anew, from the same watermark
+ *      └── failed: planned again, from the same watermark
  */
 
 export type CatchUpDeps = {

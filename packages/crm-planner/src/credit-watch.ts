@@ -37,7 +37,7 @@ export async function planRead(deps: CreditDeps, rows: number): Promise<ReadPlan
 
 const READ_EVERY_MS = 10_000;
 
-/** Makes catch-ups rarer where credits are scarce, and tells people when the reserve is touched. */
+/** Makes catch-ups rarer where credits are scarce, and opens an incident when the reserve is touched. */
 export class CreditWatch {
   /** The rules of catch-ups; their interval follows the credits. */
   readonly rules: CatchUpRules;

@@ -50,7 +50,7 @@ describe('the first load', () => {
     expect(isInitialRunDue([{ kind: 'refresh', state: 'complete', finishedAt: at('04T09:00:00') }], at('04T10:00:00'))).toBe(true);
   });
 
-  test('begins anew ten minutes after a failure, and twice as long after each further one', () => {
+  test('begins again ten minutes after a failure, and twice as long after each further one', () => {
     expect(isInitialRunDue([failed(at('04T10:00:00'))], at('04T10:09:59'))).toBe(false);
     expect(isInitialRunDue([failed(at('04T10:00:00'))], at('04T10:10:00'))).toBe(true);
     expect(isInitialRunDue([failed(at('04T09:00:00')), failed(at('04T10:00:00'))], at('04T10:19:59'))).toBe(false);

@@ -109,7 +109,7 @@ describe('what lies in the future', () => {
     expect((await runs.openPages())[0]?.jobCreatedAt).toEqual(run?.firstJobCreatedAt);
   });
 
-  test('all deletions are read once afterwards, and once more when the time that comes again is over', async () => {
+  test('all deletions are read once afterwards, and again when the time that comes again is over', async () => {
     await claimed(new Date(crmTime.earliestMs + HOUR));
     const wanted: number[] = [];
     for (let minute = 0; minute < 90; minute += 1) {

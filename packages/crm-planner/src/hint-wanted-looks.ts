@@ -9,7 +9,7 @@ export type HintWantedLooksDeps = { readonly looks: WantedLooks; readonly produc
 const AT_ONCE = 500;
 
 /**
- * Makes hints of the looks that somebody wants. A crash between the two repeats some hints, which costs a look and nothing else.
+ * Makes hints of the looks that are wanted. A crash between the two repeats some hints, which costs a look and nothing else.
  * @returns true when more may be due.
  */
 export async function hintWantedLooks({ looks, producer, now }: HintWantedLooksDeps): Promise<boolean> {

@@ -15,7 +15,7 @@ export type RefreshDeps = CreditDeps & {
   readonly log: Logger;
 };
 
-/** A refresh that failed is begun anew after this. */
+/** A refresh that failed is begun again after this. */
 const RETRY_AFTER_MS = 6 * 60 * 60_000;
 
 /** Whether the whole module is to be read again: the last full reading is old enough, and none has failed just now. */

@@ -16,7 +16,7 @@ const REPEAT_AFTER_MS = 60_000;
 /** What stops changes from arriving; the others only slow them down. */
 const wakesSomebody: readonly IncidentKind[] = ['catch-up-late', 'deletions-held'];
 
-/** Tells people what is wrong, once each: rounds that find the same again write nothing. */
+/** Reports what is wrong, once each: rounds that find the same again write nothing. */
 export class Reporter {
   readonly #deps: ReporterDeps;
   readonly #said = new Map<string, { readonly isOpen: boolean; readonly atMs: number }>();

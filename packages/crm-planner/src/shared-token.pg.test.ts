@@ -27,7 +27,7 @@ const processes = (refreshToken = 'simulator'): TokenSource[] => {
 };
 
 describe('a token that twelve processes share', () => {
-  test('is asked for once when all of them start', async () => {
+  test('is requested once when all of them start', async () => {
     const tokens = await Promise.all(processes().map((source) => source.get()));
     expect(new Set(tokens).size).toBe(1);
     expect(simulator.counters().tokens).toEqual({ issued: 1, throttled: 0, refused: 0 });
@@ -43,7 +43,7 @@ describe('a token that twelve processes share', () => {
     expect(simulator.counters().tokens.issued).toBe(2);
   });
 
-  test('is asked for eight times in ten minutes at most, however often it is refused', async () => {
+  test('is requested eight times in ten minutes at most, however often it is refused', async () => {
     const sources = processes();
     let [refused = ''] = await Promise.all(sources.map((source) => source.get()));
     const codes = new Set<string>();
@@ -56,7 +56,7 @@ describe('a token that twelve processes share', () => {
     expect(simulator.counters().tokens).toEqual({ issued: 8, throttled: 0, refused: 0 });
   });
 
-  test('is asked for eight times at most when none is ever given', async () => {
+  test('is requested eight times at most when none is ever given', async () => {
     const sources = processes('revoked');
     for (let round = 0; round < 3; round += 1) await Promise.all(sources.map((source) => source.get().catch(() => undefined)));
     expect(simulator.counters().tokens).toEqual({ issued: 0, throttled: 0, refused: 8 });

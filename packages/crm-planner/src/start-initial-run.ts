@@ -14,7 +14,7 @@ export type StartInitialRunDeps = CreditDeps & {
   readonly log: Logger;
 };
 
-/** A run that failed is begun anew after this, doubled with every failure. */
+/** A run that failed is begun again after this, doubled with every failure. */
 const RETRY_AFTER_MS = 10 * 60_000;
 const MAX_RETRY_AFTER_MS = 6 * 60 * 60_000;
 

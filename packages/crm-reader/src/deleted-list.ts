@@ -51,7 +51,7 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
     log.error({ module: apiName, deletions: removed.size }, 'deletions are held: more than are believed without a person; see "lockstep release"');
     return { listed, published: 0, ascertained: new Set(), isHeld: true };
   }
-  // Before they are published: once the register has a deletion, nobody comes back to it.
+  // Before they are published: once the register has a deletion, it is not looked at again.
   for (const referring of await referrers.to(apiName, fresh.map(({ id }) => id))) await looks.want(referring.module, referring.ids, 'referrer');
   const ascertained = deletions.flatMap((deletion) => ascertainedOf(deletion, known.get(deletion.id), parked.get(deletion.id), { listedMs: observed.lowerMs, epsilonMs }));
   const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing));

@@ -47,7 +47,7 @@ export function createKafka({ config, clientId, log }: { config: KafkaConfig; cl
   return { kafka, log: child };
 }
 
-// What kafkajs calls an error is retried; what is left in the end is thrown, and logged by whoever catches it.
+// What kafkajs calls an error is retried; what is left in the end is thrown, and logged where it is caught.
 const logEntry = (log: Logger) => ({ label, log: { message, broker, clientId, groupId, error } }: { level: logLevel; label: string; log: Record<string, unknown> }): void => {
   log.debug({ label, broker, clientId, groupId, error }, String(message));
 };

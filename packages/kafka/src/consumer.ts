@@ -12,7 +12,7 @@ export type TopicPartition = { readonly topic: string; readonly partition: numbe
 /** A partition and the next offset to be read of it. */
 export type Position = TopicPartition & { readonly offset: number };
 
-/** What Kafka carried. Its parts are read when they are asked for: ask once. */
+/** What Kafka carried. Its parts are read on each access: read them once. */
 export type ConsumedMessage = Pick<DecodedRecord, 'offset' | 'key' | 'value' | 'timestampMs' | 'header'>;
 
 /** Messages of one partition, in order. */
@@ -55,7 +55,7 @@ export type ConsumerOptions = {
 
 export type Consumer = {
   run(handlers: ConsumerHandlers): Promise<void>;
-  /** Commits the group's offsets: a hint for whoever has no positions of its own. */
+  /** Commits the group's offsets: a hint for tools, which have no positions of their own. */
   commit(positions: readonly Position[]): Promise<void>;
   /** Fetches the partition again from this offset. */
   seek(position: Position): void;
@@ -71,7 +71,7 @@ const CHECK_MS = 5_000;
 export async function createConsumer({ kafka, log }: KafkaClient, options: ConsumerOptions): Promise<Consumer> {
   const consumer = kafka.consumer({
     groupId: options.groupId,
-    // The shortest that brokers allow: for so long the partitions of a member that was killed have nobody.
+    // The shortest that brokers allow: for so long the partitions of a member that was killed have no consumer.
     sessionTimeout: 6_000,
     rebalanceTimeout: 30_000,
     heartbeatInterval: 2_000,
@@ -114,7 +114,7 @@ export async function createConsumer({ kafka, log }: KafkaClient, options: Consu
 const partitionsOf = (assignment: Readonly<Record<string, readonly number[]>>): TopicPartition[] =>
   Object.entries(assignment).flatMap(([topic, partitions]) => partitions.map((partition) => ({ topic, partition })));
 
-/** kafkajs may stop without an error (tulios/kafkajs#659): whoever neither fetches nor beats is reported. */
+/** kafkajs may stop without an error (tulios/kafkajs#659): a consumer that neither fetches nor sends heartbeats is reported. */
 function watch(consumer: KafkaJsConsumer, stallMs: number, onFatal: (error: KafkaError) => void, signal: AbortSignal): void {
   let lastSign = performance.now();
   const alive = (): void => {

@@ -14,7 +14,7 @@ const other: TopicPartition = { topic: 't', partition: 1 };
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
 afterEach(() => void vi.useRealTimers());
 
-/** A delivery whose kafkajs only notes what it is asked for. */
+/** A delivery whose kafkajs only notes what it is called with. */
 function start(positions: (assigned: readonly TopicPartition[]) => Promise<Position[]> = async (assigned) => assigned.map((one) => ({ ...one, offset: 0 }))) {
   const handed: string[] = [];
   const unreadable: KafkaError[] = [];

@@ -18,7 +18,7 @@ let client: KafkaClient;
 let producer: Producer;
 let admin: Admin;
 let topic: TestTopic;
-// kafkajs keeps asking for every topic it was ever told of, so none may go while the clients live.
+// kafkajs keeps asking for every topic it has ever met, so none may go while the clients live.
 const created: TestTopic[] = [];
 
 beforeAll(async () => {
@@ -41,7 +41,7 @@ const messages = (count: number, from = 0): ProducedMessage[] =>
 
 type Running = { consumer: Consumer; batches: ConsumedBatch[]; assignments: (readonly TopicPartition[])[]; revoked: TopicPartition[]; unreadable: (TopicPartition & { error: KafkaError })[]; until: (isDone: () => boolean) => Promise<void> };
 
-/** A consumer that notes what it is told, and tells whoever waits. */
+/** A consumer that notes what it is given, and resolves what waits for it. */
 async function consume({ groupId = uniqueName('group'), positions = () => [] }: { groupId?: string; positions?: (assigned: readonly TopicPartition[]) => Position[] } = {}): Promise<Running> {
   const consumer = await createConsumer(client, { groupId, topics: [topic.name], maxWaitMs: 50 });
   const running: Omit<Running, 'until'> = { consumer, batches: [], assignments: [], revoked: [], unreadable: [] };
@@ -108,7 +108,7 @@ describe('producing and consuming', () => {
     expect(batches.flatMap((batch) => batch.messages.map(({ offset }) => offset))).toEqual([90, 91, 92, 93, 94, 95, 96, 97, 98, 99]);
   });
 
-  test('fetches again from where it is told to', async () => {
+  test('fetches again from a given offset', async () => {
     await producer.send(topic.name, messages(3).map((message) => ({ ...message, partition: 1 })));
     const { consumer, batches, until } = await consume();
     await until(() => valuesOf(batches).length >= 3);
@@ -201,7 +201,7 @@ describe('the admin', () => {
     expect(await admin.partitionsOf(spec.topic)).toBe(3);
   });
 
-  test('tells first and next offsets', async () => {
+  test('reports first and next offsets', async () => {
     await producer.send(topic.name, messages(3).map((message) => ({ ...message, partition: 2 })));
     expect(await admin.topicOffsets(topic.name)).toEqual([0, 1, 2, 3].map((partition) => ({ partition, low: 0, high: partition === 2 ? 3 : 0 })));
   });
@@ -239,7 +239,7 @@ describe('the admin', () => {
 });
 
 describe('a broker that is away', () => {
-  test('is told within the time given', async () => {
+  test('is reported within the time given', async () => {
     const started = performance.now();
     await expect(createProducer(clientFor(['127.0.0.1:1']))).rejects.toMatchObject({ code: 'KAFKA_UNREACHABLE', retryable: true });
     expect(performance.now() - started).toBeLessThan(31_000);

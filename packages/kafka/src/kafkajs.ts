@@ -1,8 +1,8 @@
 /*
- * kafkajs 2.2.4, mended before it loads. It is sparsely maintained, so what must change is changed here, and the version is
+ * kafkajs 2.2.4, patched at load. It is sparsely maintained, so what must change is changed here, and the version is
  * checked:
- * - its request queue re-arms a timer of 1 ms for ever after the first answer (tulios/kafkajs#1751): 6.65 % of a core, idle;
- * - a partition that moves to a broker which has answered already is left out of the next attempt, and nobody is told (tulios/kafkajs#1798);
+ * - its request queue re-arms a timer of 1 ms forever after the first answer (tulios/kafkajs#1751): 6.65 % of a core, idle;
+ * - a partition that moves to a broker which has answered already is left out of the next attempt, without an error (tulios/kafkajs#1798);
  * - its producer groups a batch by copying arrays, quadratically, and grows buffers record by record and field by field: it is given one
  *   message, whose value is a whole batch, packed (packed-messages.ts), and its request is ours (produce-request.ts, request-frame.ts);
  * - its consumer checks no batch's CRC, fails all partitions for what is wrong with one, and counts with BigInt: batches are decoded by
@@ -25,10 +25,10 @@ import { compress, decompress } from './zstd.ts';
 
 const require = createRequire(import.meta.url);
 const { version } = require('kafkajs/package.json') as { version: string };
-if (version !== '2.2.4') throw new KafkaError(`kafkajs is ${version}; packages/kafka mends 2.2.4. Check each mend, then change this line`, 'KAFKAJS_VERSION');
+if (version !== '2.2.4') throw new KafkaError(`kafkajs is ${version}; packages/kafka patches 2.2.4. Check each patch, then change this line`, 'KAFKAJS_VERSION');
 
 /*
- * Whoever loaded it before us has modules that know each other; ours must know what is put in their place. From here on the process has one
+ * What loaded it before us has modules that know each other; ours must know what is put in their place. From here on the process has one
  * kafkajs that produces, and it is ours: what others hold is good for asking, as the tests' stack does.
  */
 const library = dirname(require.resolve('kafkajs/package.json')) + sep;
@@ -44,12 +44,12 @@ replace('kafkajs/src/producer/sendMessages.js', eachAttemptAnew(require('kafkajs
 mendRequestQueue();
 mendHeartbeat();
 
-/** The mended library. */
+/** The patched library. */
 export const kafkajs = require('kafkajs') as typeof KafkaJs;
 
 kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({ compress: ({ buffer }: Encoded) => compress(buffer), decompress });
 
-/** Puts ours in the place of one of its modules; whoever requires it afterwards gets ours. */
+/** Puts ours in the place of one of its modules; what requires it afterwards gets ours. */
 function replace(path: string, exports: unknown): void {
   const resolved = require.resolve(path);
   require(resolved);

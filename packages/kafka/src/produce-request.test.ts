@@ -31,7 +31,7 @@ const message: fc.Arbitrary<ProducedMessage> = fc.record(
   { requiredKeys: ['key', 'value'] },
 );
 
-/** What the library would write: nobody's producer, so no id, epoch or sequence. */
+/** What the library would write: not an idempotent producer, so no id, epoch or sequence. */
 async function theirs(parts: ReadonlyMap<number, PackedPart>, compression: number): Promise<Buffer> {
   const partitions = [...parts].map(([partition, { packed, indexes }]): TheirPartition => {
     const all = [...packed];

@@ -102,7 +102,7 @@ const rooms: Buffer[] = [];
 function takeRoom(bytes: number): Buffer {
   const at = rooms.findIndex(({ length }) => length >= bytes);
   const [room] = at < 0 ? [] : rooms.splice(at, 1);
-  // Some more than is asked for, so that the next one, which is about as large, fits as well.
+  // Some more than is requested, so that the next one, which is about as large, fits as well.
   return room ?? Buffer.allocUnsafeSlow(Math.ceil(bytes * 1.25));
 }
 

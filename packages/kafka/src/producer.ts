@@ -39,7 +39,7 @@ export async function createProducer({ kafka }: KafkaClient): Promise<Producer> 
   };
 }
 
-// A handful of hints is not worth compressing, neither here nor for whoever reads them.
+// A handful of hints is not worth compressing, neither here nor for those who read them.
 const COMPRESS_FROM_BYTES = 4_096;
 
 const sendAll = async (producer: KafkaJsProducer, topic: string, messages: Iterable<ProducedMessage>): Promise<void> => {

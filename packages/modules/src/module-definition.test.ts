@@ -6,7 +6,7 @@ import { defineModule, type FieldMapping } from './module-definition.ts';
 describe('a module that converts', () => {
   const withoutMarker = leads.fields.filter(({ field }) => field !== 'Converted__s');
 
-  test('needs a column that tells so, unless it is to keep the row as it is', () => {
+  test('needs a column that shows it, unless it is to keep the row as it is', () => {
     expect(() => defineModule({ ...leads, fields: withoutMarker })).toThrow(/module Leads: onConvert 'mark' needs a boolean column for Converted__s/);
     expect(defineModule({ ...leads, onConvert: 'keep', fields: withoutMarker }).onConvert).toBe('keep');
   });

@@ -44,7 +44,7 @@ export type ModuleDefinition = {
   readonly onDelete: { readonly action: 'mark'; readonly deletedColumn: string } | { readonly action: 'remove' };
   /**
    * What a conversion does (a module without it has none): `keep` leaves the row one like any other, `mark` demands a boolean column for
-   * `Converted__s`, which tells the legacy application. Either way the record lives on, and its row with it.
+   * `Converted__s`, which shows it to the legacy application. Either way the record lives on, and its row with it.
    */
   readonly onConvert?: 'keep' | 'mark';
   /** The core fields in coverage order: those that bulk CSV and COQL can both read. */

@@ -6,7 +6,7 @@ import { products } from './products.ts';
 /** Every module this build knows. A new one is a file beside `leads.ts` and a line here. */
 export const modules: readonly ModuleDefinition[] = [leads, deals, products];
 
-/** @returns the definition, or undefined for a module nobody mapped. */
+/** @returns the definition, or undefined for a module that is not mapped. */
 export const moduleByName = (apiName: string): ModuleDefinition | undefined => modules.find((module) => module.apiName === apiName);
 
 /**

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { NotificationError } from './errors.ts';
 import { json, type Notification } from './notification.ts';
 
-/** What happened, as the CRM put it; only `delete` is treated differently: it pokes the reading of the deleted list. */
+/** What happened, as the CRM put it; only `delete` is treated differently: it starts the reading of the deleted list. */
 export type HintOperation = Notification['operation'];
 
 /** A verified notification about one record, once it is stored: a hint to look. */
@@ -45,7 +45,7 @@ export function decodeHint(value: Uint8Array | string): Hint {
 
 const OWN_CHANNEL = 'lockstep';
 
-/** A hint of our own: a look that nobody in the CRM asked for. */
+/** A hint of our own: a look without a notification. */
 export const ownHint = (module: string, id: string, receivedMs: number): Hint => ({ module, id, operation: 'update', channelId: OWN_CHANNEL, serverTimeMs: null, receivedMs });
 
 /** Whether a hint came from {@link ownHint}. */

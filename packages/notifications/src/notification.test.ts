@@ -52,7 +52,7 @@ describe('parseNotification', () => {
 });
 
 describe('hints', () => {
-  test('there is one for each record, doubles in one notification folded', () => {
+  test('there is one for each record, duplicates in one notification folded', () => {
     const hints = hintsOf(parseNotification(body({ ids: ['1', '2', '1'] })), 5);
     expect(hints.map((hint) => hint.id)).toEqual(['1', '2']);
     expect(hints.map((hint) => decodeHint(encodeHint(hint)))).toEqual(hints);

@@ -28,7 +28,7 @@ export type Notification = {
 };
 
 /**
- * Reads a notification's body. Keys that are not needed (affected fields and values, uris) are passed over: they are partial
+ * Reads a notification's body. Keys that are not needed (affected fields and values, uris) are ignored: they are partial
  * and carry no version.
  * @throws {NotificationError} saying which key is wrong.
  * @see CRM API reference, "Notifications: enable", callback body

@@ -64,7 +64,7 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
     },
     requested: async (page, { jobId, createdTime }) => {
       await update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, attempts: page.attempts + 1, failure: null });
-      // A first page that has to be asked for again does not make the run begin later: others may have been read meanwhile.
+      // A first page that has to be requested again does not make the run begin later: others may have been read meanwhile.
       if (page.pageNumber === 1) await orm.em.fork().nativeUpdate(BulkRun, { id: page.runId, firstJobCreatedAt: null }, { firstJobCreatedAt: createdTime });
     },
     ready: async (page, { count, moreRecords, nextPageToken }) => {

@@ -27,7 +27,7 @@ export type CatchUpResult = {
   readonly rows: number;
   /** Rows that were written in full, because the register did not hold them. */
   readonly seen: number;
-  /** Of these, changes that no notification had told of in time. */
+  /** Of these, changes without a notification in time. */
   readonly unhinted: number;
   readonly deleted: number;
 };

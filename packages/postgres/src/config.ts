@@ -6,7 +6,7 @@ const schema = z.object({
   DATABASE_POOL_SIZE: z.coerce.number().int().min(2).max(50).default(6).describe('connections of this process'),
 });
 
-/** Where the legacy database is. Schema `lockstep` lives in it, beside the tables that belong to somebody else. */
+/** Where the legacy database is. Schema `lockstep` lives in it, beside the tables of the legacy application. */
 export type PostgresConfig = { readonly url: string; readonly poolSize: number };
 
 /** @throws {Error} naming the variable that is missing or wrong. */

@@ -1,7 +1,7 @@
 /**
  * A failure of the database.
  * - `DATABASE_UNREACHABLE`: no connection; retried.
- * - `LEASE_LOST`: the connection that held a lease broke; whoever held it stops at once.
+ * - `LEASE_LOST`: the connection that held a lease broke; its holder stops at once.
  */
 export class DatabaseError extends Error {
   readonly code: 'DATABASE_UNREACHABLE' | 'LEASE_LOST';

@@ -34,7 +34,7 @@ afterAll(async () => {
 });
 
 describe('connect', () => {
-  test('a connection that breaks in somebody\'s hands fails the next query on it, and neither the process nor the pool', async () => {
+  test('a connection that breaks while it is in use fails the next query on it, and neither the process nor the pool', async () => {
     for (let times = 0; times < 6; times += 1) {
       const client = await db.pool.connect();
       const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
@@ -69,11 +69,11 @@ describe('lease', () => {
     await successor?.release();
   });
 
-  test('is lost with its connection, and the holder is told', async () => {
+  test('is lost with its connection, and the holder is notified', async () => {
     const held = await lease(db, 'b');
-    const told = new Promise((resolve) => held?.signal.addEventListener('abort', resolve));
+    const aborted = new Promise((resolve) => held?.signal.addEventListener('abort', resolve));
     await other.pool.query(`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`);
-    await told;
+    await aborted;
     const successor = await lease(other, 'b');
     expect(successor).not.toBeNull();
     await successor?.release();
@@ -100,7 +100,7 @@ describe('tokenStore', () => {
     expect(stored?.livesMs).toBeGreaterThan(3_500_000);
   });
 
-  test('keeps the old token when none is given, and notes that one was asked for', async () => {
+  test('keeps the old token when none is given, and notes that one was requested', async () => {
     const before = await tokenStore(db).read();
     await expect(
       tokenStore(db).exclusively(async ({ asking }) => {
@@ -154,7 +154,7 @@ describe('creditUse', () => {
     expect(await creditUse(db).ofDay()).toEqual({ credits: { look: 103, 'catch-up': 15, 'bulk-read': 150, other: 3 }, remaining: null });
   });
 
-  test('tells what the CRM said last is left', async () => {
+  test('reports what the CRM said last is left', async () => {
     await creditUse(other).add(spent(1, 40));
     expect((await creditUse(db).ofDay()).remaining).toBe(40);
     await creditUse(db).add(spent(1));
@@ -219,7 +219,7 @@ describe('bulkRuns', () => {
     expect((await runs().openPages()).map((page) => page.pageNumber)).toEqual([1, 2]);
   });
 
-  test('a run began with the first job for its first page, even if that had to be asked for again', async () => {
+  test('a run began with the first job for its first page, even if that had to be requested again', async () => {
     await runs().start('Leads', 'refresh');
     await runs().requested(await open(), { jobId: '1', createdTime: new Date('2026-03-02T10:00:00Z') });
     await runs().wantedAgain(await open(), 'the result is gone');

@@ -11,13 +11,13 @@ export type RegisterCounts = {
   readonly inFuture: number;
 };
 
-/** Audits of the register: what no single look can tell. */
+/** Audits of the register: what no single look can show. */
 export type RegisterAudits = {
   /** @param times CRM times: since when changes are counted, and what is later than which counts as yet to come (by more than ε). */
   count(module: string, times: { readonly changedSince: Date; readonly now: Date }): Promise<RegisterCounts>;
   /**
-   * Notes as hidden every live record that nobody has seen since a time (less ε): a reading of the whole module began then and has not
-   * met it. What is parked was met. Nothing is removed; whoever sees the record again clears the note.
+   * Notes as hidden every live record that no look has seen since a time (less ε): a reading of the whole module began then and has not
+   * met it. What is parked was met. Nothing is removed; the next look that sees the record clears the note.
    * @returns how many are newly noted.
    */
   hideUnseen(module: string, since: Date): Promise<number>;

@@ -6,7 +6,7 @@ import type { Database } from './database.ts';
 
 /**
  * Words between processes, by LISTEN and NOTIFY: `poll` (a bulk job may have ended), `ready` (a page may be downloaded). They
- * only make things fast: whoever waits for one also looks by itself from time to time.
+ * only make things fast: what waits for one also looks by itself from time to time.
  */
 export type SignalName = 'poll' | 'ready';
 

@@ -11,7 +11,7 @@ export type StoredTokenTurn = {
   readonly current: StoredToken | undefined;
   /** How long ago each of the latest tokens was requested, granted or not, latest first; negative after the database's clock was set back. */
   readonly askedAgoMs: readonly number[];
-  /** Notes that one is asked for now. It stays noted, even if this process ends before the answer. */
+  /** Notes that one is requested now. It stays noted, even if this process ends before the answer. */
   readonly asking: () => Promise<void>;
   readonly write: (token: StoredToken) => Promise<void>;
 };

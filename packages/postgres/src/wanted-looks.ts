@@ -2,7 +2,7 @@ import type { Database } from './database.ts';
 import { resolveOvertaken } from './overtaken.ts';
 
 /**
- * Why a record is to be looked at again although nobody hinted: `unconfirmed` (a confirmation did not fit the register),
+ * Why a record is to be looked at again without a notification: `unconfirmed` (a confirmation did not fit the register),
  * `doubtful` (its deletion and its latest look are too close to tell apart), `unlisted` (the CRM lists it as deleted no more: it
  * was restored), `referrer` (a record that it points to was deleted: a merge gives it another one to point to), `unexplained` (a bulk result's multi-select
  * cell holds what the picklist does not explain).
@@ -10,7 +10,7 @@ import { resolveOvertaken } from './overtaken.ts';
 export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer' | 'unexplained';
 export type WantedLook = { readonly module: string; readonly id: string; readonly reason: LookReason };
 
-/** Looks that somebody wants: the projector, which never calls the CRM, and the catch-up. The scheduler makes hints of them. */
+/** Looks that are wanted by the projector, which never calls the CRM, and by the catch-up. The scheduler makes hints of them. */
 export type WantedLooks = {
   want(module: string, ids: readonly string[], reason: LookReason): Promise<void>;
   /** Notes parked messages as resolved that the register has overtaken; see `resolveOvertaken`. */

@@ -21,7 +21,7 @@ export async function applyWaiting<T extends Waiting>(context: WaitingContext, w
   for (let isMoving = true; isMoving; ) {
     isMoving = false;
     const stuck: Stuck = new Map();
-    // Those that move along with another leave the map, and are passed over.
+    // Those that move along with another leave the map, and are skipped.
     for (const one of pending.values()) {
       const fault = stuck.get(one.recordId) ?? (await applyUnit(context, one, pending, stuck));
       if (fault === null) isMoving = pending.size > 0;

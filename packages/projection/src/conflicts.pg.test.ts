@@ -202,7 +202,7 @@ describe('two rows swapping a unique value', () => {
     expect(await waiting()).toEqual([]);
   });
 
-  test('a third row that is in nobody\'s way but its own waits alone', async () => {
+  test('a third row that is in no other row\'s way waits alone', async () => {
     await client.query('alter table public.products add constraint one_code unique (product_code)');
     await product.project([code(9, '09:00:00', 'taken')]);
     await swapped();

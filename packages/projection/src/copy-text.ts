@@ -13,7 +13,7 @@ const [N, T, F, U] = [0x6e, 0x74, 0x66, 0x75];
  * quotes, slashes and `\u`. The text is never longer than the JSON it comes from.
  *
  * @param json the message; `at` is the offset of the `[` of its fields.
- * @param keep one entry per field of the coverage: whether it is mapped to a column. Unmapped fields are passed over.
+ * @param keep one entry per field of the coverage: whether it is mapped to a column. Unmapped fields are skipped.
  * @param rules one entry per field of the coverage, where its column does not hold every text as it stands.
  * @param target receives, for each kept field, a tab and its text; it has room for the rest of `json` from `at`.
  * @returns where the text ends in `target`.

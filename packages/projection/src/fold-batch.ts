@@ -123,7 +123,7 @@ function foldOther(batch: Folding, message: LogMessage): void {
         break;
       case 'RecordSeen':
       case 'RecordRepaired':
-        // Readable, but not of the one published form: somebody else wrote it, or a defect did.
+        // Readable, but not of the one published form: another program wrote it, or a defect did.
         batch.rejects.push({ message, code: 'EVENT_MALFORMED', cause: 'the head is not in its published order' });
     }
   } catch (error) {

@@ -29,7 +29,7 @@ beforeAll(async () => {
   db = await connect({ url: testDatabase.url, poolSize: 4 });
   await migrate(db, [leads, products]);
   client = await db.pool.connect();
-  // Another table of somebody else's, which points to rows of ours.
+  // Another table of the legacy application, which points to rows of ours.
   await client.query('create table public.notes (id bigint primary key, lead_id bigint references public.leads (id), product_id bigint references public.products (id), note text not null)');
 });
 
@@ -105,7 +105,7 @@ async function projected({ module, fields }: Subject): Promise<Expected> {
   };
 }
 
-/** What came of projecting a log, and again, cut elsewhere, into an empty register beside the table that it made; and what is to come of it. */
+/** The result of projecting a log, and again, cut elsewhere, into an empty register beside the table that it made; and the expected one. */
 async function projectedTwice(subject: Subject, log: CutLog, otherCuts: readonly number[]): Promise<{ readonly found: unknown[]; readonly expected: unknown[] }> {
   await prepare(subject);
   const before = await foreign(subject);

@@ -60,7 +60,7 @@ export class ModuleProjection {
   }
 
   /**
-   * Does work that depends on the table; once more, with new plans, when it fails because the table was changed.
+   * Does work that depends on the table; again, with new plans, when it fails because the table was changed.
    * @throws {ProjectionError} `TABLE_UNFIT` when the table no longer fits.
    */
   async onCurrentTable<T>(client: PoolClient, work: () => Promise<T>): Promise<T> {

@@ -263,7 +263,7 @@ describe('a version that is parked for good', () => {
     expect(await parked()).toBe(0);
   });
 
-  test('without a readable record, or with one that is no id, stays until a person resolves it, and is in nobody else\'s way', async () => {
+  test('without a readable record, or with one that is no id, stays until a person resolves it, and is in no other\'s way', async () => {
     await topics.deal.project([topics.deal.message('{'), topics.deal.message(encodeDeleted({ id: '9999999999999999999', deletedMs: at('10:00:00') })), tooLarge('10:00:00')]);
     await topics.deal.project([deal({ modified: '10:05:00', Deal_Name: 'Newer' })]);
     await overtake();

@@ -42,7 +42,7 @@ export async function loadPositions(
   const { rows: others } = await client.query<{ topic_id: string }>('select topic_id from lockstep.projection_offset where topic = $1 and topic_id <> $2 limit 1', [topic, topicId]);
   if (others[0] !== undefined) {
     throw new ProjectionError(
-      `topic ${topic} has id ${topicId}, but the positions belong to ${others[0].topic_id}: it was created anew. Restore it, or rebuild the table from it`,
+      `topic ${topic} has id ${topicId}, but the positions belong to ${others[0].topic_id}: it was created again. Restore it, or rebuild the table from it`,
       'TOPIC_RECREATED',
     );
   }

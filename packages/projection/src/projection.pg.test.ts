@@ -188,7 +188,7 @@ describe('a record that is noted as hidden', () => {
     expect(await hidden()).toEqual([{ id: recordId(4) }]);
   });
 
-  test('stays so when only an old deletion becomes known, or an old listing: nobody has seen it, and it is not dead', async () => {
+  test('stays so when only an old deletion becomes known, or an old listing: no look has seen it, and it is not dead', async () => {
     await topic.project([topic.seen({ modified: '09:00:00', observed: '12:00:00', Last_Name: 'A' })]);
     await client.query('update lockstep.record_version set hidden_since = now()');
     await topic.project([topic.deleted('10:00:00')]);
@@ -342,7 +342,7 @@ describe('the log', () => {
     expect(await parked(topic)).toEqual([]);
   });
 
-  test('an event of a coverage nobody declared is parked', async () => {
+  test('an event of an undeclared coverage is parked', async () => {
     const event = encodeSeen({ id: recordId(1), modifiedMs: 1, observedMs: 1, coverage: 'deadbeef', fields: ['x'] });
     await topic.project([topic.message(event.value)]);
     expect(await parked(topic)).toEqual([{ record_id: recordId(1), code: 'COVERAGE_UNKNOWN', retryable: false }]);
@@ -363,7 +363,7 @@ describe('the log', () => {
     expect(await leadRows('last_name')).toEqual([]);
   });
 
-  test('a topic created anew is refused, not skipped', async () => {
+  test('a topic created again is refused, not skipped', async () => {
     await loadPositions(client, { topic: 't', topicId: 'one', partitions: [0] });
     await expect(loadPositions(client, { topic: 't', topicId: 'two', partitions: [0] })).rejects.toMatchObject({ code: 'TOPIC_RECREATED' });
   });

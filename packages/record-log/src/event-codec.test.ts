@@ -105,7 +105,7 @@ describe('what is no event', () => {
     expect(() => decodeEvent(value)).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED' }));
   });
 
-  test('a newer event version is told apart, because it must stop the reader', () => {
+  test('a newer event version has its own code, because it must stop the reader', () => {
     expect(() => decodeEvent('{"v":3,"type":"anything"}')).toThrow(expect.objectContaining({ code: 'EVENT_VERSION_UNKNOWN' }));
   });
 

@@ -14,7 +14,7 @@ export type HealthOptions = {
 };
 
 /**
- * Routes that tell the truth about a process: `/livez` (restart it unless 200), `/readyz` (give it work only at 200; else 503
+ * Routes that report the state of a process: `/livez` (restart it unless 200), `/readyz` (give it work only at 200; else 503
  * and what is missing), `/metrics` (Prometheus text).
  */
 export function healthRoutes(app: FastifyInstance, { metrics, readiness, liveness = {}, timeLimitMs = 2_000 }: HealthOptions): void {

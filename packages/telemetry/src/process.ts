@@ -5,11 +5,11 @@ import type { Logger } from './logger.ts';
 /** Takes what must be closed at the end; it is closed in the reverse order of its coming. */
 export type Closers = { add(name: string, close: () => Promise<void> | void): void };
 
-/** Ends the process from inside, for what only a restart can mend. */
+/** Ends the process from inside, for what only a restart can fix. */
 export type Fatal = (error: unknown) => void;
 
 /**
- * The life of a process: starts it, waits for SIGINT, SIGTERM or an error nobody caught, closes everything in reverse order.
+ * The life of a process: starts it, waits for SIGINT, SIGTERM or an uncaught error, closes everything in reverse order.
  * Exit code 0 after a signal, 1 after an error or when closing takes longer than the grace.
  * @param graceMs Nx gives a served app 5 s.
  */
@@ -21,7 +21,7 @@ export async function runProcess({ name, log, start, graceMs = 4_500 }: { name: 
     for (const closer of closers.toReversed()) await closeOne(closer, log);
   });
   let isFailed = false;
-  // Thrown where nobody catches it: that is what ends the process with everything closed, and with exit code 1.
+  // Thrown where nothing catches it: that is what ends the process with everything closed, and with exit code 1.
   const fatal: Fatal = (error) => {
     if (isFailed) return;
     isFailed = true;

@@ -145,7 +145,7 @@ describe('a process', () => {
   test.each([
     ['a start that fails', "throw new Error('no database');"],
     ['a fatal error from inside', "setInterval(() => undefined, 1000); fatal(new Error('stalled')); fatal(new Error('again'));"],
-    ['an error nobody caught', "setTimeout(() => { throw new Error('a defect'); }, 1);"],
+    ['an uncaught error', "setTimeout(() => { throw new Error('a defect'); }, 1);"],
   ])('%s closes everything and ends with 1', async (_, start) => {
     expect(await run(program(start))).toEqual({ code: 1, output: 'second closed\nfirst closed\n' });
   });

@@ -10,7 +10,7 @@ import { readRecordLog, recordLogText } from './record-log.ts';
 import { readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
 
-/* The command line. Exit codes: 0 done, 1 it failed, 2 it was asked for wrongly or nothing runs, 3 (status) a module has a problem. */
+/* The command line. Exit codes: 0 done, 1 it failed, 2 wrong arguments, or nothing runs, 3 (status) a module has a problem. */
 
 const program = new Command('lockstep').description('Looks at, and tries, a running Lockstep.');
 

@@ -32,7 +32,7 @@ const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nu
 const credits = z.object({ perDay: z.number().nullable(), spent: z.record(z.string(), z.number()), left: z.number().nullable(), reserve: z.number().nullable(), catchUpIntervalMs: z.number() });
 const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), credits, modules: z.array(module) });
 
-/** What the scheduler's status and freshness routes answer, as far as people want to know. */
+/** What the scheduler's status and freshness routes answer, as far as people need it. */
 export type Status = z.infer<typeof schema> & { readonly freshness: z.infer<typeof freshness> };
 
 /** Asks the scheduler. @throws {UsageError} when it does not answer. */
@@ -55,15 +55,15 @@ const refreshed = z.object({ plan: plan.extend({ shareOfDay: z.number().nullable
  * @throws {UsageError} when that cannot be now, or the scheduler does not answer.
  */
 export async function refreshModule(schedulerUrl: string, module: string, { isAnyway }: { isAnyway: boolean }): Promise<string> {
-  const { plan: planned } = refreshed.parse(await tell(schedulerUrl, `modules/${encodeURIComponent(module)}/refresh${isAnyway ? '?anyway=true' : ''}`));
-  if (planned === null) return 'the CRM would not count the records, so nobody knows what it takes';
+  const { plan: planned } = refreshed.parse(await post(schedulerUrl, `modules/${encodeURIComponent(module)}/refresh${isAnyway ? '?anyway=true' : ''}`));
+  if (planned === null) return 'the CRM would not count the records, so what it takes is not known';
   return planText(planned) + (planned.shareOfDay === null ? '' : `, ${(planned.shareOfDay * 100).toFixed(1)} % of the day's`);
 }
 
 /** Lets held deletions pass. @throws {UsageError} when nothing is held, or the scheduler does not answer. */
-export const releaseDeletions = async (schedulerUrl: string, module: string): Promise<void> => void (await tell(schedulerUrl, `held-deletions/${encodeURIComponent(module)}/release`));
+export const releaseDeletions = async (schedulerUrl: string, module: string): Promise<void> => void (await post(schedulerUrl, `held-deletions/${encodeURIComponent(module)}/release`));
 
-async function tell(schedulerUrl: string, path: string): Promise<unknown> {
+async function post(schedulerUrl: string, path: string): Promise<unknown> {
   const { statusCode, body } = await request(`${schedulerUrl}/${path}`, { method: 'POST', headersTimeout: 10_000 }).catch((cause: unknown) => {
     throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
   });

@@ -67,7 +67,7 @@ test('wrong uses are refused with their cause', async () => {
   ]);
 });
 
-test('counters tell calls, credits and records', async () => {
+test('counters show calls, credits and records', async () => {
   const before = await get('counters');
   await crm.get('/crm/v8/Leads/deleted');
   await crm.send('POST', '/crm/bulk/v8/read', { query: { module: { api_name: 'Leads' } } });
@@ -81,7 +81,7 @@ test('a driven clock moves by hand', async () => {
   expect([driven, (await post('clock', { advanceMs: 5000 })).body['nowMs']]).toEqual([true, nowMs + 5000]);
 });
 
-test('a channel can be taken away, and nobody is told', async () => {
+test('a channel can be taken away without a notice', async () => {
   await crm.send('POST', '/crm/v8/actions/watch', { watch: [{ channel_id: '77', events: ['Leads.all'], notify_url: 'http://127.0.0.1:9/n' }] });
   const lose = async () => (await crm.send('DELETE', '/__simulator/channels/77')).status;
   expect(await lose()).toBe(200);

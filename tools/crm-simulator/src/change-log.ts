@@ -3,7 +3,7 @@ import { truthOf, type TruthRecord } from './render/truth.ts';
 import type { LiveRecord } from './store/live-record.ts';
 import type { Change } from './store/organisation.ts';
 
-/** One change of one record, and when it was told. */
+/** One change of one record, and when it was notified. */
 export type ChangeEntry = {
   /** Runs from 1. */
   readonly seq: number;
@@ -18,7 +18,7 @@ export type ChangeEntry = {
   sentAtMs: number | null;
 };
 
-/** One version of one record: what it is since then, as the truth tells it; null once it is deleted. */
+/** One version of one record: what it is since then, as the truth shows it; null once it is deleted. */
 export type HistoryEntry = Pick<ChangeEntry, 'seq' | 'module' | 'id' | 'operation' | 'modifiedTime'> & {
   /** Whether `Modified_Time` moved to now: not by a formula, for a restored record, or by an import that gives a time of its own. */
   readonly movesTime: boolean;
@@ -47,7 +47,7 @@ export class ChangeLog {
     });
   }
 
-  /** Entries made at or after `sinceMs` and numbered above `afterSeq`, in order; without those that neither moved a time nor were told. */
+  /** Entries made at or after `sinceMs` and numbered above `afterSeq`, in order; without those that neither moved a time nor were notified. */
   since(sinceMs: number, afterSeq: number, limit: number): readonly ChangeEntry[] {
     return this.#after(afterSeq, limit, ({ entry, isListed }) => isListed && entry.madeAtMs >= sinceMs).map(({ entry }) => entry);
   }

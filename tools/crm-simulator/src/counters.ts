@@ -58,7 +58,7 @@ export class Counters {
     return this.#limit - [...this.#hours.values()].reduce((sum, credits) => sum + credits, 0);
   }
 
-  /** The CRM tells what is left once half of it is used. */
+  /** The CRM reports what is left once half of it is used. */
   get isHalfUsed(): boolean {
     return this.remaining * 2 <= this.#limit;
   }

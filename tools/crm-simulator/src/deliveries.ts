@@ -11,13 +11,13 @@ export type Faults = {
   readonly double: number;
   /** Held back, so that later ones overtake it. */
   readonly reorder: number;
-  /** How long a reordered or doubled one is held back at most, milliseconds. */
+  /** How long a reordered or duplicated one is held back at most, milliseconds. */
   readonly holdBackMs: number;
-  /** Told with ids of records that did not change, as related records are, and with one that nobody has. */
+  /** Sent with ids of records that did not change, as related records are, and with one that no record has. */
   readonly noise: number;
 };
 
-export const noFaults: Faults = { drop: 0, double: 0, reorder: 0, holdBackMs: 500, noise: 0 };
+const noFaults: Faults = { drop: 0, double: 0, reorder: 0, holdBackMs: 500, noise: 0 };
 
 /** One HTTP call to make. The body is written when it is sent, because it carries the time of sending. */
 export type Delivery = { readonly url: string; readonly body: (sentAtMs: number) => string; readonly onSent?: (sentAtMs: number) => void };
@@ -80,7 +80,7 @@ export class Deliveries {
     const isHeldBack = this.#random.next() < reorder;
     if (isHeldBack) this.counts.reordered++;
     const delayMs = this.#delayMs() + (isHeldBack ? this.#random.next() * holdBackMs : 0);
-    // A doubled notification is the same bytes twice.
+    // A duplicated notification is the same bytes twice.
     let body: string | undefined;
     const same: Delivery = { ...delivery, body: (sentAtMs) => (body ??= delivery.body(sentAtMs)) };
     this.#after(delayMs, same);
@@ -99,7 +99,7 @@ export class Deliveries {
     return this.#pending.size + this.#waiting.length + this.#sending;
   }
 
-  /** Resolves when nothing is waiting or under way. With a driven clock somebody else has to move the time. */
+  /** Resolves when nothing is waiting or under way. With a driven clock the caller has to move the time. */
   async settled(): Promise<void> {
     if (this.outstanding === 0) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));

@@ -21,11 +21,11 @@ export type ApiFaults = {
   readonly skewMs: number;
   /** How far the `Date` of every reply is ahead of the CRM's own clock, milliseconds. */
   readonly dateAheadMs: number;
-  /** Channels are granted one hour, whatever was asked for. */
+  /** Channels are granted one hour, whatever was requested. */
   readonly shortExpiry: boolean;
 };
 
-export const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, skewMs: 0, dateAheadMs: 0, shortExpiry: false };
+const noApiFaults: ApiFaults = { serverError: 0, htmlError: 0, tooMany: 0, cut: 0, slow: 0, slowMs: 3_000, staleMs: 0, truncatedResult: 0, skewMs: 0, dateAheadMs: 0, shortExpiry: false };
 
 /** What happens to one call. */
 export type Mishap = 'serverError' | 'htmlError' | 'tooMany' | 'cut' | null;

@@ -62,7 +62,7 @@ describe('credits', () => {
     expect((await crm.get('/crm/v8/org')).status).toBe(200);
   });
 
-  test('left are told once half of them is used', async () => {
+  test('left are reported once half of them is used', async () => {
     crm = await startCrm({ clock, credits: 4 });
     expect((await crm.get('/crm/v8/org')).headers.get('x-api-credits-remaining')).toBeNull();
     expect((await crm.get('/crm/v8/org')).headers.get('x-api-credits-remaining')).toBe('2');

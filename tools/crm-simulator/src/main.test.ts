@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest';
 
 const main = join(import.meta.dirname, 'main.ts');
 
-/** Starts the process with a temporary folder of its own. @returns it once it has told its URL. */
+/** Starts the process with a temporary folder of its own. @returns it once it has printed its URL. */
 async function start(tmp: string, ...args: readonly string[]): Promise<{ child: ChildProcessWithoutNullStreams; url: string }> {
   const child = spawn(process.execPath, [main, '--port', '0', ...args], { env: { ...process.env, TMPDIR: tmp } });
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
@@ -21,7 +21,7 @@ async function post(url: string, authorization = '', body?: unknown): Promise<Re
 }
 
 describe('the process', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)('tells its URL, and ends on %s in the middle of a job, leaving nothing', async (signal) => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('prints its URL, and ends on %s in the middle of a job, leaving nothing', async (signal) => {
     const tmp = await mkdtemp(join(tmpdir(), 'simulator-main-'));
     const { child, url } = await start(tmp, '--leads', '400000');
     const { access_token: token } = (await (await post(`${url}/oauth/v2/token?grant_type=refresh_token&client_id=simulator&client_secret=simulator&refresh_token=simulator`)).json()) as { access_token: string };

@@ -16,24 +16,24 @@ type Deps = {
   readonly deliveries: Deliveries;
   readonly log: ChangeLog;
   readonly instant: (ms: number) => string;
-  /** Ids of records that have nothing to do with a change and are told with it. */
+  /** Ids of records that have nothing to do with a change and are sent with it. */
   readonly strangers: (module: ModuleSpec) => readonly string[];
   /** Host of the `resource_uri`. */
   readonly baseUrl: () => string;
 };
 
-/** Notes a change, and tells every channel that listens, unless it is a silent one. */
+/** Notes a change, and notifies every channel that listens, unless it is a silent one. */
 export function notifyChannels(deps: Deps, change: Change): void {
   for (let at = 0; at < change.ids.length; at += BATCH) {
     const ids = change.ids.slice(at, at + BATCH);
     const entries = deps.log.add(change, at, at + BATCH);
     if (change.isSilent) continue;
-    const told = [...ids, ...deps.strangers(change.module)];
+    const sentIds = [...ids, ...deps.strangers(change.module)];
     for (const channel of deps.channels.list()) {
       if (!isWanted(channel, change)) continue;
       deps.deliveries.notify({
         url: channel.notifyUrl,
-        body: (sentAtMs) => JSON.stringify(callbackBody(deps, channel, change, told, sentAtMs)),
+        body: (sentAtMs) => JSON.stringify(callbackBody(deps, channel, change, sentIds, sentAtMs)),
         onSent: (sentAtMs) => {
           for (const entry of entries) entry.sentAtMs ??= sentAtMs;
         },
@@ -48,7 +48,7 @@ function isWanted(channel: Channel, change: Change): boolean {
   return change.operation !== 'update' || group === undefined || isTouched(group, new Set(change.values.keys()));
 }
 
-/** The body in the vendor's form; `affected_values` only where they were asked for. */
+/** The body in the vendor's form; `affected_values` only where they were requested. */
 function callbackBody(deps: Deps, channel: Channel, change: Change, ids: readonly string[], sentAtMs: number) {
   const values = affectedValues(deps, change);
   const names = Object.keys(values);

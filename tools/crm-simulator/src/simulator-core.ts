@@ -118,12 +118,12 @@ export class SimulatorCore {
     return { ...this.calls.report(), tokens: { ...this.tokens.counts }, notifications: { ...this.deliveries.counts, outstanding: this.deliveries.outstanding }, mishaps: { ...this.faults.counts }, channels: this.channels.list().length, records };
   }
 
-  /** Brings a deleted record back, with its old `Modified_Time`; told to the channels as an update, or not at all. */
+  /** Brings a deleted record back, with its old `Modified_Time`; notified to the channels as an update, or not at all. */
   restoreRecord(module: string, id: string, isSilent: boolean): LiveRecord {
     return this.organisation.restore(module, id, isSilent);
   }
 
-  /** Takes a channel away, and tells nobody. @throws {AdminError} `UNKNOWN_CHANNEL` */
+  /** Takes a channel away, without a notice. @throws {AdminError} `UNKNOWN_CHANNEL` */
   loseChannel(id: string): void {
     if (!this.channels.remove(id)) throw new AdminError(404, 'UNKNOWN_CHANNEL', `no channel ${id}`);
   }
@@ -137,7 +137,7 @@ export class SimulatorCore {
     return this.organisation.merge(module, loserId, masterId, movesReferrers);
   }
 
-  /** Hides records from every read, as a narrower sharing rule does, or shows them again. They are not deleted, and nobody is told. */
+  /** Hides records from every read, as a narrower sharing rule does, or shows them again. They are not deleted, and no notification is sent. */
   setHidden(module: string, ids: readonly string[], isHidden: boolean): void {
     for (const id of ids) this.organisation.store(module).setHidden(this.organisation.record(module, id), isHidden);
   }

@@ -30,7 +30,7 @@ describe('two million Leads', () => {
 });
 
 describe('the writing of a bulk result', () => {
-  /** Writes a page of 50,000 rows while somebody asks all the time. @returns what was seen meanwhile. */
+  /** Writes a page of 50,000 rows while queries come all the time. @returns what was seen meanwhile. */
   async function spooled(crm: CrmUnderTest) {
     const loop = monitorEventLoopDelay({ resolution: 1 });
     const traffic = async () => (await crm.get('/__simulator/traffic')).body['totals'].edits as number;

@@ -8,7 +8,7 @@ import type { EditManner } from './store/organisation.ts';
 
 type JsonFields = Readonly<Record<string, unknown>>;
 
-/** A running simulated CRM. What its methods do is told to the subscription channels, as any edit is. */
+/** A running simulated CRM. What its methods do is notified to the subscription channels, as any edit is. */
 export type Simulator = {
   /** Base of the accounts server and of the API alike, without a slash at its end. */
   readonly url: string;
@@ -40,7 +40,7 @@ export type Simulator = {
   startTraffic(traffic: Partial<TrafficOptions>): void;
   stopTraffic(): void;
   setFaults(faults: Partial<Faults & ApiFaults>): void;
-  /** Takes a channel away, and tells nobody. @throws {AdminError} `UNKNOWN_CHANNEL` */
+  /** Takes a channel away, without a notice. @throws {AdminError} `UNKNOWN_CHANNEL` */
   loseChannel(id: string): void;
   /** Resolves once every notification that is due has left. */
   notificationsSettled(): Promise<void>;
@@ -52,7 +52,7 @@ export type Simulator = {
 
 /**
  * Starts the CRM on a port of its own.
- * @param given what differs from {@link defaultOptions}; unknown modules in `records` are passed over.
+ * @param given what differs from {@link defaultOptions}; unknown modules in `records` are ignored.
  * @throws {Error} when the port is taken.
  */
 export async function startSimulator(given: Partial<SimulatorOptions> = {}): Promise<Simulator> {

@@ -71,7 +71,7 @@ const line = liveLine(out);
 // A terminal that was closed takes no more words; everything is ended in order all the same.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const stopping = new AbortController();
-// Ctrl-C may come twice: from the terminal, and handed on by whoever started this.
+// Ctrl-C may come twice: from the terminal, and passed on by the process that started this.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
 
 let lockstep: Lockstep | undefined;

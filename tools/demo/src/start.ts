@@ -9,7 +9,7 @@ import { liveLine } from './live-line.ts';
 import { guideText, statusLine } from './text.ts';
 
 /*
- * npm start: stack, CRM simulator (or the real CRM that CRM_* names) and the three apps under Nx; shows the first load, tells
+ * npm start: stack, CRM simulator (or the real CRM that CRM_* names) and the three apps under Nx; shows the first load, says
  * what to try, and runs until Ctrl-C.
  */
 
@@ -38,7 +38,7 @@ const line = liveLine(out);
 // A terminal that was closed takes no more words; everything is ended in order all the same.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 const stopping = new AbortController();
-// Ctrl-C may come twice: from the terminal, and handed on by whoever started this.
+// Ctrl-C may come twice: from the terminal, and passed on by the process that started this.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
 const stopped = new Promise<'stopped'>((resolve) => {
   stopping.signal.addEventListener('abort', () => resolve('stopped'));
@@ -67,7 +67,7 @@ async function started(): Promise<Lockstep | undefined> {
   }
   out.write(isReal ? 'Starting Kafka, Postgres and the apps …\n' : 'Starting Kafka, Postgres, the CRM simulator and the apps …\n');
   const starting = startLockstep({
-    // The simulated CRM begins anew each time, so what was copied from the last one would be wrong.
+    // The simulated CRM begins again each time, so what was copied from the last one would be wrong.
     fresh: !isReal,
     simulator: isReal ? null : ['--leads', String(given.leads), '--deals', String(given.deals), '--products', String(given.products)],
     apiVersion: given.apiVersion,

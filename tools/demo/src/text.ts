@@ -5,7 +5,7 @@ import type { DemoResult } from './run-demo.ts';
 const number = new Intl.NumberFormat('en-US');
 const formatted = (value: number): string => number.format(value);
 
-/** One line that tells how far the first load is. */
+/** One line that says how far the first load is. */
 export function statusLine({ modules, hintsWaiting }: StatusView): string {
   const parts = modules.map(({ module, state, run, behind }) => {
     if (run === null) return `${module} ${state}`;

@@ -59,7 +59,7 @@ async function isReady(url: string): Promise<true | null> {
   return statusCode === 200 ? true : null;
 }
 
-/** Peak resident set of a process, megabytes; 0 where the system does not tell. */
+/** Peak resident set of a process, megabytes; 0 where the system does not show it. */
 export function peakRssMb(pid: number): number {
   try {
     const [, kilobytes = '0'] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];

@@ -7,7 +7,7 @@ import { request } from 'undici';
 /** Shares requests out to several servers, one after another, as what stands before several receivers does. */
 export type Balancer = { readonly url: string; close(): Promise<void> };
 
-/** @param ports of 127.0.0.1; one that refuses a connection is passed over. */
+/** @param ports of 127.0.0.1; one that refuses a connection is skipped. */
 export async function startBalancer(ports: readonly number[]): Promise<Balancer> {
   let turn = 0;
   const server = createServer((incoming, outgoing) => {
@@ -32,7 +32,7 @@ async function forward(incoming: IncomingMessage, outgoing: ServerResponse, port
   const { method = 'GET', url = '/', headers: { host: _host, connection: _connection, 'transfer-encoding': _coding, ...headers } } = incoming;
   const body = await buffer(incoming);
   for (const port of ports) {
-    // A connection for each request: of one that was kept, nobody could tell whether the request was taken before it broke.
+    // A connection for each request: of one that was kept, no one could know whether the request was taken before it broke.
     const answer = await request(`http://127.0.0.1:${port}${url}`, { method, headers, body, reset: true }).catch(refused);
     if (answer === null) continue;
     outgoing.writeHead(answer.statusCode, { 'content-type': String(answer.headers['content-type'] ?? 'text/plain') }).end(await buffer(answer.body));

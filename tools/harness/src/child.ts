@@ -26,7 +26,7 @@ export function startChild(command: string, args: readonly string[], { env, logF
     cwd,
     env,
     stdio: ['ignore', output, output],
-    // A group of its own: Ctrl-C reaches whoever started it, who ends everything in order.
+    // A group of its own: Ctrl-C reaches the process that started it, which ends everything in order.
     detached: true,
   });
   closeSync(output);

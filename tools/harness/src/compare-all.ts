@@ -45,7 +45,7 @@ class Found {
  * @param modifiedLaterByMs how much later than the CRM's the modified times have to be, where a measurement moved them.
  */
 export async function compareAll({ databaseUrl, simulator }: Pick<Lockstep, 'databaseUrl'> & { readonly simulator: { readonly url: string } | undefined }, modules: readonly (string | ModuleDefinition)[] = allModules, { modifiedLaterByMs = 0, before, limit = EXAMPLES }: { modifiedLaterByMs?: number; before?: Snapshot; limit?: number } = {}): Promise<Comparison> {
-  if (simulator === undefined) throw new HarnessError('only the simulator tells the truth to compare with', 'NO_SIMULATOR');
+  if (simulator === undefined) throw new HarnessError('only the simulator has the truth to compare with', 'NO_SIMULATOR');
   const chosen = modules.map((module) => (typeof module === 'string' ? allModules.find(({ apiName }) => apiName === module) : module)).filter((module) => module !== undefined);
   const [found, compared] = [new Found(limit), { rows: 0, values: 0 }];
   const client = new pg.Client({ connectionString: databaseUrl });

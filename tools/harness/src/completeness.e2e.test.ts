@@ -44,9 +44,9 @@ describe('nothing is lost', () => {
       await loaded(lockstep);
       await crm(lockstep, 'faults', 'POST', { drop: 1 });
       const [edited, deleted, ...mass] = await ids(lockstep, 50);
-      await crm(lockstep, `records/Leads/${edited}`, 'POST', { Company: 'Never told' });
+      await crm(lockstep, `records/Leads/${edited}`, 'POST', { Company: 'Never notified' });
       await crm(lockstep, `records/Leads/${deleted}`, 'DELETE');
-      await crm(lockstep, 'records/Leads', 'POST', { Last_Name: 'Neither told' });
+      await crm(lockstep, 'records/Leads', 'POST', { Last_Name: 'Neither notified' });
       await crm(lockstep, 'mass-edit', 'POST', { module: 'Leads', ids: mass, fields: { Lead_Status: 'Contacted' }, silent: true });
       await caughtUp(lockstep);
       expect(await compareAll(lockstep)).toMatchObject({ rows: 700, mismatches: 0, examples: [] });
@@ -102,7 +102,7 @@ describe('nothing is lost', () => {
     });
   });
 
-  test('when a record is restored from the recycle bin with its old modified time, and nobody tells', async () => {
+  test('when a record is restored from the recycle bin with its old modified time, without a notification', async () => {
     await withLockstep({ simulator, env: { ...everySecond, LOCKSTEP_EPSILON_MS: '1000' } }, async (lockstep) => {
       await loaded(lockstep);
       const [deleted] = await ids(lockstep, 1);
@@ -156,7 +156,7 @@ describe('deletions', () => {
       const held = await waitUntil('the breaker', async () => (await query<{ deletions: number; allowed: number }>(lockstep, 'select deletions, allowed from lockstep.held_deletions'))[0] ?? null, { timeoutMs: 30_000, everyMs: 100 });
       expect(held).toEqual({ deletions: 120, allowed: 100 });
       expect(await query(lockstep, 'select from leads where deleted_at is not null')).toEqual([]);
-      const incident = await waitUntil('people being told', async () => (await fetchJson<{ module: string; kind: string }[]>(`${lockstep.urls.scheduler}/incidents`)).find(({ kind }) => kind === 'deletions-held') ?? null, { timeoutMs: 20_000, everyMs: 200 });
+      const incident = await waitUntil('an incident', async () => (await fetchJson<{ module: string; kind: string }[]>(`${lockstep.urls.scheduler}/incidents`)).find(({ kind }) => kind === 'deletions-held') ?? null, { timeoutMs: 20_000, everyMs: 200 });
       expect(incident).toMatchObject({ module: 'Leads', kind: 'deletions-held' });
       await waitUntil('the status to say so', async () => (await statusOf(lockstep)).modules.some(({ module, state }) => module === 'Leads' && state === 'deletions held') || null, { timeoutMs: 20_000, everyMs: 200 });
       await fetchJson(`${lockstep.urls.scheduler}/held-deletions/Leads/release`, { method: 'POST' });

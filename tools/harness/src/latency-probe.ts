@@ -13,7 +13,7 @@ type Open = { readonly module: string; readonly id: string; readonly modifiedMs:
 const POLL_MS = 20;
 
 /**
- * Measures while it runs: asks the simulator which edits it told of, and the register when each was applied; register and
+ * Measures while it runs: asks the simulator which edits it notified, and the register when each was applied; register and
  * row are written in one transaction. The resolution is that of the polling, 20 ms.
  */
 export class LatencyProbe {
@@ -35,7 +35,7 @@ export class LatencyProbe {
     const client = new pg.Client({ connectionString: databaseUrl });
     await client.connect();
     const probe = new LatencyProbe(simulatorUrl, client);
-    // What was told before there was a probe is not measured.
+    // What was notified before there was a probe is not measured.
     const before = await probe.#editsAfter(0);
     probe.#seq = before.at(-1)?.seq ?? 0;
     probe.#running = probe.#run();
@@ -89,7 +89,7 @@ export class LatencyProbe {
     }
   }
 
-  /** A notification waits some milliseconds before it leaves: what had not left is asked for again. */
+  /** A notification waits some milliseconds before it leaves: what had not left is requested again. */
   #editsAgain(edits: readonly Edit[]): Promise<Edit[]> {
     return this.#editsAfter(Math.min(...edits.map(({ seq }) => seq)) - 1).then((all) => {
       const wanted = new Set(edits.map(({ seq }) => seq));

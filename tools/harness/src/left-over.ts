@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises';
 
 import { waitUntil } from './wait-until.ts';
 
-/** A process, told from a later one with the same number by its start. */
+/** A process, distinguished from a later one with the same number by its start. */
 export type KnownProcess = { readonly pid: number; readonly startTicks: string };
 
-/** @returns null where the system does not tell when a process began. */
+/** @returns null where the system does not show when a process began. */
 export function knownProcess(pid: number): KnownProcess | null {
   const startTicks = startOf(pid);
   return startTicks === null ? null : { pid, startTicks };

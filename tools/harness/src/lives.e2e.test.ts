@@ -45,7 +45,7 @@ test('records live: converted, merged away, hidden and seen again; every column 
     await crm(lockstep, 'hidden', { module: 'Leads', ids: leads, hidden: true });
     await waitUntilCaughtUp(lockstep, { modules });
     await fetchJson(`${lockstep.urls.scheduler}/modules/Leads/refresh`, { method: 'POST' });
-    const { details } = await row<{ details: string }>(lockstep, 'people being told', `select details from lockstep.incident where kind = 'records-hidden' and closed_at is null`);
+    const { details } = await row<{ details: string }>(lockstep, 'an incident', `select details from lockstep.incident where kind = 'records-hidden' and closed_at is null`);
     expect(details).toMatch(/^200 records/);
     expect(await query(lockstep, `select hidden::int as hidden from lockstep.freshness where module = 'Leads'`)).toEqual([{ hidden: 200 }]);
     expect(await query(lockstep, 'select from leads where deleted_at is not null')).toEqual([]);

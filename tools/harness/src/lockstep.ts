@@ -12,7 +12,7 @@ import { endLeftOver, knownProcess } from './left-over.ts';
 import { type SimulatorProcess, startSimulatorProcess } from './simulator-process.ts';
 import { startUnderNx } from './under-nx.ts';
 
-/** A stack somebody else runs; what is known of it. */
+/** A stack that another process runs; what is known of it. */
 type GivenStack = Pick<Stack, 'kafkaBrokers' | 'databaseUrl'> & Partial<Pick<Stack, 'provider' | 'crashable'>>;
 
 /** What to run, and with what. */
@@ -155,7 +155,7 @@ async function receiversUrl(ports: ReadonlyMap<InstanceName, number>, closers: (
   return balancer.url;
 }
 
-/** Tells the command line what runs, for as long as it runs. It holds the database's password, so only its owner may read it. */
+/** Records for the command line what runs, for as long as it runs. It holds the database's password, so only its owner may read it. */
 async function writeRunFile(file: string, run: object, closers: (() => Promise<void>)[]): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, `${JSON.stringify(run, null, 2)}\n`, { mode: 0o600 });

@@ -2,7 +2,7 @@ import { fetchJson } from './http.ts';
 import type { Lockstep } from './lockstep.ts';
 import { waitUntil } from './wait-until.ts';
 
-/** The part of the scheduler's status that tells whether anything is still on its way. */
+/** The part of the scheduler's status that shows whether anything is still on its way. */
 export type StatusView = {
   readonly hintsWaiting: number | null;
   readonly modules: readonly {

@@ -100,7 +100,7 @@ describe('the page chain', () => {
 });
 
 describe('notifications', () => {
-  test('doubled and reordered ones change nothing', async () => {
+  test('duplicated and reordered ones change nothing', async () => {
     await withLockstep({ simulator: small }, async (lockstep) => {
       await waitUntilLoaded(lockstep);
       const admin = `${lockstep.simulator?.url}/__simulator`;

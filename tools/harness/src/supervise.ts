@@ -7,7 +7,7 @@ const RESTART_AFTER_MS = 300;
 
 /**
  * Keeps every app running, as a supervisor in production does: what ends, for whatever reason, is started again.
- * @param onEnded told of each end: an exit code or a signal.
+ * @param onEnded called at each end: an exit code or a signal.
  * @returns once the signal is aborted.
  */
 export async function supervise({ apps, restart }: Pick<Lockstep, 'apps' | 'restart'>, { signal, onEnded }: { signal: AbortSignal; onEnded: (name: InstanceName, end: number | NodeJS.Signals) => void }): Promise<void> {

@@ -39,7 +39,7 @@ async function query<T extends object>({ databaseUrl }: Lockstep, sql: string, v
 const pageIs = (lockstep: Lockstep, state: string): Promise<object> =>
   waitUntil(`a page that is ${state}`, async () => (await query(lockstep, `select from lockstep.bulk_page where state = $1 and page_number > 1`, [state]))[0], { everyMs: 20 });
 
-/** Kills a process; returns how long it took until somebody else did its work. */
+/** Kills a process; returns how long it took until another did its work. */
 async function handOver(killed: AppProcess, taken: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await killed.kill('SIGKILL');
@@ -47,7 +47,7 @@ async function handOver(killed: AppProcess, taken: () => Promise<unknown>): Prom
   return performance.now() - began;
 }
 
-test('two schedulers, two projectors and three receivers share the work; the loss of a leader, the reader and a projector is made good within seconds', async () => {
+test('two schedulers, two projectors and three receivers share the work; the loss of a leader, the reader and a projector recovers within seconds', async () => {
   await withLockstep({ simulator, modules: ['Leads'], instances: { scheduler: 2, projector: 2, ingress: 3 }, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
     const admin = `${lockstep.simulator?.url}/__simulator`;
     const leader = await holder(lockstep, 'scheduler', 'lockstep_scheduler_is_leader');

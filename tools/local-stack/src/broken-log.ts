@@ -11,7 +11,7 @@ import { testKafkaBrokers } from './test-topic.ts';
 export type SegmentFile = {
   /** Where each record batch begins, in bytes. */
   batches(): Promise<number[]>;
-  /** Changes the lowest bit of a byte; once more puts it right. */
+  /** Changes the lowest bit of a byte; again puts it right. */
   flip(at: number): Promise<void>;
 };
 

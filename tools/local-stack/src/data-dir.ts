@@ -7,13 +7,13 @@ import { identify, isStillRunning } from './process-identity.ts';
 /** The root of the checkout. */
 export const checkoutDir = resolve(import.meta.dirname, '..', '..', '..');
 
-/** Where the stack keeps its data when nobody says otherwise: a folder of the checkout that git ignores. */
+/** Where the stack keeps its data by default: a folder of the checkout that git ignores. */
 export const defaultDataDir = join(checkoutDir, '.lockstep', 'stack');
 
 /** `absent` also when the folder is empty. `broken`: something is in it, but not what a finished initialisation leaves. */
 export type FolderState = 'absent' | 'initialised' | 'broken';
 
-/** Tells by its files what a service's data folder is. */
+/** What a service's data folder is, judged by its files. */
 export async function folderState(dir: string, filesWhenInitialised: readonly string[]): Promise<FolderState> {
   const names = await readdir(dir).catch((error: NodeJS.ErrnoException): string[] => {
     if (error.code === 'ENOENT') return [];

@@ -64,7 +64,7 @@ export async function startDockerPostgres({ port, isDurable }: ServiceOptions): 
 async function bounded(starting: Promise<StartedTestContainer>, image: string): Promise<StartedTestContainer> {
   const started = await Promise.race([starting, delay(pullAndStartWithinMs, undefined, { ref: false })]);
   if (started !== undefined) return started;
-  void starting.then(stop, () => undefined); // nobody waits for it any more
+  void starting.then(stop, () => undefined); // nothing waits for it any more
   throw new LocalStackError(`${image} did not start within ${pullAndStartWithinMs / 1000} s`, { code: 'STACK_START_FAILED', retryable: true });
 }
 

@@ -67,14 +67,14 @@ export async function startEmbeddedKafka({ dataDir, port, isFresh, env, log }: S
 
 /**
  * Loading its classes is most of a broker's start. The first one of a checkout leaves them in an archive as it ends (4 s, once), and the
- * others map that: ready after 2.4 s instead of 4.0 (2 cores, 2026-11-25). An archive of another Java is passed over by the JVM.
+ * others map that: ready after 2.4 s instead of 4.0 (2 cores, 2026-11-25). An archive of another Java is ignored by the JVM.
  * @see JDK documentation, "Class Data Sharing", dynamic archives
  */
 function sharedClasses({ classArchive }: KafkaRuntime, dataDir: string): { readonly args: readonly string[]; keep(): Promise<void> } {
   if (existsSync(classArchive)) return { args: [`-XX:SharedArchiveFile=${classArchive}`], keep: () => Promise.resolve() };
   const left = join(dataDir, 'kafka-classes.jsa');
   const keep = async (): Promise<void> => {
-    // Another folder may be on another disk; and whoever looks sees a whole archive or none.
+    // Another folder may be on another disk; and a reader sees a whole archive or none.
     const copy = `${classArchive}.${process.pid}`;
     await copyFile(left, copy);
     await rename(copy, classArchive);

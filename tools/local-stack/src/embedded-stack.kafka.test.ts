@@ -50,7 +50,7 @@ const topicsOf = (stack: Stack) => withAdmin(stack.kafkaBrokers, async (admin) =
 // Skipped only where Java or Maven is missing: such a machine takes the services from its environment.
 // Three starts of a JVM take half a minute beside other work: the time-out only ends what hangs.
 describe.skipIf(!canEmbedKafka)('the embedded stack', { timeout: 300_000 }, () => {
-  test('finds its data again at the second start, on other ports, unless told to start afresh', async () => {
+  test('finds its data again at the second start, on other ports, unless started with fresh data', async () => {
     const first = await start();
     await createTopic(first, 'kept');
     await query(first, 'create table kept as select 1 as one');
@@ -84,7 +84,7 @@ describe.skipIf(!canEmbedKafka)('the embedded stack', { timeout: 300_000 }, () =
   });
 
   // Only root runs Postgres as another user.
-  test.runIf(process.getuid?.() === 0)('does not begin afresh without being asked when its Postgres data cannot be entered any more', async () => {
+  test.runIf(process.getuid?.() === 0)('does not begin with fresh data unasked when its Postgres data cannot be entered any more', async () => {
     await (await start({ needs: ['postgres'] })).stop();
     await chmod(join(folder.dataDir, '..'), 0o700);
     await expect(start({ needs: ['postgres'] })).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringContaining(join(folder.dataDir, 'postgres')) });
@@ -148,7 +148,7 @@ describe.skipIf(!canEmbedKafka)('the embedded stack', { timeout: 300_000 }, () =
     expect(await recordOf('kafka')).toBeUndefined();
   });
 
-  test('refuses a port that somebody else listens on', async () => {
+  test('refuses a port that another process listens on', async () => {
     const occupied = createServer().listen(0, '127.0.0.1');
     await once(occupied, 'listening');
     const { port } = occupied.address() as AddressInfo;

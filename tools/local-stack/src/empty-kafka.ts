@@ -6,7 +6,7 @@ import { withAdmin } from './kafka-admin.ts';
 const withinMs = 30_000;
 
 /**
- * Deletes every topic and every consumer group, and returns once the broker knows of none. Only for a broker that nobody else
+ * Deletes every topic and every consumer group, and returns once the broker knows of none. Only for a broker that no one else
  * uses.
  * @throws {LocalStackError} `STACK_NOT_EMPTY` when something still uses it.
  */

@@ -4,10 +4,10 @@
  * - `STACK_POSTGRES_UNAVAILABLE`: no server, no Docker, and none to embed; the message says why.
  * - `STACK_DATA_BROKEN`: a data folder was left half made, or belongs to another version; the message names it and the remedy.
  * - `STACK_IN_USE`: another process runs a stack on the same data folder; stop it, or pass another folder.
- * - `STACK_PORT_TAKEN`: another process listens on the port asked for; name another one, or none to get a free one.
+ * - `STACK_PORT_TAKEN`: another process listens on the requested port; name another one, or none to get a free one.
  * - `STACK_START_FAILED`: a service ended while it started, or was not ready in time; the message holds the end of its log.
  * - `STACK_DOWNLOAD_FAILED`: Maven could not fetch the broker's jars; try again, or take another way.
- * - `STACK_NOT_RUNNING`: a test asked for a service that its set-up did not start; see vitest-postgres and vitest-stack.
+ * - `STACK_NOT_RUNNING`: a test requested a service that its set-up did not start; see vitest-postgres and vitest-stack.
  * - `STACK_NOT_EMPTY`: topics or consumer groups could not be deleted; end what uses them.
  */
 export type LocalStackErrorCode =

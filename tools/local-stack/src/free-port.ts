@@ -24,7 +24,7 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * The port a service shall listen on: the one asked for if it is free, else any free one. Without the question, a service that
+ * The port for a service to listen on: the requested one if it is free, else any free one. Without the question, a service that
  * runs there already would answer in place of the one that fails to start.
  * @throws {LocalStackError} `STACK_PORT_TAKEN`
  */

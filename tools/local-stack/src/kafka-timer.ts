@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 type RequestQueue = { pending: unknown[]; throttledUntil: number; scheduleCheckPendingRequests: (this: RequestQueue) => void };
 
 /**
- * kafkajs 2.2.4 re-arms a timer of 1 ms for ever after each answered request, and warns of a negative timeout on Node 24
+ * kafkajs 2.2.4 re-arms a timer of 1 ms forever after each answered request, and warns of a negative timeout on Node 24
  * (tulios/kafkajs#1751). This stops both. The adapter in packages/kafka does the same; it cannot be imported from here,
  * because its tests import this package.
  */

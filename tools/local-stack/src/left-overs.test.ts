@@ -35,7 +35,7 @@ describe('a recorded process', () => {
     expect(existsSync(record)).toBe(false);
   });
 
-  test.each([{ startMark: '1' }, { commandLine: 'java kafka.Kafka' }])('is left alone when its pid now belongs to another process: %o', async (difference) => {
+  test.each([{ startMark: '1' }, { commandLine: 'java kafka.Kafka' }])('is not touched when its pid now belongs to another process: %o', async (difference) => {
     await writeFile(record, JSON.stringify({ ...(await identify(child.pid ?? 0)), ...difference }));
     await endLeftOver(record, 'SIGKILL');
     expect(child.exitCode ?? child.signalCode).toBeNull();

@@ -24,7 +24,7 @@ export async function readRecord(file: string): Promise<ProcessIdentity | undefi
 /**
  * Ends the process an earlier, crashed start left behind: by its recorded pid, and only while that pid is still the same
  * process. First with `signal`, after ten seconds with SIGKILL. Repeating it does nothing.
- * @param onFound told the pid before it is ended.
+ * @param onFound called with the pid before it is ended.
  */
 export async function endLeftOver(file: string, signal: NodeJS.Signals, onFound: (pid: number) => void = () => undefined): Promise<void> {
   const recorded = await readRecord(file);

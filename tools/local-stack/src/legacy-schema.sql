@@ -1,4 +1,4 @@
--- The legacy database of an imagined company: somebody else's schema, into which Lockstep writes its mapped columns and nothing
+-- The legacy database of an imagined company: a schema that is not ours, into which Lockstep writes its mapped columns and nothing
 -- else. It stands for the database a user of Lockstep already has; nothing in Lockstep creates it outside demonstrations and tests.
 -- One transaction; every statement may run again.
 begin;

@@ -6,7 +6,7 @@ const script = join(import.meta.dirname, 'legacy-schema.sql');
 
 /**
  * Creates the example legacy schema: the tables Lockstep writes to (`leads`, `deals`, `products`), with the columns, the view and
- * the tables that belong to somebody else. Repeating it changes nothing.
+ * the tables of the legacy application. Repeating it changes nothing.
  */
 export async function applyLegacySchema(databaseUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 10_000 });

@@ -53,7 +53,7 @@ describe('a cluster elsewhere', () => {
     expect(await findElsewhere(dataDir, root)).toBeUndefined();
   });
 
-  test('is refused to a copy of its checkout, by its path; beginning afresh there leaves it alone', async () => {
+  test('is refused to a copy of its checkout, by its path; beginning there with fresh data does not touch it', async () => {
     const cluster = await made();
     const copy = join(parent, 'copy');
     await cp(dataDir, copy, { recursive: true });
@@ -64,7 +64,7 @@ describe('a cluster elsewhere', () => {
     expect(existsSync(join(cluster, 'PG_VERSION'))).toBe(true);
   });
 
-  test('that is gone, or does not say whose it is, is named and can be begun afresh', async () => {
+  test('that is gone, or does not say whose it is, is named and can be begun with fresh data', async () => {
     const cluster = await made();
     await rm(join(cluster, '..', 'owner.json'));
     await expect(findElsewhere(dataDir, root)).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringContaining(cluster) });
@@ -73,7 +73,7 @@ describe('a cluster elsewhere', () => {
     expect(await findElsewhere(dataDir, root)).toBeUndefined();
   });
 
-  test('of which the id is damaged is named, and can be begun afresh', async () => {
+  test('of which the id is damaged is named, and can be begun with fresh data', async () => {
     await made();
     await writeFile(join(dataDir, 'postgres.id'), '12');
     await expect(findElsewhere(dataDir, root)).rejects.toMatchObject({ code: 'STACK_DATA_BROKEN', message: expect.stringContaining('postgres.id') });

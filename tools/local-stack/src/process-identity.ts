@@ -2,12 +2,12 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 
-/** What tells a process from a later one that got the same pid. */
+/** What distinguishes a process from a later one that got the same pid. */
 export type ProcessIdentity = { readonly pid: number; readonly startMark: string; readonly commandLine: string };
 
 const run = promisify(execFile);
 
-/** The process that has this pid now; undefined when there is none, or only its remains that nobody has collected. */
+/** The process that has this pid now; undefined when there is none, or only its remains that its parent has not collected. */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
   return process.platform === 'linux' ? await fromProc(pid) : await fromPs(pid);
 }

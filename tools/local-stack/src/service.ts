@@ -1,4 +1,4 @@
-/** What each provider of a service is told. */
+/** What each provider of a service is given. */
 export type ServiceOptions = {
   readonly dataDir: string;
   /** The port to listen on; a free one when undefined. */

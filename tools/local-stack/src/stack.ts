@@ -8,7 +8,7 @@ import type { Crashable, ServiceOptions } from './service.ts';
 /** Where a service came from. */
 export type ServiceProvider = 'environment' | 'docker' | 'embedded';
 
-/** A running Kafka and Postgres. A service that was not asked for has no brokers, or an empty URL. */
+/** A running Kafka and Postgres. A service that was not requested has no brokers, or an empty URL. */
 export type Stack = {
   /** `host:port` each. */
   kafkaBrokers: string[];

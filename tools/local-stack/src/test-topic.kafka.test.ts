@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => topic.drop());
 
 describe('a test topic', () => {
-  test('has the partitions and settings asked for', async () => {
+  test('has the requested partitions and settings', async () => {
     const described = await withAdmin(testKafkaBrokers(), async (admin) => ({
       metadata: await admin.fetchTopicMetadata({ topics: [topic.name] }),
       configs: await admin.describeConfigs({ includeSynonyms: false, resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic.name, configNames: ['retention.ms'] }] }),

@@ -90,7 +90,7 @@ export const mutants = [
     tests: ['src/sequences.test.ts'],
   },
   {
-    name: 'rows between two pages are asked for in one query only',
+    name: 'rows between two pages are requested in one query only',
     changes: [{ file: 'packages/crm-reader/src/bulk/close-seams.ts', from: 'if (!page.hasMore || last === undefined) return found;', to: 'if (found >= 0 || last === undefined) return found;' }],
     project: 'packages/crm-reader',
     tests: ['src/bulk/ingest-pages.test.ts'],

@@ -1,6 +1,6 @@
 /*
  * npm test: lint, types and every test of every project, on one real Kafka and Postgres that are started once for all.
- * Prints at last what failed, once more, and the plain line "N passed, N failed". Lint and types are checked over the whole at once, which takes a
+ * Prints at last what failed, again, and the plain line "N passed, N failed". Lint and types are checked over the whole at once, which takes a
  * fifth of the time, and count as one test each.
  */
 import { spawn } from 'node:child_process';
@@ -16,7 +16,7 @@ const dataDir = mkdtempSync(join(tmpdir(), 'lockstep-test-'));
 /** How many passed, and what each failure printed: thousands of others' lines lie between it and the end. */
 let passed = 0;
 const failures = [];
-/** The child that runs now, and whether somebody has broken off. */
+/** The child that runs now, and whether it was interrupted. */
 const run = { child: undefined, isBrokenOff: false };
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {

@@ -51,7 +51,7 @@ const notification = (more: object = {}): string => JSON.stringify({ server_time
 const post = (payload: string, { url = notifyPath(secret), to = app, type = 'application/json' } = {}) => to.inject({ method: 'POST', url, payload, headers: { 'content-type': type } });
 
 describe('a notification', () => {
-  test('is answered with 200 once Kafka has a hint for each record, doubles within it told once', async () => {
+  test('is answered with 200 once Kafka has a hint for each record, one for duplicates within it', async () => {
     const before = await stored();
     const { statusCode } = await post(notification({ ids: ['5725767000003000064', '5725767000003000065', '5725767000003000064'] }));
     expect(statusCode).toBe(200);
@@ -104,7 +104,7 @@ describe('hostile input stores nothing', () => {
 });
 
 describe('while Kafka is away', () => {
-  test('a notification is answered with 503 and told when to come again', async () => {
+  test('a notification is answered with 503 and with the time to come again', async () => {
     const away = appWith({ send: () => Promise.reject(new KafkaError('no answer', 'KAFKA_UNREACHABLE')) });
     const { statusCode, headers } = await post(notification(), { to: away });
     expect([statusCode, headers['retry-after']]).toEqual([503, '5']);
@@ -115,7 +115,7 @@ describe('while Kafka is away', () => {
     const sending = Promise.withResolvers<void>();
     const slow = appWith({ send: () => sending.promise });
     const ids = Array.from({ length: 700 }, (_, i) => String(i + 1));
-    // Fastify begins with an injected request when somebody waits for it.
+    // Fastify begins with an injected request when something waits for it.
     const waiting = Array.from({ length: 28 }, () => post(notification({ ids }), { to: slow }).then((reply) => reply));
     expect((await post(notification({ ids }), { to: slow })).statusCode).toBe(503);
     sending.resolve();
@@ -132,7 +132,7 @@ describe('other routes', () => {
     expect(polls).toBe(1);
   });
 
-  test('ready, live and metrics tell the truth', async () => {
+  test('ready, live and metrics report the truth', async () => {
     expect((await app.inject('/livez')).statusCode).toBe(200);
     expect((await app.inject('/readyz')).json()).toEqual({ ok: true, checks: { kafka: 'ok' } });
     expect((await app.inject('/metrics')).body).toContain('lockstep_ingress_notifications_total{status="401",app="ingress"}');

@@ -52,7 +52,7 @@ async function answerTo(pathSecret: string, body: string, deps: NotificationsDep
 }
 
 async function store(notification: Notification, { modules, publisher, metrics, now }: NotificationsDeps): Promise<Answer> {
-  // A channel may still tell of a module that is configured no more: taken, and nothing to be done.
+  // A channel may still notify of a module that is no longer configured: accepted, and nothing to be done.
   if (!modules.some(({ apiName }) => apiName === notification.module)) return { status: 200, body: { status: 'ignored' } };
   const hints = hintsOf(notification, now());
   await publisher.publish(hints);

@@ -21,7 +21,7 @@ beforeEach(() => {
   [outcome, sent, letters] = [[], 0, 0];
 });
 
-/** Takes a page of two rows, asked for so many times, from what the CRM gives. */
+/** Takes a page of two rows, requested so many times, from what the CRM gives. */
 async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }: Partial<BulkPageRow> = {}, { pages = [], crm = { recordsBetween: () => Promise.reject(new Error('nothing to ask')) } }: { pages?: Partial<BulkPageRow>[]; crm?: Pick<CrmClient, 'recordsBetween'> } = {}): Promise<string[]> {
   const page = { id: 1, runId: 7, module: 'Leads', pageNumber: 1, state: 'ready', jobId: '4711', jobCreatedAt: new Date('2026-05-04T10:00:00Z'), rowCount: 2, moreRecords: false, attempts, ...given } as BulkPageRow;
   const runs = {

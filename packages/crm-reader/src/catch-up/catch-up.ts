@@ -17,7 +17,7 @@ export type CatchUpDeps = ReadWindowDeps &
   };
 
 /**
- * Reads the catch-ups that the scheduler planned, one after another. One that fails is planned anew from the same watermark, so
+ * Reads the catch-ups that the scheduler planned, one after another. One that fails is planned again from the same watermark, so
  * nothing depends on its having been tried.
  * @returns true when there was anything to do.
  */
@@ -49,7 +49,7 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
     log.info({ module: module.apiName, from: catchUp.from, ...result, isWhole }, 'caught up');
   } catch (error) {
     if (signal.aborted) throw error;
-    log.warn({ err: error, module: module.apiName, from: catchUp.from }, 'a catch-up failed and will be planned anew');
+    log.warn({ err: error, module: module.apiName, from: catchUp.from }, 'a catch-up failed and will be planned again');
     await catchUps.failed(catchUp.id, error instanceof Error ? error.message : String(error));
   }
 }
@@ -68,13 +68,13 @@ async function reachingDoubts({ register, epsilonMs }: CatchUpDeps, { module, de
   return oldest === null ? deletedFrom : new Date(Math.min(deletedFrom.getTime(), oldest.getTime() - 2_000));
 }
 
-/** A record looked at within seconds of its deletion may have been restored since: a later look can tell, or the list that still names it. */
+/** A record looked at within seconds of its deletion may have been restored since: a later look can show it, or the list that still names it. */
 async function wantDoubtful({ register, looks, epsilonMs }: CatchUpDeps, { apiName }: ModuleDefinition, since: Date, ascertained: ReadonlySet<string>): Promise<void> {
   const doubtful = await register.doubtful(apiName, new Date(since.getTime() - epsilonMs), epsilonMs);
   await looks.want(apiName, doubtful.filter((id) => !ascertained.has(id)), 'doubtful');
 }
 
-/** What is deleted as far as we know, but is on the list no more, has been restored; no notification need have told of it. */
+/** What is deleted as far as we know, but is on the list no more, has been restored; there need not have been a notification. */
 async function wantUnlisted({ register, looks }: CatchUpDeps, { apiName }: ModuleDefinition, since: Date, listed: ReadonlySet<string>): Promise<void> {
   // A second more: the list is cut to whole seconds, and the register has their end.
   const deleted = await register.deleted(apiName, new Date(since.getTime() + 2_000));

@@ -71,7 +71,7 @@ const hinted = (id: string, receivedMs = now): Promise<void> =>
 const listed = (id: string, deletedTime = '2026-05-04T17:29:58+05:30'): DeletedRecord => ({ id, deletedTime });
 
 describe('a delete hint', () => {
-  test('pokes the reading of the list; what the list says becomes RecordDeleted, whether it was hinted or not', async () => {
+  test('starts the reading of the list; what the list says becomes RecordDeleted, whether it was hinted or not', async () => {
     lists.push([listed('7'), listed('8')]);
     await hinted('7');
     expect(events).toEqual(['7', '8'].map((id) => ({ type: 'RecordDeleted', id, deletedMs: Date.parse('2026-05-04T11:59:58Z'), listedMs: now })));
@@ -97,7 +97,7 @@ describe('a delete hint', () => {
     expect([events, wanted]).toEqual([[], []]);
   });
 
-  test('makes a look wanted at the records that point to the deleted one: a merge may have changed them and told nobody', async () => {
+  test('makes a look wanted at the records that point to the deleted one: a merge may have changed them without a notification', async () => {
     lists.push([listed('7'), listed('8')]);
     await hinted('7');
     expect(wanted).toEqual([['Deals', '70', '71', 'referrer']]);

@@ -20,19 +20,19 @@ const MAX_READINGS = 8;
 type Wanted = { readonly pending: PendingHint[]; readings: number };
 
 /**
- * Delete hints poke the reading of the module's deleted list; only what the list says becomes a `RecordDeleted`. A hint is
+ * Delete hints start the reading of the module's deleted list; only what the list says becomes a `RecordDeleted`. A hint is
  * answered once its record was listed.
  */
 export class Deletions {
   readonly #deps: DeletionsDeps;
   readonly #wanted = new Map<string, Wanted>();
-  #poked = Promise.withResolvers<void>();
+  #added = Promise.withResolvers<void>();
   readonly running: Promise<void>;
 
   constructor(deps: DeletionsDeps) {
     this.#deps = deps;
     const { module, signal, log, intervalMs = 1_000, time = realTime } = deps;
-    signal.addEventListener('abort', () => this.#poked.resolve());
+    signal.addEventListener('abort', () => this.#added.resolve());
     this.running = loop({ name: `deleted list of ${module.apiName}`, everyMs: intervalMs, signal, log, time, body: () => this.#round() });
   }
 
@@ -44,14 +44,14 @@ export class Deletions {
     const known = this.#wanted.get(pending.hint.id);
     if (known === undefined) this.#wanted.set(pending.hint.id, { pending: [pending], readings: 0 });
     else known.pending.push(pending);
-    this.#poked.resolve();
+    this.#added.resolve();
   }
 
   async #round(): Promise<void> {
     const { signal } = this.#deps;
     if (this.#wanted.size === 0) {
-      this.#poked = Promise.withResolvers<void>();
-      if (!signal.aborted) await this.#poked.promise;
+      this.#added = Promise.withResolvers<void>();
+      if (!signal.aborted) await this.#added.promise;
       if (signal.aborted) return;
     }
     await this.#read();
@@ -76,7 +76,7 @@ export class Deletions {
     if (wanted === undefined) return;
     wanted.readings += 1;
     if (!isListed && wanted.readings < MAX_READINGS) return;
-    if (!isListed) this.#deps.log.warn({ module: this.#deps.module.apiName, id }, 'a record was said to be deleted and is not listed; it is left alone');
+    if (!isListed) this.#deps.log.warn({ module: this.#deps.module.apiName, id }, 'a record was said to be deleted and is not listed; it is kept unchanged');
     this.#wanted.delete(id);
     for (const { answered } of wanted.pending) answered();
   }

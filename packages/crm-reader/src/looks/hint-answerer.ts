@@ -52,7 +52,7 @@ export class HintAnswerer {
     }
   }
 
-  /** Partitions were assigned anew: what was answered out of order is asked again. */
+  /** Partitions were assigned again: what was answered out of order is asked again. */
   forget(): void {
     this.#partitions.clear();
   }

@@ -1,6 +1,6 @@
 import type { Hint } from '@lockstep/notifications';
 
-/** A hint that waits, and what is to be told once it has been answered. */
+/** A hint that waits, and what is called once it has been answered. */
 export type PendingHint = { readonly hint: Hint; readonly answered: () => void };
 
 /**

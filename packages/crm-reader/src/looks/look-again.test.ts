@@ -37,7 +37,7 @@ describe('a look that brought nothing new', () => {
     expect(looks).toEqual(['1']);
   });
 
-  test('begins anew with something new in between', () => {
+  test('begins again with something new in between', () => {
     again.later(hint('1'));
     again.forget('1');
     vi.advanceTimersByTime(20_000);

@@ -51,7 +51,7 @@ export class LookAgain {
     return true;
   }
 
-  /** Something new was seen: the count begins anew. */
+  /** Something new was seen: the count begins again. */
   forget(id: string): void {
     this.#pending.get(id)?.();
     this.#pending.delete(id);

@@ -131,7 +131,7 @@ export class Looker {
     return news;
   }
 
-  /** A look may be too early: the CRM tells of a change before every read shows it. What stays invisible is noted as hidden. */
+  /** A look may be too early: the CRM notifies of a change before every read shows it. What stays invisible is noted as hidden. */
   async #lookAgainAt(taken: ReadonlyMap<string, PendingHint[]>, found: ReadonlySet<string>, news: ReadonlySet<string>): Promise<void> {
     const { register, module } = this.#deps;
     const hidden: string[] = [];

@@ -101,7 +101,7 @@ describe('requests', () => {
 });
 
 describe('a job', () => {
-  test('goes from state to state by time, has a result only when completed, and is told to its callback', async () => {
+  test('goes from state to state by time, has a result only when completed, and is reported to its callback', async () => {
     const clock = drivenClock(Date.UTC(2026, 0, 1));
     const [slow, receiver] = await Promise.all([startCrm({ clock, records: { Leads: 3 }, jobDelayMs: 10_000 }), startReceiver()]);
     const created = await slow.send('POST', '/crm/bulk/v8/read', { query: leads, callback: { url: receiver.url, method: 'post' } });
@@ -134,7 +134,7 @@ describe('a job', () => {
     await old.close();
   });
 
-  test('that nobody created is not found', async () => {
+  test('that was never created is not found', async () => {
     expect((await crm.get('/crm/bulk/v8/read/1')).body['code']).toBe('RESOURCE_NOT_FOUND');
     expect((await crm.get('/crm/bulk/v8/read/1/result')).status).toBe(404);
   });

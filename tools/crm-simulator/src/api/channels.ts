@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 
 export type Operation = 'create' | 'edit' | 'delete';
 
-/** Fields that must be touched for an edit to be told: names joined by and / or. */
+/** Fields that must be touched for an edit to be notified: names joined by and / or. */
 export type FieldGroup = { readonly field: string } | { readonly operator: 'and' | 'or'; readonly parts: readonly FieldGroup[] };
 
 /** A subscription channel. */
@@ -21,7 +21,7 @@ export type Channel = {
   readonly fieldGroups: ReadonlyMap<string, FieldGroup>;
 };
 
-/** The open channels. One that has run out is gone at once, and nobody is told. */
+/** The open channels. One that has run out is gone at once, without a notice. */
 export class Channels {
   readonly #clock: Clock;
   readonly #channels = new Map<string, Channel>();

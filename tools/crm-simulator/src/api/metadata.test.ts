@@ -29,26 +29,26 @@ test('Leads has forty fields or more, of every kind a CSV holds', async () => {
   expect(wanted.filter((kind) => !kinds.has(kind))).toEqual([]);
 });
 
-test('a pick list tells its values, a lookup its module', async () => {
+test('a picklist lists its values, a lookup its module', async () => {
   const fields = Object.fromEntries((await fieldsOf('Deals')).map((field) => [field['api_name'] as string, field]));
   expect(fields['Stage']?.['pick_list_values'][0]).toMatchObject({ display_value: 'Qualification', actual_value: 'Qualification', sequence_number: 1 });
   expect(fields['Account_Name']).toMatchObject({ data_type: 'lookup', json_type: 'jsonobject', lookup: { module: { api_name: 'Accounts' } } });
 });
 
-test('one field is asked for by its id, unused ones are none', async () => {
+test('one field is requested by its id, unused ones are none', async () => {
   const [field] = await fieldsOf('Leads');
   expect((await crm.get(`/crm/v7/settings/fields/${field?.['id']}?module=Leads`)).body['fields']).toEqual([field]);
   expect((await crm.get('/crm/v6/settings/fields?module=Leads&type=unused')).status).toBe(204);
   expect((await crm.get('/crm/v8/settings/fields?module=Nothing')).body['code']).toBe('INVALID_MODULE');
 });
 
-test('modules are listed, and one is asked for by name', async () => {
+test('modules are listed, and one is requested by name', async () => {
   const { modules } = (await crm.get('/crm/v8/settings/modules')).body as { modules: Json[] };
   expect(modules.map(({ api_name: name }) => name as string)).toEqual(['Leads', 'Deals', 'Products']);
   expect((await crm.get('/crm/v8/settings/modules/Deals')).body['modules']).toEqual([modules[1]]);
 });
 
-test('users tell who calls, in which zone; org tells whose data it is', async () => {
+test('users shows who calls, in which zone; org shows whose data it is', async () => {
   const [user] = (await crm.get('/crm/v8/users?type=CurrentUser')).body['users'];
   expect(user).toMatchObject({ full_name: 'Integration User', offset: -7 * 3_600_000, status: 'active' });
   expect((await crm.get(`/crm/v8/users/${user.id}`)).body['users']).toEqual([user]);

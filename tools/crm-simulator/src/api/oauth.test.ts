@@ -22,7 +22,7 @@ describe('access tokens', () => {
     expect((await crm.token()).body).toMatchObject({ expires_in: 3600, api_domain: crm.crm.url, token_type: 'Bearer' });
   });
 
-  test('are asked for by query, by form, and by multipart form as the vendor\'s SDK does', async () => {
+  test('are requested by query, by form, and by multipart form as the vendor\'s SDK does', async () => {
     await later();
     const fields = { grant_type: 'refresh_token', client_id: 'simulator', client_secret: 'simulator', refresh_token: 'simulator' };
     const form = new FormData();

@@ -37,7 +37,7 @@ export class Tokens {
     return grant === this.#settings.refreshToken ? undefined : 'invalid_code';
   }
 
-  /** @returns a new token, or undefined when too many were asked for. The eleventh alive ends the oldest. */
+  /** @returns a new token, or undefined when too many were requested. The eleventh alive ends the oldest. */
   issue(): string | undefined {
     const { clock, tokensPerTenMinutes } = this.#settings;
     const now = clock.nowMs();

@@ -35,7 +35,7 @@ export function listFields(module: ModuleSpec, names: string | undefined): reado
   if (names === undefined || names === '') throw refuse('REQUIRED_PARAM_MISSING', 'required param is missing', { param_name: 'fields' });
   const list = names.split(',').map((name) => name.trim());
   if (list.length > 50) throw refuse('LIMIT_EXCEEDED', 'limit exceeded', { limit: 50, param_name: 'fields' });
-  // Names that are no field are passed over, as the CRM does.
+  // Names that are no field are ignored, as the CRM does.
   const fields = list.map((name) => module.byName.get(name)).filter((field) => field !== undefined);
   const id = module.byName.get('id') as FieldSpec;
   return fields.includes(id) ? fields : [...fields, id];

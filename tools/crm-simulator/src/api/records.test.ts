@@ -48,7 +48,7 @@ describe('a list', () => {
     expect((await list(`fields=City&page_token=${token}`)).body['code']).toBe('EXPIRED_VALUE');
   });
 
-  test('hides converted leads unless they are asked for', async () => {
+  test('hides converted leads unless they are requested', async () => {
     const converted = truth().filter((record) => record['Converted__s'] === true).map(({ id }) => id);
     const wanted = `fields=City&ids=${converted.join(',')}`;
     expect(converted.length).toBeGreaterThan(0);

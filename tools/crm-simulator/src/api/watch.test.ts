@@ -28,7 +28,7 @@ const granted = async (channelExpiry?: string, version = 'v8'): Promise<number> 
 
 describe('the end of a channel', () => {
   test.each([['absent', undefined, 1], ['too far', 7 * 24 + 1, 1], ['past', -1, 1], ['six days off', 144, 144], ['two minutes off', 1 / 30, 1 / 30]])(
-    'asked for as %s is granted so', async (_, hours, expected) => {
+    'requested as %s is granted so', async (_, hours, expected) => {
       expect(await granted(hours === undefined ? undefined : inHours(hours))).toBeCloseTo(expected, 5);
     });
 
@@ -36,12 +36,12 @@ describe('the end of a channel', () => {
     expect([await granted(inHours(24), 'v6'), await granted(inHours(25), 'v6'), await granted(inHours(168), 'v7')]).toEqual([24, 1, 168]);
   });
 
-  test('is told in the user\'s zone, not the caller\'s', async () => {
+  test('is given in the user\'s zone, not the caller\'s', async () => {
     const [entry] = entriesOf(await send('POST', channel({ channel_expiry: inHours(2) })));
     expect(entry?.['channel_expiry']).toBe('2025-12-31T19:00:00-07:00');
   });
 
-  test('is one hour off whatever was asked for, while that fault is on', async () => {
+  test('is one hour off whatever was requested, while that fault is on', async () => {
     crm.crm.setFaults({ shortExpiry: true });
     expect(await granted(inHours(144))).toBeCloseTo(1, 5);
     crm.crm.setFaults({ shortExpiry: false });
@@ -74,7 +74,7 @@ describe('replies', () => {
     expect(entriesOf(reply).map((entry) => [entry['resource_name'], entry['resource_id'], entry['channel_id']])).toEqual([['Leads', ids[0], '77'], ['Deals', ids[1], '77']]);
   });
 
-  test('list `.all` as its three parts, and what was asked for', async () => {
+  test('list `.all` as its three parts, and what was requested', async () => {
     await send('POST', channel({ token: 't', return_affected_field_values: true }));
     expect((await crm.get(path)).body['watch']).toMatchObject([
       { events: ['Leads.create', 'Leads.edit', 'Leads.delete'], token: 't', return_affected_field_values: true, notify_on_related_action: true, fields: null },

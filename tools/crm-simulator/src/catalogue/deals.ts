@@ -30,7 +30,7 @@ export const dealFields: readonly FieldSpec[] = [
   lookup('Account_Name', 'Accounts', accounts, 10),
   lookup('Contact_Name', 'Contacts', contacts, 30),
   lookup('Campaign_Source', 'Campaigns', campaigns, 70),
-  // Points to a record of the organisation, once somebody has said to which.
+  // Points to a record of the organisation, once the organisation has said to which.
   field('Main_Product', 'lookup', { custom: true, lookupModule: 'Products', generate: () => null }),
   field('Stage', 'picklist', { picks: stages, mandatory: true, generate: oneOf(stages) }),
   field('Type', 'picklist', { picks: types, generate: orEmpty(30, oneOf(types)) }),

@@ -9,7 +9,7 @@ export type Overlay = {
   readonly createdMs: number | null;
   /** Running number of the record for the generators. */
   readonly index: number;
-  /** `true`: fields nobody set are generated; `false`: they are empty. */
+  /** `true`: fields that were never set are generated; `false`: they are empty. */
   readonly generated: boolean;
   readonly values: ReadonlyMap<string, Value>;
 };
@@ -19,7 +19,7 @@ export type Times = { readonly createdMs: number; readonly bornMs: number; reado
 
 /**
  * One version of a record: its generated values and, above them, its edits up to now; later ones do not show. Values are worked
- * out when asked for.
+ * out on request.
  */
 export class LiveRecord implements Draft {
   readonly module: ModuleSpec;

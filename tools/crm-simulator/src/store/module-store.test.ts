@@ -57,7 +57,7 @@ describe('edits', () => {
     expect(truthOf(nth(records, 3))).toEqual({ ...before, Company: 'Other', Modified_Time: '2033-05-18T03:33:20Z' });
   });
 
-  test('made while somebody reads by time hide nothing and put nothing out of order', () => {
+  test('made during a reading by time hide nothing and put nothing out of order', () => {
     const records = store(0);
     const created = Array.from({ length: 6 }, (_, n) => records.create(company(`${n}`), 1000 * (n + 1), false));
     const reading = records.byModified(always, false);

@@ -109,7 +109,7 @@ export class ModuleStore {
     return this.#hidden.has(key);
   }
 
-  /** Whether reads do not show this version of a record: nobody may see it, or not yet, so that it is not found at its place either. */
+  /** Whether reads do not show this version of a record: it is hidden, or not visible yet, so that it is not found at its place either. */
   hides(record: LiveRecord, nowMs: number): boolean {
     if (this.#hidden.has(record.key)) return true;
     return this.#stale.has(record.key) && this.shown(record.key, nowMs)?.modifiedMs !== record.modifiedMs;

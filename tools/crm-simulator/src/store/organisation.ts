@@ -9,7 +9,7 @@ import { asLookup, fieldValues } from './field-values.ts';
 import type { LiveRecord } from './live-record.ts';
 import { type Deleted, ModuleStore } from './module-store.ts';
 
-/** What happened to records of one module at one moment; the notifications come of it. */
+/** What happened to records of one module at one moment; the notifications are derived from it. */
 export type Change = {
   readonly module: ModuleSpec;
   readonly operation: 'insert' | 'update' | 'delete';
@@ -22,19 +22,19 @@ export type Change = {
   readonly changedMs: number;
   /** Whether `Modified_Time` moved to now: not by a formula, for a restored record, or by an import that gives a time of its own. */
   readonly movesTime: boolean;
-  /** Whether no channel is told. */
+  /** Whether no channel is notified. */
   readonly isSilent: boolean;
 };
 
 /**
- * How an edit is made: a silent one is told to nobody, as imports may be; one that keeps the time is what a formula does, and is told
- * to nobody either. An import may give its own `Modified_Time`, even one that is yet to come.
+ * How an edit is made: a silent one is not notified, as imports may be; one that keeps the time is what a formula does, and is not
+ * notified either. An import may give its own `Modified_Time`, even one that is yet to come.
  */
 export type EditManner = { readonly isSilent?: boolean; readonly keepsTime?: boolean; readonly modifiedMs?: number };
 
 type JsonFields = Readonly<Record<string, unknown>>;
 
-/** All records of the organisation. Every write goes through here, whoever makes it, and is told to the listeners. */
+/** All records of the organisation. Every write goes through here, by whichever caller, and is passed to the listeners. */
 export class Organisation {
   readonly #clock: Clock;
   readonly #stores = new Map<string, ModuleStore>();
@@ -86,7 +86,7 @@ export class Organisation {
     if (!keepsTime && store.module.byName.has('Last_Activity_Time')) all.set('Last_Activity_Time', changedMs);
     for (const record of records) this.#keepStale(store, record.key, record);
     const edited = records.map((record) => store.edit(record, all, keepsTime ? record.modifiedMs : (modifiedMs ?? changedMs)));
-    this.#tell({ module: store.module, operation: 'update', ids, values, records: edited, changedMs: modifiedMs ?? changedMs, movesTime: !keepsTime && modifiedMs === undefined, isSilent: isSilent || keepsTime });
+    this.#notify({ module: store.module, operation: 'update', ids, values, records: edited, changedMs: modifiedMs ?? changedMs, movesTime: !keepsTime && modifiedMs === undefined, isSilent: isSilent || keepsTime });
     return edited;
   }
 
@@ -98,7 +98,7 @@ export class Organisation {
     const all = new Map<string, Value>([['Owner', currentUser], ...values, ['Created_By', currentUser], ['Modified_By', currentUser]]);
     const record = store.create(all, changedMs, generated);
     this.#keepStale(store, record.key, undefined);
-    this.#tell({ module: store.module, operation: 'insert', ids: [record.id], values, records: [record], changedMs, movesTime: true, isSilent: false });
+    this.#notify({ module: store.module, operation: 'insert', ids: [record.id], values, records: [record], changedMs, movesTime: true, isSilent: false });
     return record;
   }
 
@@ -108,19 +108,19 @@ export class Organisation {
     const record = this.record(moduleName, id);
     this.#keepStale(store, record.key, record);
     const deleted = store.delete(record, wholeSecond(this.#clock.nowMs()), type, currentUser);
-    this.#tell({ module: store.module, operation: 'delete', ids: [id], values: new Map(), records: [], changedMs: deleted.deletedMs, movesTime: true, isSilent: false });
+    this.#notify({ module: store.module, operation: 'delete', ids: [id], values: new Map(), records: [], changedMs: deleted.deletedMs, movesTime: true, isSilent: false });
     return deleted;
   }
 
   /**
-   * Takes a record out of the recycle bin. It keeps its id and its old `Modified_Time`; whether anybody is told is not documented.
+   * Takes a record out of the recycle bin. It keeps its id and its old `Modified_Time`; whether it is notified is not documented.
    * @throws {AdminError} `UNKNOWN_RECORD` for one that is not in the bin.
    */
   restore(moduleName: string, id: string, isSilent: boolean): LiveRecord {
     const store = this.store(moduleName);
     const record = store.restore(keyOf(id) ?? -1);
     if (record === undefined) throw new AdminError(404, 'UNKNOWN_RECORD', `${moduleName} ${id} is not in the recycle bin`);
-    this.#tell({ module: store.module, operation: 'update', ids: [id], values: new Map(), records: [record], changedMs: record.modifiedMs, movesTime: false, isSilent });
+    this.#notify({ module: store.module, operation: 'update', ids: [id], values: new Map(), records: [record], changedMs: record.modifiedMs, movesTime: false, isSilent });
     return record;
   }
 
@@ -151,7 +151,7 @@ export class Organisation {
     if (staleMs > 0) store.keepStale(key, record, nowMs, nowMs + staleMs);
   }
 
-  #tell(change: Change): void {
+  #notify(change: Change): void {
     for (const listener of this.#listeners) listener(change);
   }
 }

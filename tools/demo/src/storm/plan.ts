@@ -6,7 +6,7 @@ export type Act =
   | { readonly act: 'faults'; readonly faults: Readonly<Record<string, number>> }
   | { readonly act: 'kill'; readonly app: AppName }
   | { readonly act: 'crash'; readonly service: 'kafka' | 'postgres'; readonly downMs: number }
-  | { readonly act: 'mass-edit'; readonly module: string; readonly share: number; readonly count: number; readonly manner: 'told' | 'silent' | 'keeps-time' }
+  | { readonly act: 'mass-edit'; readonly module: string; readonly share: number; readonly count: number; readonly manner: 'notified' | 'silent' | 'keeps-time' }
   | { readonly act: 'restore'; readonly module: string; readonly share: number; readonly isSilent: boolean }
   | { readonly act: 'end-tokens' };
 
@@ -73,7 +73,7 @@ function crashSteps(random: Random, lengthMs: number): Step[] {
 function changeSteps(random: Random, lengthMs: number, modules: readonly string[]): Step[] {
   const times = (everyMs: number): number[] => Array.from({ length: Math.ceil(lengthMs / everyMs) }, () => random.next() * lengthMs);
   return [
-    ...times(MASS_EDIT_EVERY_MS).map((atMs): Step => ({ atMs, act: 'mass-edit', module: pick(random, modules), share: random.next(), count: 10 + random.below(240), manner: pick(random, ['told', 'silent', 'keeps-time'] as const) })),
+    ...times(MASS_EDIT_EVERY_MS).map((atMs): Step => ({ atMs, act: 'mass-edit', module: pick(random, modules), share: random.next(), count: 10 + random.below(240), manner: pick(random, ['notified', 'silent', 'keeps-time'] as const) })),
     ...times(RESTORE_EVERY_MS).map((atMs): Step => ({ atMs, act: 'restore', module: pick(random, modules), share: random.next(), isSilent: random.below(2) === 0 })),
     { atMs: random.next() * lengthMs, act: 'end-tokens' },
   ];

@@ -16,7 +16,7 @@ export type StormOptions = {
   readonly deletesPerSecond: number;
   /** What stood in the database before the apps were started. */
   readonly before: Snapshot;
-  /** Told what happens, one line a time. */
+  /** Receives what happens, one line a time. */
   readonly say: (line: string) => void;
   /** Aborted when everything is to be ended: then nothing is started again. */
   readonly signal: AbortSignal;
@@ -134,7 +134,7 @@ class Storm {
   /** The storm goes on while a service is down. */
   #beginCrash(act: Extract<Act, { act: 'crash' }>): void {
     const crash = this.#crash(act);
-    crash.catch(() => undefined); // Whoever waits for all of them is told.
+    crash.catch(() => undefined); // The wait for all of them reports it.
     this.#crashes.push(crash);
   }
 
@@ -167,7 +167,7 @@ class Storm {
     const chosen = deleted[Math.floor(share * deleted.length)];
     if (chosen === undefined) return;
     await this.#post(`records/${module}/${chosen.id}/restore`, { silent: isSilent });
-    this.#count('changes', isSilent ? 'restored, silent' : 'restored, told');
+    this.#count('changes', isSilent ? 'restored, silent' : 'restored, notified');
   }
 
   async #post<T = void>(path: string, body: object): Promise<T> {

@@ -14,7 +14,7 @@ const STALLED_EDITS = 50;
 export async function settle({ lockstep, watch, say }: { lockstep: Lockstep; watch: FreshnessWatch; say: (line: string) => void }): Promise<StatusView> {
   await waitUntilLoaded(lockstep, { timeoutMs: 300_000 });
   for (const module of modules) await releaseHeld(lockstep, module, say);
-  // What was looked at within ε of its deletion is only told apart by a later look.
+  // What was looked at within ε of its deletion is only distinguished by a later look.
   await sleep(EPSILON_MS);
   await stallProjector({ lockstep, watch, say });
   await waitUntilCaughtUp(lockstep, { modules, timeoutMs: 120_000 });

@@ -17,7 +17,7 @@ type Given = {
   readonly client: pg.Client;
   readonly simulatorUrl: string;
   readonly module: ModuleDefinition;
-  /** Keys of rows that stood there before the first load: without a record they belong to someone else. */
+  /** Keys of rows that stood there before the first load: without a record they belong to others. */
   readonly earlierKeys: ReadonlySet<string>;
   readonly modifiedLaterByMs: number;
   readonly report: (mismatch: Mismatch) => void;
@@ -67,7 +67,7 @@ function markOf(module: ModuleDefinition, row: Values): Difference[] {
   return column === null || row[column] === null ? [] : [{ column, expected: null, actual: row[column] }];
 }
 
-/** What is wrong with a row that no live record explains: a deleted record's bears its mark, and one that stood there before belongs to someone else. */
+/** What is wrong with a row that no live record explains: a deleted record's bears its mark, and one that stood there before belongs to others. */
 function withoutRecord({ row, module, deleted, earlierKeys }: { row: Values; module: ModuleDefinition; deleted: ReadonlyMap<string, string> } & Pick<Given, 'earlierKeys'>): Difference[] {
   const [key, column] = [keyOf(row), deletedColumnOf(module)];
   const deletedTime = deleted.get(key);

@@ -68,7 +68,7 @@ export class FreshnessWatch {
       const claims = await claimsOf(client);
       const rows = new Map<string, ReadonlyMap<string, Values>>();
       for (const module of modules) rows.set(module.apiName, await rowsOf(client, module, [...this.#history.of(module.apiName).keys()]));
-      // A row may show what came after the claim; once more, then, for what it may show.
+      // A row may show what came after the claim; again, then, for what it may show.
       await this.#follow();
       const { nowMs } = await fetchJson<{ nowMs: number }>(`${this.#simulatorUrl}/__simulator/clock`);
       this.#judge(claims, rows, nowMs);

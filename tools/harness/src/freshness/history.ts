@@ -1,6 +1,6 @@
 import type { Values } from '../comparison/mapped-columns.ts';
 
-/** What a record was from one moment on, as the simulator's history tells it; `record` is null once it is deleted. */
+/** What a record was from one moment on, as the simulator's history has it; `record` is null once it is deleted. */
 export type Version = { readonly seq: number; readonly module: string; readonly id: string; readonly operation: string; readonly modifiedTime: string; readonly movesTime: boolean; readonly record: Values | null };
 
 /** What a claim asks of a row: the version it covers, and all those that the row may show meanwhile. */

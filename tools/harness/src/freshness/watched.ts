@@ -41,7 +41,7 @@ export function problemsOfWatch({ watchedMs, samples, leastSamples, failed, hasL
 /** A span of time, by a monotonic clock; open while it lasts. */
 type Span = { readonly fromMs: number; untilMs: number | null };
 
-/** Counts readings, and tells failures that an outage explains from others. */
+/** Counts readings, and separates failures that an outage explains from others. */
 export class Tally {
   readonly #now: () => number;
   readonly #beganMs: number;
