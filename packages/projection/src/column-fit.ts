@@ -56,7 +56,7 @@ export const timeMisfit = (column: DescribedColumn): string | null =>
 
 /** The rule that finds values which the column would change in silence; undefined where there are none. */
 export function cellRule({ kind, onExcessScale }: Mapping, column: DescribedColumn): CellRule | undefined {
-  const rule = (form: CellRule['form'], limit = Number.POSITIVE_INFINITY): CellRule => ({ column: column.name, form, limit });
+  const rule = (form: CellRule['form'], limit = Number.POSITIVE_INFINITY): CellRule => ({ column: column.name, form, limit, isPadding: form === 'varchar' || form === 'bytes' || form === 'char' });
   const digits = (kept: number): number => (onExcessScale === 'round' ? Number.POSITIVE_INFINITY : kept);
   switch (column.base) {
     case 'int8':

@@ -6,6 +6,7 @@ const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const CLOSE = 0x5d;
 const TAB = 0x09;
+const SPACE = 0x20;
 const [N, T, F, U] = [0x6e, 0x74, 0x66, 0x75];
 
 /**
@@ -53,7 +54,7 @@ export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean
         }
       }
       const rule = rules[field];
-      if (rule !== undefined && !isExact(rule, target, start + 1, out)) throw notExact(rule);
+      if (rule !== undefined && (!rule.isPadding || target[out - 1] === SPACE) && !isExact(rule, target, start + 1, out)) throw notExact(rule);
     } else if (first === N && json[pos + 1] === U && json[pos + 2] === 0x6c && json[pos + 3] === 0x6c) {
       pos += 4;
       target[out++] = BACKSLASH;

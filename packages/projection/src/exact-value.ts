@@ -6,11 +6,14 @@ export type CellRule = {
   /** Goes into the cause of a value that is kept aside. */
   readonly column: string;
   readonly form: 'boolean' | 'integer' | 'decimal' | 'date' | 'instant' | 'utc' | 'uuid' | 'varchar' | 'bytes' | 'char' | 'words';
+  /** Whether nothing but blanks at the end of a text can be changed. */
+  readonly isPadding?: boolean;
   /** Digits after the point (negative: zeros before it), or characters; Infinity where the type sets none. */
   readonly limit: number;
 };
 
 const [SPACE, MINUS, POINT, ZERO, NINE, BACKSLASH] = [0x20, 0x2d, 0x2e, 0x30, 0x39, 0x5c];
+const [COLON, T, Z] = [0x3a, 0x54, 0x5a];
 
 /**
  * Whether Postgres would store a text as it stands. What it refuses anyway may be either.
@@ -29,7 +32,7 @@ export function isExact({ form, limit }: CellRule, bytes: Buffer, from: number, 
     case 'char':
       return bytes[to - 1] !== SPACE;
     case 'date':
-      return hasShape(bytes, from, to, usualDate) || date.test(bytes.toString('latin1', from, to));
+      return (to - from === 10 && isUsualDate(bytes, from)) || date.test(bytes.toString('latin1', from, to));
     case 'instant':
       return isUsualInstant(bytes, from, to) || isInstant(bytes.toString('latin1', from, to), limit, instant);
     case 'utc':
@@ -51,24 +54,22 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const boolean = /^(?:true|false)$/;
 
 // The canonical forms, found without making a string of each: every row has several.
-const usualDate = Buffer.from('0000-00-00');
-const usualInstant = Buffer.from('0000-00-00T00:00:00Z');
 
-/** Whether the bytes are those of the shape, with any digit for each zero. */
-function hasShape(bytes: Buffer, from: number, to: number, shape: Buffer): boolean {
-  if (to - from !== shape.length) return false;
-  for (let i = 0; i < shape.length; i += 1) {
-    const byte = bytes[from + i] as number;
-    if (shape[i] === ZERO ? byte < ZERO || byte > NINE : byte !== shape[i]) return false;
-  }
-  return true;
+/** Two digits as a number; NaN for anything else. */
+function pair(bytes: Buffer, at: number): number {
+  const tens = bytes[at] as number;
+  const ones = bytes[at + 1] as number;
+  return tens >= ZERO && tens <= NINE && ones >= ZERO && ones <= NINE ? (tens - ZERO) * 10 + ones - ZERO : Number.NaN;
 }
 
-function isUsualInstant(bytes: Buffer, from: number, to: number): boolean {
-  if (!hasShape(bytes, from, to, usualInstant)) return false;
-  const at = (i: number): number => (bytes[from + i] as number) - ZERO;
-  return at(11) * 10 + at(12) < 24 && at(14) < 6 && at(17) < 6;
-}
+/** `2026-03-02`, wherever it ends. */
+const isUsualDate = (bytes: Buffer, at: number): boolean =>
+  pair(bytes, at) >= 0 && pair(bytes, at + 2) >= 0 && bytes[at + 4] === MINUS && pair(bytes, at + 5) >= 0 && bytes[at + 7] === MINUS && pair(bytes, at + 8) >= 0;
+
+/** `2026-03-02T10:05:00Z`. */
+const isUsualInstant = (bytes: Buffer, from: number, to: number): boolean =>
+  to - from === 20 && bytes[from + 10] === T && bytes[from + 13] === COLON && bytes[from + 16] === COLON && bytes[from + 19] === Z
+  && isUsualDate(bytes, from) && pair(bytes, from + 11) < 24 && pair(bytes, from + 14) < 60 && pair(bytes, from + 17) < 60;
 
 function isInstant(text: string, digits: number, form: RegExp): boolean {
   const match = form.exec(text);
