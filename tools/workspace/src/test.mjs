@@ -35,7 +35,7 @@ try {
   const graph = await command('nx', ['graph', '--print'], environment, 'ignore');
   count('lint', graph || await command('oxlint', ['--type-aware', '--deny-warnings', '-c', '.oxlintrc.json', '.'], environment));
   count('types', await command('tsc', ['-p', 'tsconfig.json'], environment));
-  const code = await command('nx', ['run-many', '-t', 'test', '--parallel=2', '--skip-nx-cache', '--output-style=stream'], environment);
+  const code = await command('nx', ['run-many', '-t', 'test', '--parallel=1', '--skip-nx-cache', '--output-style=stream'], environment);
   const before = failures.length;
   for (const project of projects()) countTests(project);
   // A run that ended before its first test has no results to count.
