@@ -39,7 +39,7 @@ async function onlyEntry(file: string): Promise<unzipper.File> {
   const directory = await unzipper.Open.file(file).catch((cause: unknown) => {
     throw new BulkFileError('the result is no ZIP, or was cut', 'BULK_FILE_DAMAGED', { cause });
   });
-  // Whoever counts fewer entries than it has would let a file go unread.
+  // A directory that counts fewer entries than it has would let a file go unread.
   const listed = directory.files.reduce((sum, { fileNameLength, extraFieldLength, fileCommentLength }) => sum + DIRECTORY_HEADER_BYTES + fileNameLength + extraFieldLength + fileCommentLength, 0);
   if (directory.sizeOfCentralDirectory !== listed) throw new BulkFileError('the directory of the result has another size than its entries', 'BULK_FILE_DAMAGED');
   const files = directory.files.filter(({ type }) => type === 'File');
