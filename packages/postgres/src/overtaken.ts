@@ -6,7 +6,8 @@ import { epsilonSetting } from './fold-sql.ts';
  * A later offset is not a newer version: what is parked (`p`) is compared with the register (`r`) by version.
  *
  *   overtaken   The register has this version or a greater one, or this deletion or a later one; or its look began so much later that it
- *               cannot have seen an older state: the record returned to a content that stands. A confirmation is such a look.
+ *               cannot have seen an older state: the record returned to a content that stands. A confirmation is such a look. Where a
+ *               newer content of a smaller coverage stands, it counts until newer ones have spoken of its other fields too.
  *   moot        The record is dead after this content, or lives after this deletion. Dead after it is also what the deleted list names
  *               later than any look can lag: the CRM's clock may have been set back between the content and the deletion. It no longer counts as parked. Where its value is
  *               kept it is applied once it fits, so that the row of a deleted record is the fold of the log as well.
@@ -25,6 +26,7 @@ export const parkedObservedMs = `greatest(coalesce(p.observed_ms, ${parkedMs}), 
 
 // Where the register says nothing, neither is so.
 const isOvertaken = `coalesce(case when ${isDeletion} then r.deleted_ms >= p.deleted_ms
+  when p.fields_left is not null then p.fields_left = '{}'
   else coalesce(${version('r')} >= ${version('p')}, false) or r.observed_ms > ${parkedObservedMs} + ${STALE_AT_MOST_MS} end, false)`;
 const isMoot = `coalesce(case when ${isDeletion} then r.observed_ms > p.deleted_ms + e.ms
   else (${parkedObservedMs} <= r.deleted_ms + e.ms or r.listed_ms > ${parkedObservedMs} + e.ms) and (r.observed_ms is null or r.observed_ms <= r.deleted_ms + e.ms) end, false)`;
@@ -46,8 +48,8 @@ const resolve = (which: string): string => `
 /** Resolves all that is overtaken, or moot. Repeating it changes nothing. */
 export const resolveOvertaken = resolve('true');
 
-/** The same for the messages whose `id` is in the bigint array `$1`. @returns rows of `id` and `isOvertaken`. */
-export const resolveOvertakenOf = resolve('p.id = any($1::bigint[])');
+/** The same for what is parked of the records whose ids are in the text array `$2`, of the module `$1`. @returns rows of `id` and `isOvertaken`. */
+export const resolveOvertakenOf = resolve('p.module = $1 and p.record_id = any($2::text[])');
 
 /**
  * Of the messages whose `id` is in the bigint array `$1`, those that a content which is parked of the same record shows to be outdated: a deletion

@@ -16,7 +16,7 @@ afterEach(async () => {
   await testDatabase.drop();
 });
 
-test('what was parked before versions were kept gets them from its value; what has none, or no readable one, stays without', async () => {
+test('what was parked before versions were kept gets version and coverage from its value; what has none, or no readable one, stays without', async () => {
   await db.orm.migrator.up({ to: '008-add-page-ends' });
   const sighting = { id: '1', modifiedMs: 5_000, observedMs: 6_000, coverage: 'deadbeef', fields: ['föx "quoted" \n'] };
   const [seen, repaired] = [encodeSeen(sighting), encodeRepaired({ ...sighting, versionMs: 9_000 })];
@@ -26,12 +26,12 @@ test('what was parked before versions were kept gets them from its value; what h
   }
   await db.orm.migrator.up();
   const { rows } = await db.pool.query(
-    `select modified_ms::int as m, version_ms::int as t, observed_ms::int as o, replace(content_hash::text, '-', '') as hash, deleted_ms::int as d from lockstep.parked order by log_offset`,
+    `select modified_ms::int as m, version_ms::int as t, observed_ms::int as o, replace(content_hash::text, '-', '') as hash, deleted_ms::int as d, coverage as c from lockstep.parked order by log_offset`,
   );
-  const unknown = { m: null, t: null, o: null, hash: null, d: null };
+  const unknown = { m: null, t: null, o: null, hash: null, d: null, c: null };
   expect(rows).toEqual([
-    { m: 5_000, t: null, o: 6_000, hash: seen.hash, d: null },
-    { m: 5_000, t: 9_000, o: 6_000, hash: repaired.hash, d: null },
+    { m: 5_000, t: null, o: 6_000, hash: seen.hash, d: null, c: 'deadbeef' },
+    { m: 5_000, t: 9_000, o: 6_000, hash: repaired.hash, d: null, c: 'deadbeef' },
     { ...unknown, d: 7_999 },
     unknown,
     unknown,

@@ -7,12 +7,13 @@ import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winners
 import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
-import { ProjectionError } from './errors.ts';
 import type { ModuleProjection } from './module-projection.ts';
+import { anyPassed, noteFieldsLeft, resolveBefore } from './parked-rest.ts';
 import { parkedVersion } from './parked-version.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
 import { createNarrowStage } from './register-sql.ts';
 import { sendTogether, type Statement } from './statements.ts';
+import { verify } from './verify.ts';
 import { columnOf, unnest } from './write-plan.ts';
 
 /** Messages of one topic, and the positions their partitions stand at before and after them. */
@@ -41,9 +42,10 @@ const COPY_FROM = 50;
  */
 export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded = foldBatch(batch.messages)): Promise<Applied> {
   try {
-    const merged = await begin(client, projection, batch, folded);
+    const { merged, hasPassed } = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
     const decision = decide(merged, projection);
+    await noteFieldsLeft(client, projection, decision.winners, { inAll: hasPassed });
     await sendTogether(client, [
       ...(await winnerWrites(client, projection, decision)),
       ...(await deadWrites(client, projection, decision.dead)),
@@ -59,13 +61,24 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
   }
 }
 
-/** Opens the transaction, moves the positions and merges the fold into the register. @returns the records that changed. */
-async function begin(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Merged[]> {
+/**
+ * Opens the transaction, moves the positions and merges the fold into the register.
+ * @returns the records that changed, and whether any parked content of the module was passed; see parked-rest.ts.
+ */
+async function begin(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<{ readonly merged: Merged[]; readonly hasPassed: boolean }> {
   const isSmall = folded.records.size > 0 && folded.records.size < COPY_FROM;
-  const [, moved, shape, merged] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch), projection.shapeStatement, ...(isSmall ? [mergeFromArrays(projection, folded)] : [])]);
+  const [, moved, shape, passed, ...results] = await sendTogether(client, [
+    { text: 'begin' },
+    advance(projection, batch),
+    projection.shapeStatement,
+    anyPassed(projection),
+    ...resolveBefore(projection, folded),
+    ...(isSmall ? [mergeFromArrays(projection, folded)] : []),
+  ]);
   await checkAdvanced(client, projection, batch, moved);
   projection.checkShape(shape?.rows ?? []);
-  return merged === undefined ? await mergeRegister(client, projection, folded) : mergedOf(merged, folded);
+  const merged = isSmall ? results.at(-1) : undefined;
+  return { merged: merged === undefined ? await mergeRegister(client, projection, folded) : mergedOf(merged, folded), hasPassed: passed?.rowCount === 1 };
 }
 
 /** Rows of bulk files that the register refused. */
@@ -170,12 +183,6 @@ export async function writeDead(client: PoolClient, projection: ModuleProjection
   for (const statement of await deadWrites(client, projection, dead)) await client.query(statement);
 }
 
-/** @param sql finds a row that does not stand as it was written. */
-async function verify(client: PoolClient, sql: string | Statement): Promise<void> {
-  const { rows: [changed] } = await client.query<{ column: string }>(sql as string);
-  if (changed !== undefined) throw new ProjectionError(`${changed.column}: a trigger of the table changed the value, or kept the row from being written`, 'VALUE_NOT_EXACT');
-}
-
 /**
  * By the table's own types, like every statement on it; the key may be a text. Where triggers run, it is written here and now, and compared.
  * @returns the statements that are left.
@@ -213,18 +220,19 @@ function confirmWrites({ registerSql }: ModuleProjection, confirmations: readonl
 
 // A position is parked a second time only when the log is read again from before it: then it counts and is tried again.
 const parkSql = `
-  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, value, record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, value, record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms, coverage)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
   on conflict (topic_id, partition, log_offset) do update set
     resolved_at = null, parked_at = now(), tried_at = now(), tries = 0, code = excluded.code, cause = excluded.cause, retryable = excluded.retryable, value = excluded.value, record_id = excluded.record_id,
-    modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms`;
+    modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms,
+    coverage = excluded.coverage, fields_left = null`;
 
 function parkWrites({ apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {
   return rejects.map(({ message: { partition, offset, value }, code, cause }) => {
-    const { recordId, modifiedMs, versionMs, observedMs, hash, deletedMs } = parkedVersion(value);
+    const { recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage } = parkedVersion(value);
     const isWaiting = mayYetFit(code);
     // The value is kept for as long as it waits, and no longer.
     const kept = isWaiting ? value : null;
-    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, isWaiting, kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs] };
+    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, isWaiting, kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage] };
   });
 }

@@ -3,10 +3,12 @@ import { copyInto } from '@lockstep/postgres';
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
 import { winnersAsCopyText } from './copy-rows.ts';
 import { decide, type Decision } from './decide.ts';
+import { faultOrThrow } from './fault-of-data.ts';
 import { foldBatch } from './fold-batch.ts';
+import { noteFieldsLeft } from './parked-rest.ts';
 import { ringsOf } from './rings-of.ts';
 import type { SelfReference } from './unique-indexes.ts';
-import { faultOrThrow, type Waiting, type WaitingContext } from './waiting-unit.ts';
+import type { Waiting, WaitingContext } from './waiting-unit.ts';
 import { columnOf } from './write-plan.ts';
 
 /*
@@ -39,6 +41,7 @@ async function isApplied({ client, projection }: WaitingContext, members: readon
     }
     await writeWinners(client, projection, { winners, allFresh: false });
     await writeDead(client, projection, dead);
+    await noteFieldsLeft(client, projection, winners, { inAll: true });
     await client.query('set constraints all immediate; set constraints all deferred; release savepoint ring');
     return true;
   } catch (error) {

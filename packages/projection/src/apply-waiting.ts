@@ -1,6 +1,6 @@
 import { applyRings } from './apply-rings.ts';
-import { type Fault, pointsElsewhere } from './fault-of-data.ts';
-import { faultOrThrow, type Stuck, type Waiting, type WaitingContext, WaitingUnit } from './waiting-unit.ts';
+import { type Fault, faultOrThrow, pointsElsewhere } from './fault-of-data.ts';
+import { type Stuck, type Waiting, type WaitingContext, WaitingUnit } from './waiting-unit.ts';
 
 /*
  * Each record that waits is a unit of its own, under a savepoint: merge its register, write its row, check deferrable constraints. Where

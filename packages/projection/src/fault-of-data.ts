@@ -18,12 +18,14 @@ export function faultOfData(error: unknown): Fault | null {
 }
 
 /**
- * Why something that waits cannot be applied now, or null when it says nothing about that row: connection, lock, disk. A trigger's exception
- * or a missing privilege is the row's as well, so that it does not keep the others from being tried.
+ * Why something that waits cannot be applied now. A trigger's exception or a missing privilege is the row's fault as well, so that it does not
+ * keep the others from being tried.
+ * @throws what says nothing about that row: connection, lock, disk.
  */
-export function faultOfWaiting(error: unknown): Fault | null {
-  if (error instanceof ProjectionError) return faultOfData(error);
-  return sqlState(error) === '' || isTransient(error) ? null : faultOf(error);
+export function faultOrThrow(error: unknown): Fault {
+  const fault = error instanceof ProjectionError ? faultOfData(error) : sqlState(error) === '' || isTransient(error) ? null : faultOf(error);
+  if (fault === null) throw error;
+  return fault;
 }
 
 const isDataException = (code: string): boolean => /^2[23]|^54000$/.test(code);

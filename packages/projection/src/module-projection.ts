@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
-import { coverage, type CoverageDeclared } from '@lockstep/record-log';
+import { type Coverage, coverage, type CoverageDeclared } from '@lockstep/record-log';
 import type { Pool, PoolClient } from 'pg';
 
 import type { DescribedTable } from './described-table.ts';
@@ -21,6 +21,8 @@ export class ModuleProjection {
   readonly fingerprint: string;
   readonly keepsDeleted: boolean;
   readonly epsilonMs: number;
+  /** The coverage of the module's own definition. */
+  readonly own: Coverage;
   readonly #coverages = new Map<string, readonly string[]>();
   readonly #plans = new Map<string, WritePlan>();
   readonly #shape: Prepared;
@@ -34,9 +36,9 @@ export class ModuleProjection {
     this.fingerprint = hash('sha256', JSON.stringify(module)).slice(0, 32);
     this.keepsDeleted = module.onDelete.action === 'mark';
     this.epsilonMs = epsilonMs;
+    this.own = coverageOf(module);
     this.#shape = shapeSql(module);
-    const own = coverageOf(module);
-    this.#coverages.set(own.id, own.fields);
+    this.#coverages.set(this.own.id, this.own.fields);
   }
 
   /** The table as it was last read. */
@@ -100,12 +102,23 @@ export class ModuleProjection {
   async planFor(client: PoolClient, id: string): Promise<WritePlan> {
     const known = this.#plans.get(id);
     if (known !== undefined) return known;
-    const plan = writePlan(this.module, this.table, { id, fields: this.#coverages.get(id) ?? (await this.#declaredFields(client, id)) });
-    this.#plans.set(id, plan);
+    return this.planOf({ id, fields: await this.fieldsOf(client, id) });
+  }
+
+  /** The plan for these fields, whether the log has declared them or not. */
+  planOf(covered: Coverage): WritePlan {
+    const plan = this.#plans.get(covered.id) ?? writePlan(this.module, this.table, covered);
+    this.#plans.set(covered.id, plan);
     return plan;
   }
 
-  async #declaredFields(client: PoolClient, id: string): Promise<readonly string[]> {
+  /**
+   * The fields of a coverage.
+   * @throws {ProjectionError} `COVERAGE_UNKNOWN` when the log never declared it.
+   */
+  async fieldsOf(client: PoolClient, id: string): Promise<readonly string[]> {
+    const known = this.#coverages.get(id);
+    if (known !== undefined) return known;
     const { rows: [row] } = await client.query<{ fields: string[] }>('select fields from lockstep.coverage where module = $1 and id = $2', [this.module.apiName, id]);
     if (row === undefined) throw new ProjectionError(`the log of ${this.module.apiName} never declared coverage ${id}`, 'COVERAGE_UNKNOWN');
     this.#coverages.set(id, row.fields);

@@ -11,11 +11,13 @@ export type ParkedVersion = {
   readonly versionMs: number | null;
   readonly observedMs: number | null;
   readonly hash: string | null;
+  /** Names the fields of a content. */
+  readonly coverage: string | null;
   /** Of a deletion: the upper bound of its second. */
   readonly deletedMs: number | null;
 };
 
-const unknown: ParkedVersion = { recordId: null, modifiedMs: null, versionMs: null, observedMs: null, hash: null, deletedMs: null };
+const unknown: ParkedVersion = { recordId: null, modifiedMs: null, versionMs: null, observedMs: null, hash: null, coverage: null, deletedMs: null };
 
 /** Reads the version of a message that is parked; of one that is no event, the record alone, where it names one. */
 export function parkedVersion(value: Buffer | null): ParkedVersion {
@@ -24,8 +26,9 @@ export function parkedVersion(value: Buffer | null): ParkedVersion {
     const event = readSeenHead(value) ?? readRepairedHead(value) ?? decodeEvent(value);
     if ('modifiedMs' in event) {
       const { id, modifiedMs, observedMs, hash } = event;
+      const covered = 'coverage' in event ? event.coverage : null;
       const versionMs = versionTime(event);
-      return { ...unknown, recordId: id, modifiedMs, versionMs: versionMs === modifiedMs ? null : versionMs, observedMs, hash };
+      return { ...unknown, recordId: id, modifiedMs, versionMs: versionMs === modifiedMs ? null : versionMs, observedMs, hash, coverage: covered };
     }
     return event.type === 'RecordDeleted' ? { ...unknown, recordId: event.id, deletedMs: event.deletedMs + 999 } : unknown;
   } catch (error) {

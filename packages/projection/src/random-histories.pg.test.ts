@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { coverageOf, defineModule, type ModuleDefinition } from '@lockstep/modules';
 import { connect, type Database, migrate, wantedLooks } from '@lockstep/postgres';
-import { contentHash, type FieldValue, fold, isAlive, type Observation, rowOf } from '@lockstep/record-log';
+import { type Coverage, contentHash, coverage, encodeCoverage, type FieldValue, fold, isAlive, type Observation, rowOf } from '@lockstep/record-log';
 import fc from 'fast-check';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -32,6 +32,8 @@ const item = (slug: string, onDelete: ModuleDefinition['onDelete']): ModuleDefin
   });
 const modules = { mark: item('marked', { action: 'mark', deletedColumn: 'deleted_at' }), remove: item('removed', { action: 'remove' }) };
 const covered = coverageOf(modules.mark);
+/** Of looks that cannot read the name. */
+const nameless = coverage(covered.fields.filter((field) => field !== 'Name'));
 
 let testDatabase: TestDatabase;
 let db: Database;
@@ -50,13 +52,14 @@ afterAll(async () => {
 });
 
 type State = { readonly name: string; readonly hasParent: boolean; readonly number: string | null; readonly isTooLarge: boolean };
-type Step = State & { readonly kind: 'edit' | 'back' | 'delete'; readonly afterMs: number; readonly looks: readonly number[]; readonly isConfirmed: boolean };
+type Look = { readonly lag: number; readonly isNameless: boolean };
+type Step = State & { readonly kind: 'edit' | 'back' | 'delete'; readonly afterMs: number; readonly looks: readonly Look[]; readonly isConfirmed: boolean };
 
 const seconds = (n: number): number => n * 1_000;
 const step: fc.Arbitrary<Step> = fc.record({
   kind: fc.constantFrom('edit' as const, 'edit' as const, 'edit' as const, 'back' as const, 'delete' as const),
   afterMs: fc.constantFrom(0, 0, 1, 30, 300, 1_200).map(seconds),
-  looks: fc.array(fc.nat({ max: 9 }), { minLength: 1, maxLength: 2 }),
+  looks: fc.array(fc.record({ lag: fc.nat({ max: 9 }), isNameless: fc.integer({ min: 0, max: 3 }).map((n) => n === 0) }), { minLength: 1, maxLength: 2 }),
   isConfirmed: fc.boolean(),
   name: fc.constantFrom('A', 'B', 'C'),
   hasParent: fc.boolean(),
@@ -64,12 +67,12 @@ const step: fc.Arbitrary<Step> = fc.record({
   isTooLarge: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
 });
 
-/** What looks and deleted lists say of one record's life; times and versions grow as in the CRM. */
-function observed(id: string, steps: readonly Step[]): { readonly observation: Observation; readonly isTooLarge: boolean }[] {
+/** What looks and deleted lists say of one record's life; times, versions and names grow as in the CRM. */
+function observed(id: string, steps: readonly Step[], keepsRow: boolean): { readonly observation: Observation; readonly isTooLarge: boolean }[] {
   const found: { observation: Observation; isTooLarge: boolean }[] = [];
   let [nowMs, versionMs] = [at('08:00:00'), 0];
   const hasDeletions = steps.some(({ kind }) => kind === 'delete');
-  for (const { kind, afterMs, looks, isConfirmed, ...state } of steps) {
+  for (const [i, { kind, afterMs, looks, isConfirmed, ...state }] of steps.entries()) {
     nowMs += afterMs + seconds(10);
     if (kind === 'delete') {
       found.push({ observation: { type: 'RecordDeleted', id, deletedMs: nowMs }, isTooLarge: false });
@@ -80,13 +83,16 @@ function observed(id: string, steps: readonly Step[]): { readonly observation: O
     const modifiedMs = kind === 'back' ? nowMs - seconds(3_600) : nowMs;
     const isRepair = modifiedMs < versionMs;
     versionMs = Math.max(versionMs, modifiedMs);
-    const fields: FieldValue[] = covered.fields.map((field) => ({ Name: state.name, Parent: state.hasParent ? '7' : null, Number: state.number, Amount: state.isTooLarge ? '1000' : '1' })[field] ?? null);
-    const content = { coverage: covered.id, fields, hash: contentHash(covered.id, JSON.stringify(fields)) };
-    for (const look of looks.toSorted((a, b) => a - b)) {
-      const sighting = { id, modifiedMs, observedMs: nowMs + look * 900, ...content };
+    const contentOf = ({ id: name, fields: names }: Coverage) => {
+      const fields: FieldValue[] = names.map((field) => ({ Name: `${i} ${state.name}`, Parent: state.hasParent ? '7' : null, Number: state.number, Amount: state.isTooLarge ? '1000' : '1' })[field] ?? null);
+      return { coverage: name, fields, hash: contentHash(name, JSON.stringify(fields)) };
+    };
+    for (const { lag, isNameless } of looks.toSorted((a, b) => a.lag - b.lag)) {
+      // A row that was removed has no name to keep.
+      const sighting = { id, modifiedMs, observedMs: nowMs + lag * 900, ...contentOf(isNameless && keepsRow ? nameless : covered) };
       found.push({ observation: isRepair ? { type: 'RecordRepaired', ...sighting, versionMs } : { type: 'RecordSeen', ...sighting }, isTooLarge: state.isTooLarge });
     }
-    const confirmation = { type: 'RecordConfirmed' as const, id, modifiedMs, observedMs: nowMs + 9_000, hash: content.hash, ...(isRepair ? { versionMs } : {}) };
+    const confirmation = { type: 'RecordConfirmed' as const, id, modifiedMs, observedMs: nowMs + 9_000, hash: contentOf(covered).hash, ...(isRepair ? { versionMs } : {}) };
     if (isConfirmed && !hasDeletions) found.push({ observation: confirmation, isTooLarge: state.isTooLarge });
   }
   return found;
@@ -110,18 +116,28 @@ async function given(module: ModuleDefinition): Promise<Topic> {
     create table public.pointing (crm_id bigint references public.${name} (crm_id) on delete restrict)`);
   const topic = new Topic(client, module);
   await adoptMapping(db.pool, topic.projection);
+  await topic.project([topic.message(encodeCoverage({ coverage: nameless.id, fields: nameless.fields }))]);
   return topic;
 }
 
+/** By the fold of the log. A name may be newer: one that comes later in the log than a nameless content is written while that waits. */
 function expected(observations: readonly Observation[], keepsDeleted: boolean): unknown[] {
   return [...Map.groupBy(observations, ({ id }) => id)].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(([id, all]) => {
     const register = fold(all);
     const row = rowOf(register, EPSILON_MS);
     if (row === null || (row.deletedMs !== undefined && !keepsDeleted)) return [];
-    const [name, parent, number] = ['Name', 'Parent', 'Number'].map((field) => row.content.fields[covered.fields.indexOf(field)]);
-    return [{ id, name, parent, number, modified: row.modifiedMs, is_alive: isAlive(register, EPSILON_MS) }];
+    const contents = [row.content, ...(row.earlier ?? [])].map(({ coverage: id, fields }) => ({ names: id === covered.id ? covered.fields : nameless.fields, fields }));
+    const valueOf = (field: string): FieldValue => {
+      const content = contents.find(({ names }) => names.includes(field));
+      return content?.fields[content.names.indexOf(field)] ?? null;
+    };
+    const name: unknown = expect.toSatisfy((found: FieldValue) => ageOf(found) >= ageOf(valueOf('Name')));
+    return [{ id, name, parent: valueOf('Parent'), number: valueOf('Number'), modified: row.modifiedMs, is_alive: isAlive(register, EPSILON_MS) }];
   });
 }
+
+/** The step that a name is of. */
+const ageOf = (name: FieldValue): number => Number.parseInt(String(name ?? -1), 10);
 
 const history = fc.record({
   lives: fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 3, maxLength: 3 }),
@@ -136,8 +152,8 @@ describe.each(['mark', 'remove'] as const)('with onDelete \'%s\'', (action) => {
       fc.asyncProperty(history, async ({ lives, order, between, sizes }) => {
         const topic = await given(modules[action]);
         const { name } = modules[action].table;
-        const all = lives.flatMap((steps, n) => observed(recordId(n), steps));
-        const arriving = all.map((one) => ({ one, place: order.next().value as number })).toSorted((a, b) => a.place - b.place).map(({ one }) => one);
+        const all = lives.flatMap((steps, n) => observed(recordId(n), steps, action === 'mark')).map((one) => ({ one, place: order.next().value as number })).toSorted((a, b) => a.place - b.place).map(({ one }) => one);
+        const arriving = [...all];
         while (arriving.length > 0) {
           const batch = arriving.splice(0, sizes.next().value as number);
           await topic.project(batch.map(({ observation }) => topic.message(encoded(observation))));
@@ -151,7 +167,7 @@ describe.each(['mark', 'remove'] as const)('with onDelete \'%s\'', (action) => {
         const fitting = all.filter(({ isTooLarge }) => !isTooLarge).map(({ observation }) => observation);
         for (const [id, ofRecord] of Map.groupBy(all, ({ observation }) => observation.id)) {
           if (!ofRecord.some(({ isTooLarge }) => isTooLarge) || !isAlive(fold(ofRecord.map(({ observation }) => observation)), EPSILON_MS)) continue;
-          const fields = covered.fields.map((field) => (field === 'Name' ? 'Corrected' : null));
+          const fields = covered.fields.map((field) => (field === 'Name' ? '99 Corrected' : null));
           const corrected: Observation = { type: 'RecordSeen', id, modifiedMs: at('20:00:00'), observedMs: at('20:00:00'), coverage: covered.id, fields, hash: contentHash(covered.id, JSON.stringify(fields)) };
           fitting.push(corrected);
           await topic.project([topic.message(encoded(corrected))]);

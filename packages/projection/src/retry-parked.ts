@@ -5,6 +5,7 @@ import { applyWaiting } from './apply-waiting.ts';
 import { type Fault, fitsNever } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
+import { applyRests, passedAmong } from './parked-rest.ts';
 import { readConstraints } from './unique-indexes.ts';
 import type { WaitingContext } from './waiting-unit.ts';
 
@@ -40,11 +41,12 @@ async function retryOnce(client: PoolClient, projection: ModuleProjection, atOnc
   await client.query('begin');
   try {
     const locked = await lockWaiting(client, projection, atOnce);
-    const { tried, outdated, faults } = await tryWithNeeded(client, projection, locked, atOnce * MOST_TIMES);
+    const { tried, outdated, passed, faults } = await tryWithNeeded(client, projection, locked, atOnce * MOST_TIMES);
+    for (const [id, fault] of await applyRests(client, projection, passed)) faults.set(id, fault);
     await noteLeft(client, faults);
-    const applied = tried.filter(({ id }) => !faults.has(id)).map(({ id }) => id);
+    const applied = [...tried, ...passed].filter(({ id }) => !faults.has(id)).map(({ id }) => id);
     await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [applied]);
-    const left = await leaveOutdated(client, outdated);
+    const left = await leaveOutdated(client, projection, outdated);
     await client.query('commit');
     return { resolved: locked.length - faults.size - left, waiting: faults.size + left };
   } catch (error) {
@@ -86,26 +88,39 @@ async function lockWaitingOf(client: PoolClient, { module: { apiName } }: Module
   return rows.map(messageOf);
 }
 
+type Tried = {
+  readonly tried: readonly Message[];
+  /** Not tried, as others show them to be outdated. */
+  readonly outdated: readonly Message[];
+  /** Not tried, as a newer content of a smaller coverage stands; see parked-rest.ts. */
+  readonly passed: readonly Message[];
+  readonly faults: Map<string, Fault>;
+};
+
 /**
  * Tries what is locked, and whatever else waits and has to move with it; that joins `locked`. Else the members of a ring would never meet where
  * more waits than is tried at once.
  */
-async function tryWithNeeded(client: PoolClient, projection: ModuleProjection, locked: Message[], atMost: number): Promise<{ tried: readonly Message[]; outdated: readonly Message[]; faults: ReadonlyMap<string, Fault> }> {
-  const tried: Message[] = [];
+async function tryWithNeeded(client: PoolClient, projection: ModuleProjection, locked: Message[], atMost: number): Promise<Tried> {
+  let tried: Message[] = [];
   const outdated: Message[] = [];
+  const passed: Message[] = [];
   const faults = new Map<string, Fault>();
   const concerned = new Set<string>();
   for (let next: readonly Message[] = locked; ; ) {
-    const waiting = await withoutOvertaken(client, next);
+    const waiting = await withoutOvertaken(client, projection, next);
     const isOutdated = await outdatedIn(client, waiting);
     const fresh = waiting.filter(({ id }) => !isOutdated.has(id));
     outdated.push(...waiting.filter(({ id }) => isOutdated.has(id)));
     const again = tried.filter(({ id, recordId }) => faults.has(id) && concerned.has(recordId));
     const needed: WaitingContext['needed'] = [];
-    const found = await applyInTurns(client, projection, [...again, ...fresh], needed);
+    const isPassed = await passedAmong(client, [...again, ...fresh]);
+    const turn = [...again, ...fresh].filter(({ id }) => !isPassed.has(id));
+    const found = await applyInTurns(client, projection, turn, needed);
     for (const { id } of again) faults.delete(id);
     for (const [id, fault] of found) faults.set(id, fault);
-    tried.push(...fresh);
+    passed.push(...[...again, ...fresh].filter(({ id }) => isPassed.has(id)));
+    tried = [...tried, ...fresh].filter(({ id }) => !isPassed.has(id));
     next = locked.length < atMost ? await lockWaitingOf(client, projection, needed.map(({ other }) => other), locked) : [];
     locked.push(...next);
     const there = new Set([...next, ...tried.filter(({ id }) => faults.has(id))].map(({ recordId }) => recordId));
@@ -113,13 +128,16 @@ async function tryWithNeeded(client: PoolClient, projection: ModuleProjection, l
     if (toMeet.length === 0) break;
     for (const { other, by } of toMeet) for (const recordId of [other, ...by]) concerned.add(recordId);
   }
-  return { tried, outdated, faults };
+  return { tried, outdated, passed, faults };
 }
 
-/** What the register has overtaken is not tried: a content to which the record did not return would win by its `Modified_Time`. */
-async function withoutOvertaken(client: PoolClient, locked: readonly Message[]): Promise<readonly Message[]> {
+/**
+ * What the register has overtaken is not tried: a content to which the record did not return would win by its `Modified_Time`. What else is
+ * parked of these records is judged too, before any of them is written: see parked-rest.ts.
+ */
+async function withoutOvertaken(client: PoolClient, { module: { apiName } }: ModuleProjection, locked: readonly Message[]): Promise<readonly Message[]> {
   if (locked.length === 0) return locked;
-  const { rows } = await client.query<{ id: string; isOvertaken: boolean }>(resolveOvertakenOf, [locked.map(({ id }) => id)]);
+  const { rows } = await client.query<{ id: string; isOvertaken: boolean }>(resolveOvertakenOf, [apiName, locked.map(({ recordId }) => recordId)]);
   const overtaken = new Set(rows.filter(({ isOvertaken }) => isOvertaken).map(({ id }) => id));
   return locked.filter(({ id }) => !overtaken.has(id));
 }
@@ -132,8 +150,8 @@ async function outdatedIn(client: PoolClient, waiting: readonly Message[]): Prom
 }
 
 /** Resolves what the register has overtaken by now, and counts the rest as tried. @returns how much that is. */
-async function leaveOutdated(client: PoolClient, outdated: readonly Message[]): Promise<number> {
-  const left = await withoutOvertaken(client, outdated);
+async function leaveOutdated(client: PoolClient, projection: ModuleProjection, outdated: readonly Message[]): Promise<number> {
+  const left = await withoutOvertaken(client, projection, outdated);
   if (left.length > 0) await client.query('update lockstep.parked set tries = tries + 1, tried_at = now() where id = any($1)', [left.map(({ id }) => id)]);
   return left.length;
 }

@@ -2,9 +2,10 @@ import type { PoolClient } from 'pg';
 
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
 import { decide, type Decision } from './decide.ts';
-import { type Fault, faultOfWaiting } from './fault-of-data.ts';
+import { type Fault, faultOrThrow } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
+import { noteFieldsLeft } from './parked-rest.ts';
 import { holderOf, type TableConstraints, type UniqueIndex } from './unique-indexes.ts';
 
 /** Messages of one record that are applied together. */
@@ -22,13 +23,6 @@ export type WaitingContext = {
 export type Stuck = Map<string, Fault>;
 
 type Winner = Decision['winners'][number];
-
-/** @throws what is not the row's fault. */
-export function faultOrThrow(error: unknown): Fault {
-  const fault = faultOfWaiting(error);
-  if (fault === null) throw error;
-  return fault;
-}
 
 /** A record on the way from the first one of a unit to the one in hand: each needs the next one to move. */
 type Link = { readonly recordId: string; conflict?: Fault; index?: UniqueIndex };
@@ -96,7 +90,7 @@ export class WaitingUnit {
     const { client, projection } = this.#context;
     for (;;) {
       const error = await this.#attempt(() => writeWinners(client, projection, { winners: [winner], allFresh: false }));
-      if (error === undefined) return;
+      if (error === undefined) return await noteFieldsLeft(client, projection, [winner], { inAll: true });
       this.firstConflict ??= faultOrThrow(error);
       if (!(await this.#makeRoom(winner, path, error))) throw this.#failed(path, error);
     }

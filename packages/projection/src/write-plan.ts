@@ -50,7 +50,8 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
   const table = `${quote(schema)}.${quote(name)}`;
   const list = written.map((column) => quote(column.name)).join(', ');
   const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
-  const merge = { table, keyColumn, columns: written.map((column) => column.name) };
+  const covers = new Set(coverage.fields);
+  const merge = { table, keyColumn, columns: written.map((column) => column.name), isWhole: module.fields.every(({ field }) => covers.has(field)) };
   return {
     keep: mapped.map((mapping) => mapping !== undefined),
     rules: cells.map((cell) => cell && cellRule(cell.mapping, cell.column)),
@@ -62,8 +63,24 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
     table,
     createStage: `create temp table if not exists ${stage} on commit delete rows as select ${list} from ${table} with no data`,
     mergeStage: mergeSql({ ...merge, select: `select ${list} from ${stage}` }),
-    verifyStage: verifySql({ ...merge, columns: merge.columns.filter((name) => byColumn.get(name)?.onTriggerChange !== 'accept'), stage }),
+    verifyStage: verifySql({ ...merge, columns: merge.columns.filter((name) => byColumn.get(name)?.onTriggerChange !== 'accept'), stage, join: 'left join' }),
     mergeArrays: prepared(mergeSql({ ...merge, select: selectArrays(written) })),
+  };
+}
+
+/**
+ * The plan for what is left of a content: its fields alone are written, and only into rows that stand.
+ * @param module with the fields that are left.
+ */
+export function restPlan(module: ModuleDefinition, described: DescribedTable, covered: Coverage): WritePlan {
+  const plan = writePlan(module, described, covered);
+  const { table, stage } = plan;
+  const columns = module.fields.map(({ column }) => column);
+  const compared = module.fields.filter(({ onTriggerChange }) => onTriggerChange !== 'accept').map(({ column }) => column);
+  return {
+    ...plan,
+    mergeStage: updateSql({ table, keyColumn: module.keyColumn, columns, source: stage }),
+    verifyStage: verifySql({ table, keyColumn: module.keyColumn, columns: compared, stage, join: 'join' }),
   };
 }
 
@@ -78,19 +95,33 @@ export function columnOf({ columns }: DescribedTable, name: string): DescribedCo
  * Rows are compared byte by byte (record_image_ops): `is distinct from` takes the first operator "=" on the search path, and finds no
  * difference between texts that a column's type or collation holds equal, such as `a` and `A` in citext.
  */
-function mergeSql({ table, keyColumn, columns, select }: { table: string; keyColumn: string; columns: readonly string[]; select: string }): string {
-  const rest = columns.filter((column) => column !== keyColumn).map(quote);
-  return `insert into ${table} as t (${columns.map(quote).join(', ')}) ${select}
-    on conflict (${quote(keyColumn)}) do update set ${rest.map((column) => `${column} = excluded.${column}`).join(', ')}
-    where row(${rest.map((column) => `t.${column}`).join(', ')})::record operator(pg_catalog.*<>) row(${rest.map((column) => `excluded.${column}`).join(', ')})::record`;
+const differ = (one: string, other: string, columns: readonly string[]): string =>
+  [one, other].map((of) => `row(${columns.map((column) => `${of}.${quote(column)}`).join(', ')})::record`).join(' operator(pg_catalog.*<>) ');
+
+type Merge = { readonly table: string; readonly keyColumn: string; readonly columns: readonly string[] };
+
+/** @param isWhole whether all that is mapped is written. Else a row that stands is updated: what an INSERT proposes has to have all that may not be null. */
+function mergeSql({ table, keyColumn, columns, select, isWhole }: Merge & { readonly select: string; readonly isWhole: boolean }): string {
+  const list = columns.map(quote).join(', ');
+  const rest = columns.filter((column) => column !== keyColumn);
+  if (!isWhole) {
+    return `with given (${list}) as (${select}), standing as (${updateSql({ table, keyColumn, columns: rest, source: 'given' })})
+      insert into ${table} (${list}) select ${list} from given s where not exists (select from ${table} t where ${isSame('t', 's', keyColumn)})`;
+  }
+  return `insert into ${table} as t (${list}) ${select}
+    on conflict (${quote(keyColumn)}) do update set ${rest.map((column) => `${quote(column)} = excluded.${quote(column)}`).join(', ')}
+    where ${differ('t', 'excluded', rest)}`;
 }
 
+const updateSql = ({ table, keyColumn, columns, source }: Merge & { readonly source: string }): string =>
+  `update ${table} t set ${columns.map((column) => `${quote(column)} = s.${quote(column)}`).join(', ')} from ${source} s where ${isSame('t', 's', keyColumn)} and ${differ('t', 's', columns)}`;
+
+const isSame = (one: string, other: string, keyColumn: string): string => `${one}.${quote(keyColumn)} operator(pg_catalog.=) ${other}.${quote(keyColumn)}`;
+
 /** Stage and table have the same types, so what differs by a byte was changed after it was written. */
-function verifySql({ table, keyColumn, columns, stage }: { table: string; keyColumn: string; columns: readonly string[]; stage: string }): string {
-  const row = (of: string, names: readonly string[]): string => `row(${names.map((column) => `${of}.${quote(column)}`).join(', ')})::record`;
-  const differ = (names: readonly string[]): string => `${row('t', names)} operator(pg_catalog.*<>) ${row('s', names)}`;
-  return `select case ${columns.map((column) => `when ${differ([column])} then '${column}'`).join(' ')} end as column from ${stage} s
-    left join ${table} t on t.${quote(keyColumn)} operator(pg_catalog.=) s.${quote(keyColumn)} where ${differ(columns)} limit 1`;
+function verifySql({ table, keyColumn, columns, stage, join }: Merge & { readonly stage: string; readonly join: 'join' | 'left join' }): string {
+  const first = columns.length === 0 ? 'null' : `case ${columns.map((column) => `when ${differ('t', 's', [column])} then '${column}'`).join(' ')} end`;
+  return `select ${first} as column from ${stage} s ${join} ${table} t on ${isSame('t', 's', keyColumn)} where ${columns.length === 0 ? 'false' : differ('t', 's', columns)} limit 1`;
 }
 
 /*

@@ -565,4 +565,34 @@ export const mutants = [
     project: 'packages/projection',
     tests: ['src/table-check.pg.test.ts'],
   },
+  {
+    name: 'parked: one of a smaller coverage overtakes all of a content',
+    changes: [{ file: 'packages/projection/src/parked-rest.ts', from: 'if (passing.size === 0) return;', to: 'if (passing.size >= 0) return;' }],
+    project: 'packages/projection',
+    tests: ['src/passed-in-part.pg.test.ts'],
+  },
+  {
+    name: 'parked: what a full content has overtaken is not judged before a smaller one is applied',
+    changes: [{ file: 'packages/projection/src/parked-rest.ts', from: 'return ids.length === 0 ? []', to: 'return ids.length >= 0 ? []' }],
+    project: 'packages/projection',
+    tests: ['src/passed-in-part.pg.test.ts'],
+  },
+  {
+    name: 'parked: a full content leaves what was passed as it is',
+    changes: [{ file: 'packages/projection/src/apply-batch.ts', from: '{ inAll: hasPassed }', to: '{ inAll: false }' }],
+    project: 'packages/projection',
+    tests: ['src/passed-in-part.pg.test.ts'],
+  },
+  {
+    name: 'parked: a content that was passed is tried whole, and loses',
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: 'await passedAmong(client, [...again, ...fresh])', to: 'new Map<string, readonly string[]>()' }],
+    project: 'packages/projection',
+    tests: ['src/passed-in-part.pg.test.ts'],
+  },
+  {
+    name: 'a content of a smaller coverage is inserted over the row that stands',
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: 'isWhole: module.fields.every(({ field }) => covers.has(field))', to: 'isWhole: true' }],
+    project: 'packages/projection',
+    tests: ['src/passed-in-part.pg.test.ts'],
+  },
 ];

@@ -10,6 +10,7 @@ import { AddListedTime } from './010-add-listed-time.ts';
 import { CreateTextCut } from './012-create-text-cut.ts';
 import { CreateClock } from './013-create-clock.ts';
 import { AddTriedTime } from './014-add-tried-time.ts';
+import { KeepParkedCoverage } from './015-keep-parked-coverage.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -25,4 +26,5 @@ export const migrationsList = [
   { name: '012-create-text-cut', class: CreateTextCut },
   { name: '013-create-clock', class: CreateClock },
   { name: '014-add-tried-time', class: AddTriedTime },
+  { name: '015-keep-parked-coverage', class: KeepParkedCoverage },
 ];

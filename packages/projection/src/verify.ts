@@ -1,0 +1,14 @@
+import type { PoolClient } from 'pg';
+
+import { ProjectionError } from './errors.ts';
+import type { Statement } from './statements.ts';
+
+/**
+ * Checks that rows stand as they were written, where triggers may have changed them.
+ * @param sql finds a row that does not.
+ * @throws {ProjectionError} `VALUE_NOT_EXACT`.
+ */
+export async function verify(client: PoolClient, sql: string | Statement): Promise<void> {
+  const { rows: [changed] } = await client.query<{ column: string }>(sql as string);
+  if (changed !== undefined) throw new ProjectionError(`${changed.column}: a trigger of the table changed the value, or kept the row from being written`, 'VALUE_NOT_EXACT');
+}
