@@ -160,7 +160,7 @@ async function winnerWrites(client: PoolClient, projection: ModuleProjection, { 
     if (hasTriggers) await client.query(`truncate ${plan.stage}`);
     await copyInto(client, `${plan.stage} (${columns})`, text);
     await client.query(plan.mergeStage);
-    if (hasTriggers) await verify(client, plan.verifyStage);
+    if (hasTriggers) await verify(client, projection.table, plan.verifyStage);
   }
   return small;
 }
@@ -196,7 +196,7 @@ async function deadWrites(client: PoolClient, { module: { table, keyColumn, onDe
   const written = async (write: Statement, left: Statement): Promise<Statement[]> => {
     if (described.triggers.length === 0) return [write];
     await client.query(write);
-    await verify(client, left);
+    await verify(client, described, left);
     return [];
   };
   if (onDelete.action === 'remove') {

@@ -36,6 +36,10 @@ export type DescribedTable = {
   readonly cascades: readonly string[];
   /** Triggers that run when a row is written or removed, those of partitions included. */
   readonly triggers: readonly string[];
+  /** Those of them that run at the end of the transaction, qualified and quoted. */
+  readonly deferredTriggers: readonly string[];
+  /** Foreign keys to columns of it that write rows of other tables when such a value changes: `orders_fkey of orders on update set null`. */
+  readonly updateCascades: readonly { readonly column: string; readonly what: string }[];
   /** Why Postgres refuses each update or removal, whatever the row; such as a publication of a table without a replica identity. */
   readonly refusals: readonly string[];
   /** What of the columns that an insert leaves out refuses their being null. */

@@ -120,7 +120,7 @@ async function applyRest(client: PoolClient, projection: ModuleProjection, winne
     await client.query(`${plan.createStage}; delete from ${plan.stage}`);
     await copyInto(client, `${plan.stage} (${plan.columns.map((column) => `"${column}"`).join(', ')})`, winnersAsCopyText([winner], plan));
     await client.query(plan.mergeStage);
-    await verify(client, plan.verifyStage);
+    await verify(client, table, plan.verifyStage);
   }
   await noteFieldsLeft(client, projection, [winner], { inAll: true });
 }

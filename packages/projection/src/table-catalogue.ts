@@ -39,6 +39,8 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     rules: relation.rules,
     cascades: relation.cascades,
     triggers: relation.triggers,
+    deferredTriggers: relation.deferred_triggers,
+    updateCascades: relation.update_cascades,
     refusals: await refusals(client, module),
     nullRefusals: await nullRefusals(client, module, relation.oid),
     hasInsertTrigger: relation.has_insert_trigger,
@@ -58,6 +60,8 @@ type Relation = {
   rules: string[];
   cascades: string[];
   triggers: string[];
+  deferred_triggers: string[];
+  update_cascades: { column: string; what: string }[];
   has_insert_trigger: boolean;
   missing_grants: string[];
 };
@@ -74,6 +78,12 @@ const relationSql = `
       where contype = 'f' and confrelid = c.oid and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
     array(select distinct t.tgname::text from pg_trigger t where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))
       and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 28 <> 0 order by 1) as triggers,
+    array(select distinct format('%I.%I', kn.nspname, k.conname) from pg_trigger t join pg_constraint k on k.oid = t.tgconstraint join pg_namespace kn on kn.oid = k.connamespace
+      where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid))) and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tginitdeferred order by 1) as deferred_triggers,
+    (select coalesce(json_agg(json_build_object('column', a.attname, 'what', format('%s of %s on update %s', k.conname, k.conrelid::regclass,
+        case k.confupdtype when 'c' then 'cascade' when 'n' then 'set null' else 'set default' end)) order by a.attname, k.conname), '[]')
+      from pg_constraint k join pg_attribute a on a.attrelid = c.oid and a.attnum = any(k.confkey)
+      where k.contype = 'f' and k.confrelid = c.oid and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
       select 'grant usage on schema ' || quote_ident(n.nspname) where not has_schema_privilege(n.oid, 'usage') union all

@@ -157,6 +157,14 @@ describe('at the start', () => {
       'column signed is declared as timestamptz and is timestamp without time zone: the table\'s type counts',
     ]);
   });
+
+  test.each(['cascade', 'set null', 'set default'])('rows of others that follow a value of ours are noted (on update %s); those that follow the key never do', async (action) => {
+    const topic = await opened({ ...good, name: 'text unique' });
+    await client.query(`create table public.child (name text constraint of_name references public.legacy (name) on update ${action}, of bigint references public.legacy (id) on update ${action})`);
+    await adoptMapping(db.pool, topic.projection);
+    expect(topic.projection.notes).toEqual([`when the value of column name changes, so do rows of another table: of_name of child on update ${action}`]);
+    await client.query('drop table public.child');
+  });
 });
 
 const many = (topic: Topic, clock: string, values: Record<string, string>): ReturnType<Topic['seen']>[] => Array.from({ length: 60 }, (_, n) => topic.seen({ n, modified: clock, ...values }));

@@ -20,7 +20,7 @@ export function judgeTable(module: ModuleDefinition, table: DescribedTable | nul
   const columns = mappedColumns(module).map((mapped) => ({ ...mapped, column: table.columns.get(mapped.name) }));
   return {
     faults: [...relationFaults(module, table, name), ...columns.flatMap(columnFaults), ...unmappedFaults(module, table)],
-    notes: [...relationNotes(table), ...columns.flatMap(columnNotes)],
+    notes: [...relationNotes(table), ...columns.flatMap(columnNotes), ...updateNotes(module, table)],
     cascades: module.onDelete.action === 'remove' ? table.cascades : [],
   };
 }
@@ -72,6 +72,10 @@ const relationNotes = ({ isPermanent, triggers }: DescribedTable): string[] => [
   ...(isPermanent ? [] : ['the table is unlogged or temporary: after a crash of the database it is empty, and has to be rebuilt']),
   ...triggers.map((trigger) => `trigger ${trigger} runs when rows are written: a record of which it changes a value is kept aside, unless its mapping says onTriggerChange 'accept'`),
 ];
+
+/** The key is never updated. */
+const updateNotes = ({ fields }: ModuleDefinition, { updateCascades }: DescribedTable): string[] =>
+  updateCascades.filter(({ column }) => fields.some((field) => field.column === column)).map(({ column, what }) => `when the value of column ${column} changes, so do rows of another table: ${what}`);
 
 // As Postgres shows what a mapping names.
 const declaredAs = (declared: string): string =>

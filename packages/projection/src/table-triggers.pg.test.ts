@@ -36,6 +36,8 @@ const columns = `id bigint unique, modified timestamptz, deleted timestamptz, na
 const trigger = (body: string, when: string, table = 'public.legacy'): string =>
   `create or replace function public.act() returns trigger language plpgsql as $$ begin ${body} return new; end $$; create trigger acts ${when} on ${table} for each row execute function public.act()`;
 
+const deferred = (body: string): string => trigger(body, 'after insert or update').replace(/create trigger (.*) for each row/, 'create constraint trigger $1 deferrable initially deferred for each row');
+
 async function opened(setup: string, { definition = module(), table = `create table public.legacy (${columns})` } = {}): Promise<Topic> {
   await client.query(`drop table if exists public.legacy cascade; ${table}; ${setup}`);
   const topic = new Topic(client, definition);
@@ -62,6 +64,7 @@ describe.each(paths)('a row that is written by the path "%s"', (path) => {
   test.each([
     ['is changed before it is written', trigger('new.name := upper(new.name);', 'before insert or update'), 'name'],
     ['is changed after it was written', trigger('update public.legacy set amount = 0 where id = new.id and amount > 0;', 'after insert or update'), 'amount'],
+    ['is changed at the end of the transaction', deferred('update public.legacy set amount = 0 where id = new.id and amount > 0;'), 'amount'],
     ['is left out', trigger(`if new.name = 'abc' then return null; end if;`, 'before insert or update'), path === 'stage' || path === 'edited' ? 'modified' : 'id'],
     ['gets another time', trigger(`if new.name = 'abc' then new.modified := now(); end if;`, 'before insert or update'), 'modified'],
   ])('is kept aside where by a trigger it %s; others stand', async (_, setup, column) => {

@@ -595,4 +595,11 @@ export const mutants = [
     project: 'packages/projection',
     tests: ['src/passed-in-part.pg.test.ts'],
   },
+  {
+    name: 'a trigger that runs at the end of the transaction is not waited for',
+    changes: [{ file: 'packages/projection/src/verify.ts', from: 'deferredTriggers.length > 0', to: 'deferredTriggers.length < 0' }],
+    project: 'packages/projection',
+    tests: ['src/table-triggers.pg.test.ts'],
+    testName: 'is kept aside where by a trigger',
+  },
 ];
