@@ -44,6 +44,8 @@ export type DescribedTable = {
   readonly refusals: readonly string[];
   /** What of the columns that an insert leaves out refuses their being null. */
   readonly nullRefusals: readonly string[];
+  /** Checks that involve columns which are not mapped: a proposed row, which lacks their values, says nothing about the one that stands. */
+  readonly foreignChecks: readonly string[];
   /** Whether one may fill a column that an insert leaves out: before, for each row, and for inserts. */
   readonly hasInsertTrigger: boolean;
   /** Privileges that are missing beside those on columns, as the grants that would give them. */

@@ -24,7 +24,7 @@ export const shapeSql = ({ table: { schema, name } }: ModuleDefinition): Prepare
 /** @returns the table as the catalogue has it now, or null where there is none. */
 export async function describeTable(client: Client, module: ModuleDefinition): Promise<DescribedTable | null> {
   const { schema, name } = module.table;
-  const { rows: [relation] } = await client.query<Relation>(relationSql, [schema, name, module.keyColumn, module.onDelete.action === 'remove']);
+  const { rows: [relation] } = await client.query<Relation>(relationSql, [schema, name, module.keyColumn, module.onDelete.action === 'remove', [...columnsWritten(module), ...deletedColumn(module)]]);
   if (relation === undefined) return null;
   // The shape first: what changes in between shows as a change later.
   const { rows: [{ shape } = { shape: '' }] } = relation.is_readable ? await client.query<{ shape: string }>(shapeSql(module).text) : { rows: [] };
@@ -43,6 +43,7 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     updateCascades: relation.update_cascades,
     refusals: await refusals(client, module),
     nullRefusals: await nullRefusals(client, module, relation.oid),
+    foreignChecks: relation.foreign_checks,
     hasInsertTrigger: relation.has_insert_trigger,
     missingGrants: relation.missing_grants,
     columns: new Map(rows.map((row) => [row.name, described(row)])),
@@ -62,6 +63,7 @@ type Relation = {
   triggers: string[];
   deferred_triggers: string[];
   update_cascades: { column: string; what: string }[];
+  foreign_checks: string[];
   has_insert_trigger: boolean;
   missing_grants: string[];
 };
@@ -84,6 +86,8 @@ const relationSql = `
         case k.confupdtype when 'c' then 'cascade' when 'n' then 'set null' else 'set default' end)) order by a.attname, k.conname), '[]')
       from pg_constraint k join pg_attribute a on a.attrelid = c.oid and a.attnum = any(k.confkey)
       where k.contype = 'f' and k.confrelid = c.oid and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
+    array(select distinct k.conname::text from pg_constraint k where k.contype = 'c' and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)))
+      and exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any(k.conkey) and a.attname <> all($5::text[])) order by 1) as foreign_checks,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
       select 'grant usage on schema ' || quote_ident(n.nspname) where not has_schema_privilege(n.oid, 'usage') union all
@@ -113,11 +117,13 @@ async function refusals(client: Client, { table: { schema, name }, modifiedTimeC
  * noticed by one way only. A check that involves other columns depends on the row, and is not tried.
  */
 async function nullRefusals(client: Client, module: ModuleDefinition, oid: string): Promise<string[]> {
-  const { rows } = await client.query<{ refusal: string; probe: string }>(nullProbesSql, [oid, columnsWritten(module), module.onDelete.action === 'mark' ? module.onDelete.deletedColumn : '']);
+  const { rows } = await client.query<{ refusal: string; probe: string }>(nullProbesSql, [oid, columnsWritten(module), deletedColumn(module)[0] ?? '']);
   const found: string[] = [];
   for (const { refusal, probe } of rows) if (await isRefused(client, probe)) found.push(refusal);
   return found;
 }
+
+const deletedColumn = ({ onDelete }: ModuleDefinition): string[] => (onDelete.action === 'mark' ? [onDelete.deletedColumn] : []);
 
 /** Those that get a value. */
 const columnsWritten = ({ keyColumn, modifiedTimeColumn, fields }: ModuleDefinition): string[] => [keyColumn, modifiedTimeColumn, ...fields.map(({ column }) => column)];

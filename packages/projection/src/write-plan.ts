@@ -51,7 +51,8 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
   const list = written.map((column) => quote(column.name)).join(', ');
   const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
   const covers = new Set(coverage.fields);
-  const merge = { table, keyColumn, columns: written.map((column) => column.name), isWhole: module.fields.every(({ field }) => covers.has(field)) };
+  const isWhole = module.fields.every(({ field }) => covers.has(field));
+  const merge = { table, keyColumn, columns: written.map((column) => column.name), mayPropose: isWhole && described.triggers.length === 0 && described.foreignChecks.length === 0 };
   return {
     keep: mapped.map((mapping) => mapping !== undefined),
     rules: cells.map((cell) => cell && cellRule(cell.mapping, cell.column)),
@@ -100,11 +101,14 @@ const differ = (one: string, other: string, columns: readonly string[]): string 
 
 type Merge = { readonly table: string; readonly keyColumn: string; readonly columns: readonly string[] };
 
-/** @param isWhole whether all that is mapped is written. Else a row that stands is updated: what an INSERT proposes has to have all that may not be null. */
-function mergeSql({ table, keyColumn, columns, select, isWhole }: Merge & { readonly select: string; readonly isWhole: boolean }): string {
+/**
+ * @param mayPropose whether a row may be proposed by INSERT although one stands. Postgres holds what is proposed to NOT NULL and checks, and runs triggers for it: where
+ * columns of the row that stands would be missing, or someone would see it, that one is updated instead.
+ */
+function mergeSql({ table, keyColumn, columns, select, mayPropose }: Merge & { readonly select: string; readonly mayPropose: boolean }): string {
   const list = columns.map(quote).join(', ');
   const rest = columns.filter((column) => column !== keyColumn);
-  if (!isWhole) {
+  if (!mayPropose) {
     return `with given (${list}) as (${select}), standing as (${updateSql({ table, keyColumn, columns: rest, source: 'given' })})
       insert into ${table} (${list}) select ${list} from given s where not exists (select from ${table} t where ${isSame('t', 's', keyColumn)})`;
   }

@@ -591,7 +591,7 @@ export const mutants = [
   },
   {
     name: 'a content of a smaller coverage is inserted over the row that stands',
-    changes: [{ file: 'packages/projection/src/write-plan.ts', from: 'isWhole: module.fields.every(({ field }) => covers.has(field))', to: 'isWhole: true' }],
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: 'mayPropose: isWhole && ', to: 'mayPropose: ' }],
     project: 'packages/projection',
     tests: ['src/passed-in-part.pg.test.ts'],
   },
@@ -601,5 +601,11 @@ export const mutants = [
     project: 'packages/projection',
     tests: ['src/table-triggers.pg.test.ts'],
     testName: 'is kept aside where by a trigger',
+  },
+  {
+    name: 'checks and triggers judge a row that is only proposed',
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: ' && described.triggers.length === 0 && described.foreignChecks.length === 0', to: '' }],
+    project: 'packages/projection',
+    tests: ['src/foreign-columns.pg.test.ts'],
   },
 ];
