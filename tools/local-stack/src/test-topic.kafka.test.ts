@@ -23,6 +23,18 @@ describe('a test topic', () => {
     expect(described.configs.resources[0]?.configEntries[0]?.configValue).toBe('-1');
   });
 
+  test('can be written at once, in each of its partitions', async () => {
+    const partitions = 100; // a broker takes a while to make so many
+    const many = await createTestTopic({ partitions });
+    const kafka = new kafkajs.Kafka({ brokers: testKafkaBrokers(), logLevel: kafkajs.logLevel.NOTHING });
+    const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner, retry: { retries: 0 } });
+    await producer.connect();
+    const written = await producer.send({ topic: many.name, acks: -1, messages: Array.from({ length: partitions }, (_, partition) => ({ partition, value: 'hello' })) });
+    await producer.disconnect();
+    await many.drop();
+    expect(written).toHaveLength(partitions);
+  });
+
   test('carries a message to a consumer group that joins at once', async () => {
     const kafka = new kafkajs.Kafka({ brokers: testKafkaBrokers(), logLevel: kafkajs.logLevel.NOTHING });
     const producer = kafka.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner });

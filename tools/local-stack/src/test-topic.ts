@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { LocalStackError } from './errors.ts';
 import { withAdmin } from './kafka-admin.ts';
 import { uniqueName } from './unique-name.ts';
@@ -18,10 +19,30 @@ export function testKafkaBrokers(): string[] {
   return brokers.split(',').map((broker) => broker.trim());
 }
 
-/** Creates a topic with a fresh name; returns once its partitions have leaders. */
+const servedWithinMs = 30_000;
+
+/** Creates a topic with a fresh name; returns once its partitions can be written and read. */
 export async function createTestTopic({ prefix = 'test', partitions = 4, configs = {} }: TestTopicOptions = {}): Promise<TestTopic> {
   const topic = uniqueName(prefix);
   const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }));
-  await withAdmin(testKafkaBrokers(), (admin) => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }] }));
+  await withAdmin(testKafkaBrokers(), (admin) => admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }] }));
+  await untilServed(topic);
   return { name: topic, drop: () => withAdmin(testKafkaBrokers(), (admin) => admin.deleteTopics({ topics: [topic] })) };
+}
+
+/**
+ * A broker names itself as the leader of a partition before it has made it; what is sent to several is then refused for some, and the next attempt
+ * writes the others twice. Only the leader itself knows a partition's offsets.
+ */
+async function untilServed(topic: string): Promise<void> {
+  const deadline = performance.now() + servedWithinMs;
+  for (;;) {
+    try {
+      await withAdmin(testKafkaBrokers(), (admin) => admin.fetchTopicOffsets(topic));
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await delay(20);
+    }
+  }
 }
