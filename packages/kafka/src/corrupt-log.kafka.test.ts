@@ -55,7 +55,7 @@ async function read(offsets: (partition: number) => number): Promise<Reading> {
   const unreadable = new Map<number, KafkaError>();
   let changed = (): void => undefined;
   await consumer.run({
-    onAssigned: async (assigned) => assigned.map((one) => ({ ...one, offset: offsets(one.partition) })),
+    onAssigned: async (assigned) => assigned.map((one) => ({ ...one, offset: offsets(one.partition) + (counts[one.partition] as number) })),
     onRevoked: async () => undefined,
     onBatch: async ({ partition, messages }) => {
       counts[partition] = (counts[partition] ?? 0) + messages.length;
@@ -88,16 +88,20 @@ describe('a flipped byte in the log', () => {
   test('stops its partition before the batch, the others go on; and it goes on once the byte is right', async ({ skip }) => {
     skip(files.length === 0, "the broker's disk is out of reach: in a container, or on another machine");
     const secondBatches = await Promise.all(files.map(async (file) => (await file.batches())[1] as number));
+    // A producer that tries again may have written a batch twice.
+    const ends = (await admin.topicOffsets(topic.name)).map(({ high }) => high);
+    const end = ends[HEALTHY] as number;
     await damage(secondBatches);
     const { consumer, counts, unreadable, until } = await read(() => 0);
-    await until(() => unreadable.size === damages.length && counts[HEALTHY] === 3 * PER_BATCH);
-    expect(counts).toEqual([...damages.map(() => PER_BATCH), 3 * PER_BATCH]);
+    await until(() => unreadable.size === damages.length && (counts[HEALTHY] as number) >= end);
+    expect(counts).toEqual([...damages.map(() => PER_BATCH), end]);
     expect([...unreadable].toSorted(([a], [b]) => a - b).map(([partition, { code }]) => [damages[partition]?.what, code])).toEqual(damages.map(({ what }) => [what, 'LOG_CORRUPT']));
     await producer.send(topic.name, [{ key: 'k', value: 'later', partition: HEALTHY }]);
-    await until(() => counts[HEALTHY] === 3 * PER_BATCH + 1);
+    await until(() => (counts[HEALTHY] as number) > end);
     await damage(secondBatches);
-    await until(() => damages.every((_, partition) => counts[partition] === 3 * PER_BATCH));
+    await until(() => damages.every((_, partition) => (counts[partition] as number) >= (ends[partition] as number)));
     await consumer.close();
+    expect(counts.slice(0, HEALTHY)).toEqual(ends.slice(0, HEALTHY));
   });
 });
 
