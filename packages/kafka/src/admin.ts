@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 import type { Admin as KafkaJsAdmin } from 'kafkajs';
 
 import type { KafkaClient } from './client.ts';
@@ -33,6 +35,7 @@ export type Admin = {
 };
 
 const TIMEOUT_MS = 15_000;
+const CREATED_WITHIN_MS = 30_000;
 const TOPIC = 2;
 
 /** Connects an admin. */
@@ -70,7 +73,7 @@ async function ensureTopics(admin: KafkaJsAdmin, specs: readonly TopicSpec[]): P
   if (missing.length === 0) return;
   const replicationFactor = Math.min(3, brokers.length);
   await admin.createTopics({
-    waitForLeaders: true,
+    waitForLeaders: false,
     topics: missing.map(({ topic, partitions, config = {} }) => ({
       topic,
       numPartitions: partitions,
@@ -78,6 +81,20 @@ async function ensureTopics(admin: KafkaJsAdmin, specs: readonly TopicSpec[]): P
       configEntries: Object.entries({ ...(replicationFactor === 3 ? { 'min.insync.replicas': '2' } : {}), ...config }).map(([name, value]) => ({ name, value })),
     })),
   });
+  await haveLeaders(admin, missing.map(({ topic }) => topic));
+}
+
+/** Waits until new topics have leaders. kafkajs gives up where a broker does not know the topic yet. */
+async function haveLeaders(admin: KafkaJsAdmin, topics: string[]): Promise<void> {
+  const sinceMs = performance.now();
+  for (;;) {
+    const found = await admin.fetchTopicMetadata({ topics }).catch((error: Error & { type?: string }) => error);
+    const isThere = !(found instanceof Error) && found.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
+    if (isThere) return;
+    const isComing = !(found instanceof Error) || found.type === 'UNKNOWN_TOPIC_OR_PARTITION' || found.type === 'LEADER_NOT_AVAILABLE';
+    if (!isComing || performance.now() - sinceMs > CREATED_WITHIN_MS) throw found instanceof Error ? found : new KafkaError(`${topics.join(', ')}: created, but without leaders`, 'TOPIC_MISSING');
+    await delay(50);
+  }
 }
 
 async function metadataOf(admin: KafkaJsAdmin, topic: string) {

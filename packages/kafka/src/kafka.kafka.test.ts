@@ -201,6 +201,25 @@ describe('the admin', () => {
     expect(await admin.partitionsOf(spec.topic)).toBe(3);
   });
 
+  test('waits for a topic that a broker does not know yet', async () => {
+    const refusals = ['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'];
+    const hesitant = { ...client, kafka: Object.create(client.kafka, {
+      admin: { value: () => {
+        const raw = client.kafka.admin();
+        return { ...raw, fetchTopicMetadata: async (asked?: { topics: string[] }) => {
+          const type = refusals.shift();
+          if (type !== undefined) throw Object.assign(new Error(type), { type });
+          return raw.fetchTopicMetadata(asked);
+        } };
+      } },
+    }) as KafkaClient['kafka'] };
+    const other = await createAdmin(hesitant);
+    const name = uniqueName('slow');
+    await other.ensureTopics([{ topic: name, partitions: 2 }]);
+    await other.close();
+    expect([refusals, await admin.partitionsOf(name)]).toEqual([[], 2]);
+  });
+
   test('reports first and next offsets', async () => {
     await producer.send(topic.name, messages(3).map((message) => ({ ...message, partition: 2 })));
     expect(await admin.topicOffsets(topic.name)).toEqual([0, 1, 2, 3].map((partition) => ({ partition, low: 0, high: partition === 2 ? 3 : 0 })));
