@@ -97,13 +97,15 @@ async function checkMetaProperties(logDir: string): Promise<void> {
   if (!/^cluster\.id=\S+$/m.test(meta) || !/^node\.id=1$/m.test(meta)) throw brokenFolder('Kafka', logDir, 'its meta.properties names no cluster, or another node');
 }
 
-async function format(dataDir: string, logDir: string, { java, jarDir }: KafkaRuntime): Promise<void> {
+async function format(dataDir: string, logDir: string, { java, jarDir, classArchive }: KafkaRuntime): Promise<void> {
   const beside = join(dataDir, 'kafka.formatting');
   await rm(beside, { recursive: true, force: true });
   const config = await writeConfig(dataDir, beside, { brokerPort: 9092, controllerPort: 9093 });
   // Base64 may begin with a dash, so the option takes it by "=".
   const clusterId = randomBytes(16).toString('base64url');
-  await run(java, [...forAWhile, ...logging, '-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', config], { timeout: formatWithinMs });
+  // The broker's archive has most of what it needs, too: 0.6 s of CPU instead of 0.9.
+  const classes = existsSync(classArchive) ? [`-XX:SharedArchiveFile=${classArchive}`] : [];
+  await run(java, [...forAWhile, ...classes, ...logging, '-cp', join(jarDir, '*'), 'kafka.tools.StorageTool', 'format', `--cluster-id=${clusterId}`, '-c', config], { timeout: formatWithinMs });
   await rm(logDir, { recursive: true, force: true });
   await rename(beside, logDir);
 }
