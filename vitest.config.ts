@@ -41,8 +41,8 @@ export default defineConfig({
       { extends: true, test: { name: 'library', include: library, exclude: special, isolate: true, testTimeout: 30_000 } },
       { extends: true, test: { name: 'pg', include: files('.pg'), globalSetup: '@lockstep/local-stack/vitest-postgres', ...stack } },
       { extends: true, test: { name: 'kafka', include: files('.kafka'), globalSetup: '@lockstep/local-stack/vitest-stack', isolate: true, ...stack } },
-      // Each worker has a stack that nothing else uses, and runs one test at a time on it: topic names are fixed.
-      { extends: true, test: { name: 'e2e', include: files('.e2e'), globalSetup: '@lockstep/local-stack/vitest-own-stack', maxWorkers: 2, sequence: { groupOrder: 1 }, testTimeout: 180_000, hookTimeout: 60_000 } },
+      // Each worker has a stack that nothing else uses, and runs one test at a time on it: topic names are fixed. Two of them leave half of two cores idle.
+      { extends: true, test: { name: 'e2e', include: files('.e2e'), globalSetup: '@lockstep/local-stack/vitest-own-stack', maxWorkers: 3, sequence: { groupOrder: 1 }, testTimeout: 180_000, hookTimeout: 60_000 } },
     ],
   },
 });
