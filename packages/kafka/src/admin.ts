@@ -84,14 +84,18 @@ async function ensureTopics(admin: KafkaJsAdmin, specs: readonly TopicSpec[]): P
   await haveLeaders(admin, missing.map(({ topic }) => topic));
 }
 
+/** After tries of its own, kafkajs names the last refusal as the cause. */
+type Refusal = Error & { readonly type?: string; readonly cause?: { readonly type?: string } };
+const isNotYetThere = /^(UNKNOWN_TOPIC_OR_PARTITION|LEADER_NOT_AVAILABLE)$/;
+
 /** Waits until new topics have leaders. kafkajs gives up where a broker does not know the topic yet. */
 async function haveLeaders(admin: KafkaJsAdmin, topics: string[]): Promise<void> {
   const sinceMs = performance.now();
   for (;;) {
-    const found = await admin.fetchTopicMetadata({ topics }).catch((error: Error & { type?: string }) => error);
+    const found = await admin.fetchTopicMetadata({ topics }).catch((error: Refusal) => error);
     const isThere = !(found instanceof Error) && found.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0));
     if (isThere) return;
-    const isComing = !(found instanceof Error) || found.type === 'UNKNOWN_TOPIC_OR_PARTITION' || found.type === 'LEADER_NOT_AVAILABLE';
+    const isComing = !(found instanceof Error) || isNotYetThere.test((found.cause?.type ?? found.type) ?? '');
     if (!isComing || performance.now() - sinceMs > CREATED_WITHIN_MS) throw found instanceof Error ? found : new KafkaError(`${topics.join(', ')}: created, but without leaders`, 'TOPIC_MISSING');
     await delay(50);
   }

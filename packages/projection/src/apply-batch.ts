@@ -1,14 +1,14 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 import { copyInto, sqlState } from '@lockstep/postgres';
-import type { PoolClient } from 'pg';
+import type { PoolClient, QueryResult } from 'pg';
 
 import { timeStepMs } from './column-fit.ts';
 import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
 import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
-import { type Confirmation, type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage, type Reject } from './fold-batch.ts';
+import { type Confirmation, type FoldedBatch, type FoldedRecord, type LogMessage, type Reject } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
-import { anyPassed, noteFieldsLeft, resolveBefore } from './parked-rest.ts';
+import { anyParked, holdParked, noteFieldsLeft } from './parked-rest.ts';
 import { parkedVersion } from './parked-version.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
 import { createNarrowStage } from './register-sql.ts';
@@ -40,15 +40,19 @@ const COPY_FROM = 50;
  * batch takes two round trips.
  * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
  */
-export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded = foldBatch(batch.messages)): Promise<Applied> {
+export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Applied> {
+  // The positions would move past messages that were not folded.
+  if (folded.cutAt !== null && folded.cutAt < batch.messages.length) throw new Error(`the batch has to be cut before message ${folded.cutAt}`);
   try {
-    const { merged, hasPassed } = await begin(client, projection, batch, folded);
+    const { merged, hasParked } = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
     const decision = decide(merged, projection);
-    await noteFieldsLeft(client, projection, decision.winners, { inAll: hasPassed });
+    if (hasParked) await noteFieldsLeft(client, projection, decision.won);
+    const [winners, dead] = [await winnerWrites(client, projection, decision), await deadWrites(client, projection, decision.dead)];
+    await verify(client, projection.table, [...winners.checks, ...dead.checks]);
     await sendTogether(client, [
-      ...(await winnerWrites(client, projection, decision)),
-      ...(await deadWrites(client, projection, decision.dead)),
+      ...winners.left,
+      ...dead.left,
       ...confirmWrites(projection, folded.confirmations),
       ...parkWrites(projection.module, batch, folded.rejects),
       { text: 'commit' },
@@ -63,22 +67,23 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
 
 /**
  * Opens the transaction, moves the positions and merges the fold into the register.
- * @returns the records that changed, and whether any parked content of the module was passed; see parked-rest.ts.
+ * @returns the records that changed, and whether anything is parked of the batch's records.
  */
-async function begin(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<{ readonly merged: Merged[]; readonly hasPassed: boolean }> {
+async function begin(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<{ readonly merged: Merged[]; readonly hasParked: boolean }> {
   const isSmall = folded.records.size > 0 && folded.records.size < COPY_FROM;
-  const [, moved, shape, passed, ...results] = await sendTogether(client, [
+  const [, moved, shape, parked, ...results] = await sendTogether(client, [
     { text: 'begin' },
     advance(projection, batch),
     projection.shapeStatement,
-    anyPassed(projection),
-    ...resolveBefore(projection, folded),
-    ...(isSmall ? [mergeFromArrays(projection, folded)] : []),
+    ...(isSmall ? [...holdParked(projection, folded), mergeFromArrays(projection, folded)] : [anyParked(projection)]),
   ]);
   await checkAdvanced(client, projection, batch, moved);
   projection.checkShape(shape?.rows ?? []);
-  const merged = isSmall ? results.at(-1) : undefined;
-  return { merged: merged === undefined ? await mergeRegister(client, projection, folded) : mergedOf(merged, folded), hasPassed: passed?.rowCount === 1 };
+  let hasParked = (parked?.rowCount ?? 0) > 0;
+  if (isSmall) return { merged: mergedOf(results.at(-1) as QueryResult, folded), hasParked };
+  // Thousands of ids are sent only where something is parked at all.
+  if (hasParked) hasParked = ((await sendTogether(client, holdParked(projection, folded)))[0]?.rowCount ?? 0) > 0;
+  return { merged: await mergeRegister(client, projection, folded), hasParked };
 }
 
 /** Rows of bulk files that the register refused. */
@@ -135,34 +140,44 @@ const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBat
 /** Writes winners into the legacy table. */
 export async function writeWinners(client: PoolClient, projection: ModuleProjection, decision: Pick<Decision, 'winners' | 'allFresh'>): Promise<void> {
   projection.checkShape((await client.query(projection.shapeStatement)).rows);
-  for (const statement of await winnerWrites(client, projection, decision)) await client.query(statement);
+  await finish(client, projection, await winnerWrites(client, projection, decision));
+}
+
+/** What is left to do for rows: statements, and, where triggers run, checks that find a row that does not stand as it was sent. */
+type Writes = { readonly left: readonly Statement[]; readonly checks: readonly (string | Statement)[] };
+
+async function finish(client: PoolClient, projection: ModuleProjection, { left, checks }: Writes): Promise<void> {
+  await verify(client, projection.table, checks);
+  for (const statement of left) await client.query(statement);
 }
 
 /**
- * Writes large groups of winners, by COPY. Where triggers run, which may change values, all are staged, so that the rows can be compared with what was sent.
- * @returns the statements that write the small ones.
- * @throws {ProjectionError} `VALUE_NOT_EXACT` where a trigger changed a value, or kept a row from being written.
+ * Writes large groups of winners, by COPY; small ones as well where a row may not be proposed, for only a stage holds values as the table would. Where
+ * triggers run, which may change values, all are staged.
  */
-async function winnerWrites(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Pick<Decision, 'winners' | 'allFresh'>): Promise<Statement[]> {
-  const small: Statement[] = [];
+async function winnerWrites(client: PoolClient, projection: ModuleProjection, { winners, allFresh }: Pick<Decision, 'winners' | 'allFresh'>): Promise<Writes> {
+  const left: Statement[] = [];
+  const checks = new Set<string>();
+  const hasTriggers = projection.table.triggers.length > 0;
+  const emptied = new Set<string>();
   for (const [coverage, group] of Map.groupBy(winners, ({ record }) => record.coverage)) {
     const plan = await projection.planFor(client, coverage);
-    const hasTriggers = projection.table.triggers.length > 0;
-    if (group.length < COPY_FROM && !hasTriggers) {
-      small.push({ ...plan.mergeArrays, values: winnersAsArrays(group, plan) });
+    if (group.length < COPY_FROM && plan.mergeArrays !== null) {
+      left.push({ ...plan.mergeArrays, values: winnersAsArrays(group, plan) });
       continue;
     }
     const columns = plan.columns.map((column) => `"${column}"`).join(', ');
     const text = winnersAsCopyText(group, plan);
     if (allFresh && !hasTriggers && (await copiedStraight(client, `${plan.table} (${columns})`, text))) continue;
     await client.query(plan.createStage);
-    // A stage is emptied at the end of a transaction only, and a unit that waits has its own rows.
-    if (hasTriggers) await client.query(`truncate ${plan.stage}`);
+    // It is emptied at the end of a transaction only, and a unit that waits has its own rows; two coverages may share one.
+    if (plan.mergeArrays === null && !emptied.has(plan.stage)) await client.query(`truncate ${plan.stage}`);
+    emptied.add(plan.stage);
     await copyInto(client, `${plan.stage} (${columns})`, text);
     await client.query(plan.mergeStage);
-    if (hasTriggers) await verify(client, projection.table, plan.verifyStage);
+    if (hasTriggers) checks.add(plan.verifyStage);
   }
-  return small;
+  return { left, checks: [...checks] };
 }
 
 /** New rows need no merge. Where a row stands already that the register does not know, the stage decides. */
@@ -180,24 +195,19 @@ async function copiedStraight(client: PoolClient, target: string, text: Buffer):
 
 /** Marks or removes the rows of the dead. */
 export async function writeDead(client: PoolClient, projection: ModuleProjection, dead: Decision['dead']): Promise<void> {
-  for (const statement of await deadWrites(client, projection, dead)) await client.query(statement);
+  await finish(client, projection, await deadWrites(client, projection, dead));
 }
 
-/**
- * By the table's own types, like every statement on it; the key may be a text. Where triggers run, it is written here and now, and compared.
- * @returns the statements that are left.
- * @throws {ProjectionError} `VALUE_NOT_EXACT` where a trigger kept a row from being marked or removed.
- */
-async function deadWrites(client: PoolClient, { module: { table, keyColumn, onDelete }, table: described }: ModuleProjection, dead: Decision['dead']): Promise<Statement[]> {
-  if (dead.length === 0) return [];
+/** By the table's own types, like every statement on it; the key may be a text. Where triggers run, it is written here and now. */
+async function deadWrites(client: PoolClient, { module: { table, keyColumn, onDelete }, table: described }: ModuleProjection, dead: Decision['dead']): Promise<Writes> {
+  if (dead.length === 0) return { left: [], checks: [] };
   const name = `"${table.schema}"."${table.name}"`;
   const ids = dead.map(({ id }) => id);
   const key = columnOf(described, keyColumn);
-  const written = async (write: Statement, left: Statement): Promise<Statement[]> => {
-    if (described.triggers.length === 0) return [write];
+  const written = async (write: Statement, check: Statement): Promise<Writes> => {
+    if (described.triggers.length === 0) return { left: [write], checks: [] };
     await client.query(write);
-    await verify(client, described, left);
-    return [];
+    return { left: [], checks: [check] };
   };
   if (onDelete.action === 'remove') {
     const which = `from ${name} where "${keyColumn}" operator(pg_catalog.=) any($1::${key.type}[])`;

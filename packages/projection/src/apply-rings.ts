@@ -33,7 +33,7 @@ export async function applyRings(context: WaitingContext, pending: Map<string, W
 async function isApplied({ client, projection }: WaitingContext, members: readonly Waiting[]): Promise<boolean> {
   await client.query('savepoint ring');
   try {
-    const { winners, dead } = await decisionOf({ client, projection }, members);
+    const { winners, won, dead } = await decisionOf({ client, projection }, members);
     // A large group goes by its stage, which keeps what an earlier one left in it until the transaction ends.
     for (const coverage of new Set(winners.map(({ record }) => record.coverage))) {
       const { createStage, stage } = await projection.planFor(client, coverage);
@@ -41,7 +41,7 @@ async function isApplied({ client, projection }: WaitingContext, members: readon
     }
     await writeWinners(client, projection, { winners, allFresh: false });
     await writeDead(client, projection, dead);
-    await noteFieldsLeft(client, projection, winners, { inAll: true });
+    await noteFieldsLeft(client, projection, won);
     await client.query('set constraints all immediate; set constraints all deferred; release savepoint ring');
     return true;
   } catch (error) {

@@ -15,6 +15,8 @@ export type Merged = {
 export type Decision = {
   /** Records whose content is written, with the deletion mark it carries (epoch milliseconds), or null for the living. */
   readonly winners: readonly { readonly record: FoldedRecord; readonly deletedMs: number | null }[];
+  /** Records whose content won the register, whether it is written or not. */
+  readonly won: readonly FoldedRecord[];
   /** Records that are dead and whose content stands already (or has no row to stand in). */
   readonly dead: readonly { readonly id: string; readonly deletedMs: number }[];
   /** Whether every winner is new to the register and alive: then rows may go straight into the table. */
@@ -39,7 +41,7 @@ export function decide(merged: readonly Merged[], { keepsDeleted, epsilonMs }: {
       dead.push({ id: record.id, deletedMs });
     }
   }
-  return { winners, dead, allFresh };
+  return { winners, won: merged.filter(({ contentWon }) => contentWon).map(({ record }) => record), dead, allFresh };
 }
 
 /** The CRM's `deleted_time` again, from the upper bound that the register keeps. */

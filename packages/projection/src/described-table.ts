@@ -36,7 +36,7 @@ export type DescribedTable = {
   readonly cascades: readonly string[];
   /** Triggers that run when a row is written or removed, those of partitions included. */
   readonly triggers: readonly string[];
-  /** Those of them that run at the end of the transaction, qualified and quoted. */
+  /** Those of them that may run at the end of the transaction, qualified and quoted. */
   readonly deferredTriggers: readonly string[];
   /** Foreign keys to columns of it that write rows of other tables when such a value changes: `orders_fkey of orders on update set null`. */
   readonly updateCascades: readonly { readonly column: string; readonly what: string }[];
@@ -44,7 +44,7 @@ export type DescribedTable = {
   readonly refusals: readonly string[];
   /** What of the columns that an insert leaves out refuses their being null. */
   readonly nullRefusals: readonly string[];
-  /** Checks that involve columns which are not mapped: a proposed row, which lacks their values, says nothing about the one that stands. */
+  /** Checks that involve columns which are not mapped, or the row as a whole: a proposed row, which lacks their values, says nothing about the one that stands. */
   readonly foreignChecks: readonly string[];
   /** Whether one may fill a column that an insert leaves out: before, for each row, and for inserts. */
   readonly hasInsertTrigger: boolean;

@@ -3,10 +3,9 @@ import { compareVersions } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 
 import { winnersAsCopyText } from './copy-rows.ts';
-import type { Decision } from './decide.ts';
 import { ProjectionError } from './errors.ts';
 import { type Fault, faultOrThrow } from './fault-of-data.ts';
-import { type FoldedBatch, foldBatch, type LogMessage } from './fold-batch.ts';
+import { type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import type { Statement } from './statements.ts';
 import { verify } from './verify.ts';
@@ -17,60 +16,61 @@ import { restPlan } from './write-plan.ts';
  * which. Where it waits they are written once they fit; its version is no longer compared with the register's.
  */
 
-/** A record whose content is written. */
-type Winner = Decision['winners'][number];
-
 const isOpen = '(p.resolved_at is null or p.value is not null)';
 
-/** Finds a row where some parked content of the module was passed by one of a smaller coverage. */
-export const anyPassed = ({ module: { apiName } }: Pick<ModuleProjection, 'module'>): Statement => ({
-  text: `select from lockstep.parked p where p.module = $1 and p.fields_left is not null and ${isOpen} limit 1`,
+/** Finds a row where anything of the module is parked. */
+export const anyParked = ({ module: { apiName } }: Pick<ModuleProjection, 'module'>): Statement => ({
+  text: `select from lockstep.parked p where p.module = $1 and ${isOpen} limit 1`,
   values: [apiName],
 });
 
-/** Resolves what is overtaken of the records that a smaller coverage is about to speak of: afterwards the register no longer says so. */
-export function resolveBefore({ module: { apiName }, own }: ModuleProjection, { records }: FoldedBatch): Statement[] {
-  const ids = [...records.values()].filter(({ hash, coverage: covered }) => hash !== '' && covered !== own.id).map(({ id }) => id);
-  return ids.length === 0 ? [] : [{ text: resolveOvertakenOf, values: [apiName, ids] }];
+/**
+ * Statements for what is parked of the records of a batch, before they are merged. The first locks it, and finds rows where there is any: a retry that
+ * has it in hand ends before the batch is judged, and none begins. The second resolves what is overtaken of records that a smaller
+ * coverage is about to speak of: afterwards the register no longer says so.
+ */
+export function holdParked({ module: { apiName }, own }: ModuleProjection, { records }: FoldedBatch): Statement[] {
+  const passing = [...records.values()].filter(({ hash, coverage: covered }) => hash !== '' && covered !== own.id).map(({ id }) => id);
+  return [
+    { text: `select from lockstep.parked p where p.module = $1 and p.record_id = any($2::text[]) and ${isOpen} order by p.id for update`, values: [apiName, [...records.keys()]] },
+    ...(passing.length === 0 ? [] : [{ text: resolveOvertakenOf, values: [apiName, passing] }]),
+  ];
 }
 
 type ParkedRow = { id: string; recordId: string; modifiedMs: string; versionMs: string | null; observedMs: string; hash: string; coverage: string | null; fieldsLeft: string[] | null };
 
-/**
- * Notes of what is parked of these records, and is no newer, which fields these contents leave to it.
- * @param inAll also where they are of the module's own coverage, which leave nothing.
- */
-export async function noteFieldsLeft(client: PoolClient, projection: ModuleProjection, winners: readonly Winner[], { inAll }: { readonly inAll: boolean }): Promise<void> {
-  const passing = new Map(winners.filter(({ record }) => inAll || record.coverage !== projection.own.id).map((winner) => [winner.record.id, winner]));
-  if (passing.size === 0) return;
+/** Notes of what is parked of these records, and is no newer, which fields these contents leave to it; they have won the register. */
+export async function noteFieldsLeft(client: PoolClient, projection: ModuleProjection, passing: readonly FoldedRecord[]): Promise<void> {
+  if (passing.length === 0) return;
+  const byId = new Map(passing.map((record) => [record.id, record]));
   const { rows } = await client.query<ParkedRow>(
     `select id, record_id as "recordId", modified_ms as "modifiedMs", version_ms as "versionMs", observed_ms as "observedMs",
        replace(content_hash::text, '-', '') as hash, coverage, fields_left as "fieldsLeft"
      from lockstep.parked p where module = $1 and record_id = any($2::text[]) and modified_ms is not null and ${isOpen} order by id for update`,
-    [projection.module.apiName, [...passing.keys()]],
+    [projection.module.apiName, [...byId.keys()]],
   );
   for (const row of rows) {
-    const left = await fieldsLeft(client, projection, row, passing.get(row.recordId) as Winner);
+    const left = await fieldsLeft(client, projection, row, byId.get(row.recordId) as FoldedRecord);
     if (left !== null) await client.query('update lockstep.parked set fields_left = $2 where id = $1', [row.id, left]);
   }
 }
 
 /** @returns the fields that a parked content still counts for; null where that stays as it was. */
-async function fieldsLeft(client: PoolClient, projection: ModuleProjection, parked: ParkedRow, { record }: Winner): Promise<string[] | null> {
+async function fieldsLeft(client: PoolClient, projection: ModuleProjection, parked: ParkedRow, record: FoldedRecord): Promise<string[] | null> {
   const version = { modifiedMs: Number(parked.modifiedMs), versionMs: Number(parked.versionMs ?? parked.modifiedMs), observedMs: Number(parked.observedMs), hash: parked.hash };
   if (compareVersions(version, record) > 0) return null;
   const spoken = new Set(await projection.fieldsOf(client, record.coverage));
-  const before = parked.fieldsLeft ?? (await mappedFieldsOf(client, projection, parked.coverage));
-  const left = before.filter((field) => !spoken.has(field));
+  const mapped = new Set(projection.own.fields);
+  const before = parked.fieldsLeft ?? (await fieldsOf(client, projection, parked.coverage));
+  const left = before.filter((field) => mapped.has(field) && !spoken.has(field));
   return parked.fieldsLeft === null || left.length < before.length ? left : null;
 }
 
-async function mappedFieldsOf(client: PoolClient, projection: ModuleProjection, covered: string | null): Promise<readonly string[]> {
+async function fieldsOf(client: PoolClient, projection: ModuleProjection, covered: string | null): Promise<readonly string[]> {
   const { fields } = projection.own;
-  if (covered === null || covered === projection.own.id) return fields;
+  if (covered === null) return fields;
   try {
-    const own = new Set(fields);
-    return (await projection.fieldsOf(client, covered)).filter((field) => own.has(field));
+    return await projection.fieldsOf(client, covered);
   } catch (error) {
     // What names an unknown coverage is parked for that reason.
     if (error instanceof ProjectionError && error.code === 'COVERAGE_UNKNOWN') return fields;
@@ -101,7 +101,7 @@ export async function applyRests(client: PoolClient, projection: ModuleProjectio
     try {
       // A newer one may have been written just now, and speak of all of it.
       const left = (await passedAmong(client, [{ id, message }])).get(id) ?? [];
-      await applyRest(client, projection, { record, deletedMs: null }, left);
+      await applyRest(client, projection, record, left);
       await client.query('set constraints all immediate; set constraints all deferred; release savepoint rest');
     } catch (error) {
       faults.set(id, faultOrThrow(error));
@@ -111,16 +111,16 @@ export async function applyRests(client: PoolClient, projection: ModuleProjectio
   return faults;
 }
 
-async function applyRest(client: PoolClient, projection: ModuleProjection, winner: Winner, left: readonly string[]): Promise<void> {
+async function applyRest(client: PoolClient, projection: ModuleProjection, record: FoldedRecord, left: readonly string[]): Promise<void> {
   const { module, table } = projection;
-  const { coverage: id } = winner.record;
+  const { coverage: id } = record;
   const fields = module.fields.filter(({ field }) => left.includes(field));
   if (fields.length > 0) {
     const plan = restPlan({ ...module, fields }, table, { id, fields: await projection.fieldsOf(client, id) });
     await client.query(`${plan.createStage}; delete from ${plan.stage}`);
-    await copyInto(client, `${plan.stage} (${plan.columns.map((column) => `"${column}"`).join(', ')})`, winnersAsCopyText([winner], plan));
+    await copyInto(client, `${plan.stage} (${plan.columns.map((column) => `"${column}"`).join(', ')})`, winnersAsCopyText([{ record, deletedMs: null }], plan));
     await client.query(plan.mergeStage);
-    await verify(client, table, plan.verifyStage);
+    await verify(client, table, [plan.verifyStage]);
   }
-  await noteFieldsLeft(client, projection, [winner], { inAll: true });
+  await noteFieldsLeft(client, projection, [record]);
 }

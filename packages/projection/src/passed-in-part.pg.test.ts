@@ -41,9 +41,9 @@ beforeEach(async () => {
 const withoutText = coverage(coverageOf(deals).fields.filter((field) => field !== 'Description'));
 const withoutTextNorStep = coverage(withoutText.fields.filter((field) => field !== 'Next_Step'));
 
-type Values = { readonly modified: string; readonly observed?: string; readonly [field: string]: FieldValue | undefined };
-const part = ({ modified, observed = modified, ...values }: Values, covered = withoutText): LogMessage =>
-  topic.message(encodeSeen({ id: recordId(1), modifiedMs: at(modified), observedMs: at(observed), coverage: covered.id, fields: covered.fields.map((field) => values[field] ?? null) }).value);
+type Values = { readonly n?: number; readonly modified: string; readonly observed?: string; readonly [field: string]: FieldValue | undefined | number };
+const part = ({ n = 1, modified, observed = modified, ...values }: Values, covered = withoutText): LogMessage =>
+  topic.message(encodeSeen({ id: recordId(n), modifiedMs: at(modified), observedMs: at(observed), coverage: covered.id, fields: covered.fields.map((field) => (values[field] ?? null) as FieldValue) }).value);
 const confirmed = (message: LogMessage, observed: string): LogMessage => {
   const { id, m, hash } = JSON.parse(String(message.value)) as { id: string; m: number; hash: string };
   return topic.message(encodeConfirmed({ id, modifiedMs: m, observedMs: at(observed), hash }));
@@ -163,6 +163,17 @@ test('what a full content has overtaken is not brought back by a smaller one aft
   expect([await row(), await parked()]).toEqual([{ name: 'Passed', text: 'third text', step: null }, 0]);
 });
 
+test('what the record has returned from is not brought back by a smaller coverage after it', async () => {
+  const stands = topic.seen({ modified: '09:30:00', Deal_Name: 'Stands', Description: 'first text' });
+  await topic.project([stands]);
+  await topic.project([waits('10:05:00', 'second text')]);
+  await topic.project([confirmed(stands, '10:16:00')]);
+  await topic.project([part({ modified: '10:20:00', Deal_Name: 'Passed' })]);
+  await contact();
+  await retry();
+  expect([await row(), await parked()]).toEqual([{ name: 'Passed', text: 'first text', step: null }, 0]);
+});
+
 test('parked for good, it stays open until a newer one speaks of all of it', async () => {
   await topic.project([topic.seen({ modified: '10:05:00', Deal_Name: 'Too long', Next_Step: 'too long', Description: 'second text' })]);
   await topic.project([part({ modified: '10:06:00', Deal_Name: 'Passed' })]);
@@ -171,6 +182,54 @@ test('parked for good, it stays open until a newer one speaks of all of it', asy
   await topic.project([topic.seen({ modified: '10:06:00', observed: '10:30:00', Deal_Name: 'Full', Description: 'third text' })]);
   await overtake();
   expect([await row(), await parked()]).toEqual([{ name: 'Full', text: 'third text', step: null }, 0]);
+});
+
+test('parked for good, it is resolved where the field that is left is mapped no more', async () => {
+  await topic.project([topic.seen({ modified: '10:05:00', Deal_Name: 'Too long', Next_Step: 'too long', Description: 'second text' })]);
+  await topic.project([part({ modified: '10:06:00', Deal_Name: 'Passed' })]);
+  await client.query('alter table public.deals alter column description drop not null');
+  const { fields, ...rest } = deals;
+  const smaller = new Topic(client, { ...rest, fields: fields.filter(({ field }) => field !== 'Description') });
+  await adoptMapping(db.pool, smaller.projection);
+  await smaller.project([smaller.seen({ modified: '10:30:00', Deal_Name: 'Newer' })]);
+  await overtake();
+  expect(await parked()).toBe(0);
+  await client.query('alter table public.deals alter column description set not null');
+});
+
+test('rows that swap a unique value by looks that say nothing of a column that may not be null', async () => {
+  await client.query('alter table public.deals add constraint one_step unique (next_step)');
+  await topic.project([topic.seen({ modified: '10:00:00', Description: 'a', Next_Step: '1' }), topic.seen({ n: 2, modified: '10:00:00', Description: 'b', Next_Step: '2' })]);
+  await topic.project([part({ modified: '11:00:00', Next_Step: '2' }), part({ n: 2, modified: '11:00:00', Next_Step: '1' })]);
+  await retry();
+  expect([(await client.query('select description as text, next_step as step from public.deals order by id')).rows, await parked()]).toEqual([[{ text: 'a', step: '2' }, { text: 'b', step: '1' }], 0]);
+  await client.query('alter table public.deals drop constraint one_step');
+});
+
+test('where deleted rows are removed: what a content says of a dead record overtakes as well', async () => {
+  const removing = new Topic(client, { ...deals, onDelete: { action: 'remove' } });
+  const same = (message: LogMessage): LogMessage => removing.message(String(message.value));
+  await adoptMapping(db.pool, removing.projection);
+  await removing.project([same(waits('10:05:00', 'second text'))]);
+  await removing.project([same(part({ modified: '10:06:00', Deal_Name: 'Passed' }))]);
+  await removing.project([removing.deleted('10:20:00')]);
+  await removing.project([removing.seen({ modified: '10:10:00', Description: 'third text' })]);
+  await overtake();
+  expect((await client.query('select from lockstep.parked where resolved_at is null or value is not null')).rowCount).toBe(0);
+});
+
+test('a batch that is halved loses nothing where a half has to be cut, and the whole had not', async () => {
+  const messages = [
+    topic.seen({ modified: '10:01:00', Deal_Name: 'Before', Description: 'second text' }),
+    topic.seen({ modified: '10:03:00', Deal_Name: 'Stands', Description: 'third text' }),
+    part({ modified: '10:02:00', Deal_Name: 'Outdated' }),
+    waits('10:05:00', 'fourth text'),
+  ];
+  expect(await topic.project(messages)).toMatchObject({ waiting: 1 });
+  expect([await row(), await parked()]).toEqual([{ name: 'Stands', text: 'third text', step: null }, 1]);
+  await contact();
+  await retry();
+  expect([await row(), await parked()]).toEqual([{ name: 'Waits', text: 'fourth text', step: null }, 0]);
 });
 
 test('a trigger that changes the text keeps it waiting, and says so', async () => {

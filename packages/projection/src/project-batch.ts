@@ -28,7 +28,7 @@ export async function projectBatch(client: PoolClient, projection: ModuleProject
  * Applies a part; where a message in it cannot be applied, parks that message and applies the rest. The culprit is found by
  * halving: Postgres alone is the judge of what fits a column, and a value is judged before it can win the fold.
  */
-async function projectPart(client: PoolClient, projection: ModuleProjection, part: Batch, folded?: FoldedBatch): Promise<Applied> {
+async function projectPart(client: PoolClient, projection: ModuleProjection, part: Batch, folded: FoldedBatch): Promise<Applied> {
   try {
     return await projection.onCurrentTable(client, () => applyBatch(client, projection, part, folded));
   } catch (error) {
@@ -40,7 +40,8 @@ async function projectPart(client: PoolClient, projection: ModuleProjection, par
       return { ...nothing, ...(mayYetFit(fault.code) ? { waiting: 1 } : { rejects: 1 }) };
     }
     const [first, second] = cut(part, part.messages.length >> 1);
-    return sum(await projectPart(client, projection, first), await projectPart(client, projection, second));
+    // A half may have to be cut where the whole had not to be: what came before it is not in it.
+    return sum(await projectBatch(client, projection, first), await projectBatch(client, projection, second));
   }
 }
 

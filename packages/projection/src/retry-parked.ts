@@ -40,6 +40,12 @@ export const retryParked = (client: PoolClient, projection: ModuleProjection, { 
 async function retryOnce(client: PoolClient, projection: ModuleProjection, atOnce: number): Promise<Retried> {
   await client.query('begin');
   try {
+    // One at a time: two would have messages of the same record in hand, and wait for each other.
+    const { rows: [turn] } = await client.query<{ is_ours: boolean }>(`select pg_try_advisory_xact_lock(hashtext('lockstep.parked'), hashtext($1)) as is_ours`, [projection.module.apiName]);
+    if (turn?.is_ours !== true) {
+      await client.query('rollback');
+      return { resolved: 0, waiting: 0 };
+    }
     const locked = await lockWaiting(client, projection, atOnce);
     const { tried, outdated, passed, faults } = await tryWithNeeded(client, projection, locked, atOnce * MOST_TIMES);
     for (const [id, fault] of await applyRests(client, projection, passed)) faults.set(id, fault);

@@ -8,7 +8,7 @@ import { prepared, type Prepared } from './statements.ts';
 type Client = Pick<PoolClient, 'query'>;
 
 /**
- * Reads what a table is, in one word, by the versions of its catalogue rows: it changes with each column, index, trigger, rule and the owner of the table. It names the table,
+ * Reads what a table is, in one word, by the versions of its catalogue rows: it changes with each column, index, trigger, check, rule and the owner of the table. It names the table,
  * so the transaction that asks holds a lock that keeps the table as it is until its end.
  */
 export const shapeSql = ({ table: { schema, name } }: ModuleDefinition): Prepared => prepared(`
@@ -16,8 +16,11 @@ export const shapeSql = ({ table: { schema, name } }: ModuleDefinition): Prepare
     (select pg_catalog.string_agg(a.xmin::pg_catalog.text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
     (select pg_catalog.string_agg(pg_catalog.concat(i.indexrelid, ':', i.xmin), ',' order by i.indexrelid) from pg_catalog.pg_index i where i.indrelid = c.oid),
     (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid) from pg_catalog.pg_trigger t where t.tgrelid = c.oid),
+    (select pg_catalog.string_agg(pg_catalog.concat(k.oid, ':', k.xmin), ',' order by k.oid) from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'c'),
     case when c.relkind = 'p' then (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid)
-      from pg_catalog.pg_partition_tree(c.oid) p join pg_catalog.pg_trigger t on t.tgrelid = p.relid) end) as shape
+      from pg_catalog.pg_partition_tree(c.oid) p join pg_catalog.pg_trigger t on t.tgrelid = p.relid) end,
+    case when c.relkind = 'p' then (select pg_catalog.string_agg(pg_catalog.concat(k.oid, ':', k.xmin), ',' order by k.oid)
+      from pg_catalog.pg_partition_tree(c.oid) p join pg_catalog.pg_constraint k on k.conrelid = p.relid and k.contype = 'c') end) as shape
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where n.nspname = '${schema}' and c.relname = '${name}' and not exists (select from "${schema}"."${name}" where false)`);
 
@@ -81,13 +84,13 @@ const relationSql = `
     array(select distinct t.tgname::text from pg_trigger t where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))
       and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 28 <> 0 order by 1) as triggers,
     array(select distinct format('%I.%I', kn.nspname, k.conname) from pg_trigger t join pg_constraint k on k.oid = t.tgconstraint join pg_namespace kn on kn.oid = k.connamespace
-      where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid))) and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tginitdeferred order by 1) as deferred_triggers,
+      where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid))) and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgdeferrable order by 1) as deferred_triggers,
     (select coalesce(json_agg(json_build_object('column', a.attname, 'what', format('%s of %s on update %s', k.conname, k.conrelid::regclass,
         case k.confupdtype when 'c' then 'cascade' when 'n' then 'set null' else 'set default' end)) order by a.attname, k.conname), '[]')
       from pg_constraint k join pg_attribute a on a.attrelid = c.oid and a.attnum = any(k.confkey)
       where k.contype = 'f' and k.confrelid = c.oid and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
     array(select distinct k.conname::text from pg_constraint k where k.contype = 'c' and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)))
-      and exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any(k.conkey) and a.attname <> all($5::text[])) order by 1) as foreign_checks,
+      and (0 = any(k.conkey) or exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any(k.conkey) and a.attname <> all($5::text[]))) order by 1) as foreign_checks,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
       select 'grant usage on schema ' || quote_ident(n.nspname) where not has_schema_privilege(n.oid, 'usage') union all

@@ -1,12 +1,13 @@
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { defineModule, type FieldMapping, type ModuleDefinition } from '@lockstep/modules';
 import { connect, type Database, migrate } from '@lockstep/postgres';
+import { coverage, encodeCoverage, encodeSeen } from '@lockstep/record-log';
 import { type PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { adoptMapping } from './module-projection.ts';
 import { retryParked } from './retry-parked.ts';
-import { recordId, Topic } from './testing.ts';
+import { at, recordId, Topic } from './testing.ts';
 
 const name: FieldMapping = { field: 'Name', kind: 'text', column: 'name', type: 'text' };
 const amount: FieldMapping = { field: 'Amount', kind: 'decimal', column: 'amount', type: 'numeric(16,2)', onExcessScale: 'round' };
@@ -104,6 +105,24 @@ describe.each(paths)('a row that is written by the path "%s"', (path) => {
     expect(await parked()).toEqual([]);
     expect(await row()).toEqual([{ name: 'abc', amount: '10.13', code: 'a    ', foreign_column: null }]);
   });
+});
+
+test('a trigger that may be deferred, and is so in a retry only, is compared there too', async () => {
+  const topic = await opened(`${deferred(`update public.legacy set name = 'changed' where id = new.id and name = 'abc';`).replace('initially deferred', 'initially immediate')};
+    create unique index one_amount on public.legacy (amount); insert into public.legacy (id, amount) values (5, 10.13)`);
+  await topic.project([topic.seen({ modified: '10:00:00', ...values })]);
+  expect(await parked()).toMatchObject([{ code: '23505' }]);
+  await client.query(`delete from public.legacy; update lockstep.parked set tried_at = now() - interval '1 hour'`);
+  await retryParked(client, topic.projection);
+  expect(await parked()).toEqual(aside('name'));
+});
+
+test('a deferred trigger sees all that its batch has written', async () => {
+  const topic = await opened(deferred(`if new.name is not null and not exists (select from public.legacy where code = new.name) then raise exception 'no row'; end if;`));
+  const covered = coverage(['Name', 'Code']);
+  await topic.project([topic.message(encodeCoverage({ coverage: covered.id, fields: covered.fields }))]);
+  await topic.project([topic.seen({ modified: '10:00:00', Name: 'b', Code: 'a' }), topic.message(encodeSeen({ id: recordId(2), modifiedMs: at('10:00:00'), observedMs: at('10:00:00'), coverage: covered.id, fields: ['a', 'b'] }).value)]);
+  expect(await parked()).toEqual([]);
 });
 
 test.each([['a table', `create table public.legacy (${columns})`, 'legacy'], ['a partition', partitioned, 'legacy_0']])('a trigger that %s gets between two batches counts from the next one on', async (_, table, on) => {

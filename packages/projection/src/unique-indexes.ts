@@ -125,15 +125,15 @@ export async function holderOf(client: PoolClient, projection: ModuleProjection,
   }
 }
 
-async function conflictingId(client: PoolClient, projection: ModuleProjection, winner: Decision['winners'][number], { arbiter, columns }: UniqueIndex): Promise<string | null> {
+async function conflictingId(client: PoolClient, projection: ModuleProjection, winner: Decision['winners'][number], { arbiter }: UniqueIndex): Promise<string | null> {
   const { module: { keyColumn, modifiedTimeColumn } } = projection;
   const plan = await projection.planFor(client, winner.record.coverage);
   const list = (names: readonly string[], of = ''): string => names.map((column) => `${of}"${column}"`).join(', ');
-  await client.query(plan.createStage);
+  await client.query(`${plan.createStage}; delete from ${plan.stage}`);
   await copyInto(client, `${plan.stage} (${list(plan.columns)})`, winnersAsCopyText([winner], plan));
-  // An unmapped column of the index has the value of the row that stands; where none does, its default.
+  // A column that is not written has the value of the row that stands; where none does, its default.
   const { rowCount } = await client.query(`select from ${plan.table} where "${keyColumn}" = $1`, [winner.record.id]);
-  const others = rowCount === 0 ? [] : columns.filter((column) => !plan.columns.includes(column));
+  const others = rowCount === 0 ? [] : [...projection.table.columns.values()].filter(({ name, isGenerated }) => !isGenerated && !plan.columns.includes(name)).map(({ name }) => name);
   const { rows } = await client.query<{ id: string }>(
     `insert into ${plan.table} as t (${list([...plan.columns, ...others])}) overriding system value
      select ${[list(plan.columns, 's.'), ...others.map((column) => `o."${column}"`)].join(', ')} from ${plan.stage} s left join ${plan.table} o on o."${keyColumn}" = s."${keyColumn}"

@@ -90,7 +90,7 @@ export class WaitingUnit {
     const { client, projection } = this.#context;
     for (;;) {
       const error = await this.#attempt(() => writeWinners(client, projection, { winners: [winner], allFresh: false }));
-      if (error === undefined) return await noteFieldsLeft(client, projection, [winner], { inAll: true });
+      if (error === undefined) return;
       this.firstConflict ??= faultOrThrow(error);
       if (!(await this.#makeRoom(winner, path, error))) throw this.#failed(path, error);
     }
@@ -102,6 +102,7 @@ export class WaitingUnit {
     const known = this.#decisions.get(recordId);
     if (known !== undefined) return known;
     const decision = decide(await mergeRegister(client, projection, foldBatch(messages)), projection);
+    await noteFieldsLeft(client, projection, decision.won);
     this.#decisions.set(recordId, decision);
     return decision;
   }

@@ -32,8 +32,8 @@ export type WritePlan = {
   readonly mergeStage: string;
   /** A row of the stage that does not stand in the table as it was staged, and its first column that differs: a trigger changed it. */
   readonly verifyStage: string;
-  /** The same as `mergeStage`, from one array per column: for small batches. */
-  readonly mergeArrays: Prepared;
+  /** The same as `mergeStage`, from one array per column, for small batches; null where all are staged, as rows may not be proposed. */
+  readonly mergeArrays: Prepared | null;
 };
 
 /** The plan for events of this coverage, by the table's own types. A field that is mapped no more is ignored. */
@@ -52,7 +52,8 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
   const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
   const covers = new Set(coverage.fields);
   const isWhole = module.fields.every(({ field }) => covers.has(field));
-  const merge = { table, keyColumn, columns: written.map((column) => column.name), mayPropose: isWhole && described.triggers.length === 0 && described.foreignChecks.length === 0 };
+  const mayPropose = isWhole && described.triggers.length === 0 && described.foreignChecks.length === 0 && ![...described.columns.values()].some(({ isGenerated, isNotNull }) => isGenerated && isNotNull);
+  const merge = { table, keyColumn, columns: written.map((column) => column.name), mayPropose };
   return {
     keep: mapped.map((mapping) => mapping !== undefined),
     rules: cells.map((cell) => cell && cellRule(cell.mapping, cell.column)),
@@ -65,7 +66,7 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
     createStage: `create temp table if not exists ${stage} on commit delete rows as select ${list} from ${table} with no data`,
     mergeStage: mergeSql({ ...merge, select: `select ${list} from ${stage}` }),
     verifyStage: verifySql({ ...merge, columns: merge.columns.filter((name) => byColumn.get(name)?.onTriggerChange !== 'accept'), stage, join: 'left join' }),
-    mergeArrays: prepared(mergeSql({ ...merge, select: selectArrays(written) })),
+    mergeArrays: mayPropose ? prepared(mergeSql({ ...merge, select: selectArrays(written) })) : null,
   };
 }
 
@@ -109,8 +110,10 @@ function mergeSql({ table, keyColumn, columns, select, mayPropose }: Merge & { r
   const list = columns.map(quote).join(', ');
   const rest = columns.filter((column) => column !== keyColumn);
   if (!mayPropose) {
-    return `with given (${list}) as (${select}), standing as (${updateSql({ table, keyColumn, columns: rest, source: 'given' })})
-      insert into ${table} (${list}) select ${list} from given s where not exists (select from ${table} t where ${isSame('t', 's', keyColumn)})`;
+    // What stands is written first, and may give up what a new row takes: counting it is what holds the INSERT back.
+    return `with given (${list}) as (${select}), standing as (${updateSql({ table, keyColumn, columns: rest, source: 'given' })} returning 1)
+      insert into ${table} (${list}) select ${list} from given s
+      where not exists (select from ${table} t where ${isSame('t', 's', keyColumn)}) and (select pg_catalog.count(*) from standing) >= 0`;
   }
   return `insert into ${table} as t (${list}) ${select}
     on conflict (${quote(keyColumn)}) do update set ${rest.map((column) => `${quote(column)} = excluded.${quote(column)}`).join(', ')}
