@@ -4,7 +4,7 @@
  * starting each once a project; lint and types count as one test each.
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,12 +62,14 @@ function count(name, code) {
 
 /** Runs the tests of these kinds, of every project, and counts them. */
 async function test(kinds, env) {
-  const results = join(dataDir, `${kinds.join('-')}.json`);
-  const code = await command('vitest', ['run', ...kinds.flatMap((kind) => ['--project', kind]), `--outputFile.json=${results}`], env);
-  const before = failures.length;
+  const results = join(root, 'test-results.json');
+  rmSync(results, { force: true });
+  const code = await command('vitest', ['run', ...kinds.flatMap((kind) => ['--project', kind])], env);
+  const before = { passed, failed: failures.length };
   countTests(results);
   // A run that ended before its first test has no results to count; an error outside of any test fails it, and is in no file's results.
-  if (code !== 0 && failures.length === before) failures.push(`the tests that are ${kinds.join(', ')}: ended with ${code}, and no test says why`);
+  const isSilent = failures.length === before.failed && (code !== 0 || passed === before.passed);
+  if (isSilent) failures.push(`the tests that are ${kinds.join(', ')}: ended with ${code} and ${passed - before.passed} passed, and no test says why`);
 }
 
 function countTests(results) {
