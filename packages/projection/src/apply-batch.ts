@@ -4,7 +4,7 @@ import type { PoolClient, QueryResult } from 'pg';
 
 import { timeStepMs } from './column-fit.ts';
 import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
-import { type Decision, decide, deletedTime, type Merged } from './decide.ts';
+import { type Decision, decide, deletedTime, type Merged, wonOf } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, type LogMessage, type Reject } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
@@ -47,7 +47,7 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
     const { merged, hasParked } = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
     const decision = decide(merged, projection);
-    if (hasParked) await noteFieldsLeft(client, projection, decision.won);
+    if (hasParked) await noteFieldsLeft(client, projection, wonOf(merged));
     const [winners, dead] = [await winnerWrites(client, projection, decision), await deadWrites(client, projection, decision.dead)];
     await verify(client, projection.table, [...winners.checks, ...dead.checks]);
     await sendTogether(client, [
@@ -171,7 +171,7 @@ async function winnerWrites(client: PoolClient, projection: ModuleProjection, { 
     if (allFresh && !hasTriggers && (await copiedStraight(client, `${plan.table} (${columns})`, text))) continue;
     await client.query(plan.createStage);
     // It is emptied at the end of a transaction only, and a unit that waits has its own rows; two coverages may share one.
-    if (plan.mergeArrays === null && !emptied.has(plan.stage)) await client.query(`truncate ${plan.stage}`);
+    if (plan.mergeArrays === null && !emptied.has(plan.stage)) await client.query(`delete from ${plan.stage}`);
     emptied.add(plan.stage);
     await copyInto(client, `${plan.stage} (${columns})`, text);
     await client.query(plan.mergeStage);

@@ -2,7 +2,7 @@ import { copyInto } from '@lockstep/postgres';
 
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
 import { winnersAsCopyText } from './copy-rows.ts';
-import { decide, type Decision } from './decide.ts';
+import { decide, type Decision, type Merged, wonOf } from './decide.ts';
 import { faultOrThrow } from './fault-of-data.ts';
 import { foldBatch } from './fold-batch.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
@@ -33,7 +33,8 @@ export async function applyRings(context: WaitingContext, pending: Map<string, W
 async function isApplied({ client, projection }: WaitingContext, members: readonly Waiting[]): Promise<boolean> {
   await client.query('savepoint ring');
   try {
-    const { winners, won, dead } = await decisionOf({ client, projection }, members);
+    const merged = await mergedOf({ client, projection }, members);
+    const { winners, dead } = decide(merged, projection);
     // A large group goes by its stage, which keeps what an earlier one left in it until the transaction ends.
     for (const coverage of new Set(winners.map(({ record }) => record.coverage))) {
       const { createStage, stage } = await projection.planFor(client, coverage);
@@ -41,7 +42,7 @@ async function isApplied({ client, projection }: WaitingContext, members: readon
     }
     await writeWinners(client, projection, { winners, allFresh: false });
     await writeDead(client, projection, dead);
-    await noteFieldsLeft(client, projection, won);
+    await noteFieldsLeft(client, projection, wonOf(merged));
     await client.query('set constraints all immediate; set constraints all deferred; release savepoint ring');
     return true;
   } catch (error) {
@@ -51,8 +52,8 @@ async function isApplied({ client, projection }: WaitingContext, members: readon
   }
 }
 
-const decisionOf = async ({ client, projection }: Pick<WaitingContext, 'client' | 'projection'>, waiting: readonly Waiting[]): Promise<Decision> =>
-  decide(await mergeRegister(client, projection, foldBatch(waiting.flatMap(({ messages }) => messages))), projection);
+const mergedOf = ({ client, projection }: Pick<WaitingContext, 'client' | 'projection'>, waiting: readonly Waiting[]): Promise<Merged[]> =>
+  mergeRegister(client, projection, foldBatch(waiting.flatMap(({ messages }) => messages)));
 
 /** Which records each needs to be written with it; the others that it needs are noted as `needed`. */
 async function needsOf(context: WaitingContext, candidates: readonly Waiting[]): Promise<Map<string, Set<string>>> {
@@ -60,7 +61,7 @@ async function needsOf(context: WaitingContext, candidates: readonly Waiting[]):
   const needs = new Map(candidates.map(({ recordId }) => [recordId, new Set<string>()]));
   await client.query('savepoint search');
   try {
-    const { winners, dead } = await decisionOf(context, candidates);
+    const { winners, dead } = decide(await mergedOf(context, candidates), projection);
     const found: Need[] = [];
     for (const reference of constraints.selfReferences.values()) {
       for (const group of Map.groupBy(winners, ({ record }) => record.coverage).values()) found.push(...(await lackedBy(context, group, reference)));

@@ -15,8 +15,6 @@ export type Merged = {
 export type Decision = {
   /** Records whose content is written, with the deletion mark it carries (epoch milliseconds), or null for the living. */
   readonly winners: readonly { readonly record: FoldedRecord; readonly deletedMs: number | null }[];
-  /** Records whose content won the register, whether it is written or not. */
-  readonly won: readonly FoldedRecord[];
   /** Records that are dead and whose content stands already (or has no row to stand in). */
   readonly dead: readonly { readonly id: string; readonly deletedMs: number }[];
   /** Whether every winner is new to the register and alive: then rows may go straight into the table. */
@@ -41,8 +39,11 @@ export function decide(merged: readonly Merged[], { keepsDeleted, epsilonMs }: {
       dead.push({ id: record.id, deletedMs });
     }
   }
-  return { winners, won: merged.filter(({ contentWon }) => contentWon).map(({ record }) => record), dead, allFresh };
+  return { winners, dead, allFresh };
 }
+
+/** Records whose content won the register, whether it is written or not. */
+export const wonOf = (merged: readonly Merged[]): FoldedRecord[] => merged.filter(({ contentWon }) => contentWon).map(({ record }) => record);
 
 /** The CRM's `deleted_time` again, from the upper bound that the register keeps. */
 export const deletedTime = (deletedMs: number): string => new Date(deletedMs - 999).toISOString();

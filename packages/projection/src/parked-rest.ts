@@ -49,10 +49,16 @@ export async function noteFieldsLeft(client: PoolClient, projection: ModuleProje
      from lockstep.parked p where module = $1 and record_id = any($2::text[]) and modified_ms is not null and ${isOpen} order by id for update`,
     [projection.module.apiName, [...byId.keys()]],
   );
+  const noted: { readonly id: string; readonly left: readonly string[] }[] = [];
   for (const row of rows) {
     const left = await fieldsLeft(client, projection, row, byId.get(row.recordId) as FoldedRecord);
-    if (left !== null) await client.query('update lockstep.parked set fields_left = $2 where id = $1', [row.id, left]);
+    if (left !== null) noted.push({ id: row.id, left });
   }
+  if (noted.length === 0) return;
+  await client.query('update lockstep.parked p set fields_left = array(select jsonb_array_elements_text(n.fields)) from unnest($1::bigint[], $2::jsonb[]) as n (id, fields) where p.id = n.id', [
+    noted.map(({ id }) => id),
+    noted.map(({ left }) => JSON.stringify(left)),
+  ]);
 }
 
 /** @returns the fields that a parked content still counts for; null where that stays as it was. */

@@ -131,9 +131,9 @@ async function conflictingId(client: PoolClient, projection: ModuleProjection, w
   const list = (names: readonly string[], of = ''): string => names.map((column) => `${of}"${column}"`).join(', ');
   await client.query(`${plan.createStage}; delete from ${plan.stage}`);
   await copyInto(client, `${plan.stage} (${list(plan.columns)})`, winnersAsCopyText([winner], plan));
-  // A column that is not written has the value of the row that stands; where none does, its default.
+  // A column that is not written has the value of the row that stands, where this user may read and write it; where no row stands, its default.
   const { rowCount } = await client.query(`select from ${plan.table} where "${keyColumn}" = $1`, [winner.record.id]);
-  const others = rowCount === 0 ? [] : [...projection.table.columns.values()].filter(({ name, isGenerated }) => !isGenerated && !plan.columns.includes(name)).map(({ name }) => name);
+  const others = rowCount === 0 ? [] : [...projection.table.columns.values()].filter(({ name, isGenerated, forbidden }) => !isGenerated && !plan.columns.includes(name) && !forbidden.some((privilege) => privilege !== 'update')).map(({ name }) => name);
   const { rows } = await client.query<{ id: string }>(
     `insert into ${plan.table} as t (${list([...plan.columns, ...others])}) overriding system value
      select ${[list(plan.columns, 's.'), ...others.map((column) => `o."${column}"`)].join(', ')} from ${plan.stage} s left join ${plan.table} o on o."${keyColumn}" = s."${keyColumn}"

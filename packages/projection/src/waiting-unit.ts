@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
-import { decide, type Decision } from './decide.ts';
+import { decide, type Decision, wonOf } from './decide.ts';
 import { type Fault, faultOrThrow } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
@@ -101,8 +101,9 @@ export class WaitingUnit {
     const { client, projection } = this.#context;
     const known = this.#decisions.get(recordId);
     if (known !== undefined) return known;
-    const decision = decide(await mergeRegister(client, projection, foldBatch(messages)), projection);
-    await noteFieldsLeft(client, projection, decision.won);
+    const merged = await mergeRegister(client, projection, foldBatch(messages));
+    await noteFieldsLeft(client, projection, wonOf(merged));
+    const decision = decide(merged, projection);
     this.#decisions.set(recordId, decision);
     return decision;
   }

@@ -104,7 +104,7 @@ type Merge = { readonly table: string; readonly keyColumn: string; readonly colu
 
 /**
  * @param mayPropose whether a row may be proposed by INSERT although one stands. Postgres holds what is proposed to NOT NULL and checks, and runs triggers for it: where
- * columns of the row that stands would be missing, or someone would see it, that one is updated instead.
+ * columns of the row that stands would be missing, or a trigger would see it, that one is updated instead.
  */
 function mergeSql({ table, keyColumn, columns, select, mayPropose }: Merge & { readonly select: string; readonly mayPropose: boolean }): string {
   const list = columns.map(quote).join(', ');

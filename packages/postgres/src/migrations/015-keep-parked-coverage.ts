@@ -18,6 +18,5 @@ export class KeepParkedCoverage extends Migration {
         from lockstep.parked where value is not null) h
       where h.id = p.id and h.m is not null`);
     this.addSql('create index parked_record on lockstep.parked (module, record_id) where resolved_at is null or value is not null');
-    this.addSql('create index parked_passed on lockstep.parked (module) where fields_left is not null and (resolved_at is null or value is not null)');
   }
 }
