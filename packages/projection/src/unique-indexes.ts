@@ -10,10 +10,8 @@ import type { ModuleProjection } from './module-projection.ts';
 export type UniqueIndex = {
   /** What `on conflict` names it by: its keys and its predicate. */
   readonly arbiter: string;
-  /** Columns it depends on, in keys, expressions and predicate; none that is generated. */
-  readonly columns: readonly string[];
   /**
-   * Those that may be emptied for a moment, keys first: they may be null, and no foreign key refers to them, not even by way of a generated
+   * Columns that it depends on and that may be emptied for a moment, keys first: they may be null, and no foreign key refers to them, not even by way of a generated
    * column. Never the record's key, nor an identity.
    */
   readonly releasable: readonly string[];
@@ -37,7 +35,7 @@ export async function readConstraints(client: PoolClient, module: ModuleDefiniti
   return { uniqueIndexes: await readUniqueIndexes(client, module), selfReferences: await readSelfReferences(client, module), partnersOf: await readPartnerQueries(client, module) };
 }
 
-type IndexRow = { names: string[]; keys: string; predicate: string | null; columns: string[]; releasable: string[] };
+type IndexRow = { names: string[]; keys: string; predicate: string | null; releasable: string[] };
 
 async function readUniqueIndexes(client: PoolClient, { table: { schema, name }, keyColumn }: ModuleDefinition): Promise<Map<string, UniqueIndex>> {
   const { rows } = await client.query<IndexRow>(
@@ -59,7 +57,6 @@ async function readUniqueIndexes(client: PoolClient, { table: { schema, name }, 
          union select c.relname::text from pg_partition_tree(i.indexrelid) p join pg_class c on c.oid = p.relid) as names,
        (select string_agg(pg_get_indexdef(i.indexrelid, k, true), ', ' order by k) from generate_series(1, i.indnkeyatts) k) as keys,
        pg_get_expr(i.indpred, i.indrelid, true) as predicate,
-       array_agg(a.attname::text order by b.place, a.attnum) as columns,
        coalesce(array_agg(a.attname::text order by b.place, a.attnum) filter (
          where not a.attnotnull and a.attidentity = '' and a.attname <> $3 and a.attnum not in (select attnum from kept)), '{}') as releasable
      from t join pg_index i on i.indrelid = t.id join bases b on b.indexrelid = i.indexrelid
@@ -68,8 +65,8 @@ async function readUniqueIndexes(client: PoolClient, { table: { schema, name }, 
      group by i.indexrelid, i.indrelid, i.indnkeyatts, i.indpred`,
     [schema, name, keyColumn],
   );
-  return new Map(rows.flatMap(({ names, keys, predicate, columns, releasable }) => {
-    const index: UniqueIndex = { arbiter: `(${keys})${predicate === null ? '' : ` where ${predicate}`}`, columns, releasable };
+  return new Map(rows.flatMap(({ names, keys, predicate, releasable }) => {
+    const index: UniqueIndex = { arbiter: `(${keys})${predicate === null ? '' : ` where ${predicate}`}`, releasable };
     return names.map((one) => [one, index] as const);
   }));
 }
