@@ -32,13 +32,14 @@ export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean
     if (first === QUOTE) {
       pos += 1;
       for (;;) {
-        const byte = json[pos++];
-        if (byte === QUOTE) break;
-        if (byte === undefined || byte < 0x20) throw malformed(field);
-        if (byte !== BACKSLASH) {
+        let byte = json[pos++] as number;
+        // Behind the end there is no byte, which is no text either.
+        while (byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH) {
           target[out++] = byte;
-          continue;
+          byte = json[pos++] as number;
         }
+        if (byte === QUOTE) break;
+        if (byte !== BACKSLASH) throw malformed(field);
         const escaped = json[pos++];
         if (escaped === QUOTE || escaped === 0x2f) {
           target[out++] = escaped;
