@@ -37,6 +37,10 @@ export async function connect(config: PostgresConfig): Promise<Database> {
     orm,
     pool,
     ping: async () => void (await pool.query('select 1')),
-    close: () => orm.close(true),
+    close: async () => {
+      await orm.close(true);
+      // The ORM ends the pool only where it has run a statement itself.
+      if (!pool.ending) await pool.end();
+    },
   };
 }
