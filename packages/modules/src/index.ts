@@ -1,6 +1,6 @@
 export { defineModule } from './module-definition.ts';
 export type { ColumnType, FieldMapping, ModuleDefinition } from './module-definition.ts';
-export { moduleByName, modules, selectModules } from './registry.ts';
+export { findModule, moduleByName, modules, selectModules } from './registry.ts';
 export { coverageOf } from './coverage-of.ts';
 export { topicOf, topics } from './topics.ts';
 export { leads } from './leads.ts';

@@ -10,6 +10,17 @@ export const modules: readonly ModuleDefinition[] = [leads, deals, products];
 export const moduleByName = (apiName: string): ModuleDefinition | undefined => modules.find((module) => module.apiName === apiName);
 
 /**
+ * The definition of a module that a person names, in any case: by its API name or its slug.
+ * @throws {Error} naming those there are.
+ */
+export function findModule(name: string): ModuleDefinition {
+  const wanted = name.toLowerCase();
+  const module = modules.find(({ apiName, slug }) => apiName.toLowerCase() === wanted || slug.toLowerCase() === wanted);
+  if (module === undefined) throw new Error(`"${name}" is no module; there are ${modules.map(({ apiName }) => apiName).join(', ')}`);
+  return module;
+}
+
+/**
  * The modules named in a configuration value.
  * @param names comma-separated API names, e.g. `Leads,Deals`.
  * @throws {Error} naming the unknown module and those there are.

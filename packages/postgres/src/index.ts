@@ -35,7 +35,7 @@ export { registerAudits } from './register-audits.ts';
 export type { RegisterAudits, RegisterCounts } from './register-audits.ts';
 export { registerReader } from './register.ts';
 export type { ParkedEntry, RegisterEntry, RegisterReader } from './register.ts';
-export { noteEpsilon } from './settings.ts';
+export { noteEpsilon, readEpsilon } from './settings.ts';
 export { textCuts } from './text-cuts.ts';
 export type { TextCut, TextCuts } from './text-cuts.ts';
 export { watermarks } from './watermarks.ts';

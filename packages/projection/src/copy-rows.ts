@@ -6,14 +6,23 @@ import type { WritePlan } from './write-plan.ts';
 
 // Key, two times, tabs and the line feed: 19 + 2 × 27 + 4 bytes, rounded up.
 const PREFIX_BYTES = 96;
+const BEFORE_BYTES = 64;
 
-/** Winners as COPY text for a plan's stage: straight from the messages' bytes. */
-export function winnersAsCopyText(winners: Decision['winners'], plan: WritePlan): Buffer {
+/** A content that is written, with the deletion mark it carries (epoch milliseconds), or null for the living. */
+export type Written = { readonly record: Pick<FoldedRecord, 'id' | 'modifiedMs' | 'value' | 'fieldsAt'>; readonly deletedMs: number | null };
+
+/**
+ * Winners as COPY text for a plan's stage: straight from the messages' bytes.
+ * @param before what stands before the plan's columns in the line of each: ASCII, up to 64 characters.
+ */
+export function winnersAsCopyText<W extends Written>(winners: readonly W[], plan: WritePlan, before?: (winner: W) => string): Buffer {
   let size = 0;
-  for (const { record } of winners) size += record.value.length - record.fieldsAt + PREFIX_BYTES;
+  for (const { record } of winners) size += record.value.length - record.fieldsAt + PREFIX_BYTES + (before === undefined ? 0 : BEFORE_BYTES);
   const text = Buffer.allocUnsafe(size);
   let end = 0;
-  for (const { record, deletedMs } of winners) {
+  for (const winner of winners) {
+    const { record, deletedMs } = winner;
+    if (before !== undefined) end += text.write(before(winner), end, 'latin1');
     const deleted = !plan.hasDeletedColumn ? '' : deletedMs === null ? '\t\\N' : `\t${exactTime('the deletion time', deletedTime(deletedMs), plan.deletedStepMs)}`;
     end += text.write(`${record.id}\t${exactTime('the modified time', new Date(record.modifiedMs).toISOString(), plan.modifiedStepMs)}${deleted}`, end, 'latin1');
     end = writeCopyFields(record.value, record.fieldsAt, plan.keep, text, end, plan.rules);

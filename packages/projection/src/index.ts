@@ -1,7 +1,12 @@
 export type { Applied, Batch } from './apply-batch.ts';
+export { exactTime, winnersAsCopyText } from './copy-rows.ts';
+export type { Written } from './copy-rows.ts';
 export { writeCopyFields } from './copy-text.ts';
+export { deletedTime } from './decide.ts';
+export type { DescribedColumn } from './described-table.ts';
 export { ProjectionError } from './errors.ts';
 export type { ProjectionErrorCode } from './errors.ts';
+export { faultOfData } from './fault-of-data.ts';
 export type { LogMessage } from './fold-batch.ts';
 export { adoptMapping, ModuleProjection, standingMapping } from './module-projection.ts';
 export { loadPositions } from './positions.ts';
@@ -10,3 +15,5 @@ export { projectBatch } from './project-batch.ts';
 export { retryParked } from './retry-parked.ts';
 export type { Retried } from './retry-parked.ts';
 export { maySpeakOfTable } from './table-check.ts';
+export { columnOf } from './write-plan.ts';
+export type { WritePlan } from './write-plan.ts';

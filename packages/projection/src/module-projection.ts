@@ -141,7 +141,7 @@ export async function adoptMapping(pool: Pool, projection: ModuleProjection): Pr
 }
 
 /** The fingerprint of the mapping that is current, or null before the first was adopted. */
-export async function standingMapping(pool: Pool, { module }: ModuleProjection): Promise<string | null> {
-  const { rows } = await pool.query<{ fingerprint: string }>('select fingerprint from lockstep.mapping where module = $1', [module.apiName]);
+export async function standingMapping(client: Client, { module }: ModuleProjection): Promise<string | null> {
+  const { rows } = await client.query<{ fingerprint: string }>('select fingerprint from lockstep.mapping where module = $1', [module.apiName]);
   return rows[0]?.fingerprint ?? null;
 }

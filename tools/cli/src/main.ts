@@ -1,16 +1,18 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { Command } from 'commander';
+import { rebuildModule, verifyModule } from '@lockstep/rebuild';
+import { Command, InvalidArgumentError } from 'commander';
 
 import { editRecord } from './crm-edit.ts';
 import { UsageError } from './errors.ts';
 import { fetchIncidents, incidentsText } from './incidents.ts';
 import { readRecordLog, recordLogText } from './record-log.ts';
-import { readRun } from './run-file.ts';
+import { environment, readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
+import { onModule, progress, rebuiltText, verificationText } from './verify.ts';
 
-/* The command line. Exit codes: 0 done, 1 it failed, 2 wrong arguments, or nothing runs, 3 (status) a module has a problem. */
+/* The command line. Exit codes: 0 done, 1 it failed, or something differs, 2 it cannot be done so, or nothing runs, 3 (status) a module has a problem. */
 
 const program = new Command('lockstep').description('Looks at, and tries, a running Lockstep.');
 
@@ -87,8 +89,37 @@ program
   .argument('<module>', 'API name, e.g. Leads')
   .argument('<id>', 'record id')
   .action(async (module: string, id: string) => {
-    const env = process.env['KAFKA_BROKERS'] === undefined ? { ...process.env, KAFKA_BROKERS: (await readRun()).kafkaBrokers.join(',') } : process.env;
-    process.stdout.write(recordLogText(module, await readRecordLog(env, module, id)));
+    process.stdout.write(recordLogText(module, await readRecordLog(await environment('KAFKA_BROKERS'), module, id)));
+  });
+
+const checking = { json: ['--json', 'as JSON', false], limit: ['--limit <number>', 'how many differences of each kind are named; all are counted', whole, 20] } as const;
+
+program
+  .command('verify')
+  .description('compares register and table with the log, and names what differs, e.g. lockstep verify leads; writes nothing')
+  .argument('<module>', 'API name, e.g. Leads')
+  .option(...checking.json)
+  .option(...checking.limit)
+  .action(async (module: string, { json, limit }: { json: boolean; limit: number }) => {
+    const verification = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => verifyModule(deps, projection, { atMost: limit, onProgress: progress('folding') }));
+    process.stdout.write(json ? `${JSON.stringify(verification, null, 2)}\n` : verificationText(verification));
+    if (Object.keys(verification.counts).length > 0) process.exitCode = 1;
+  });
+
+program
+  .command('rebuild')
+  .description('makes register and table what the log says, in place: writes what differs, or everything into an empty database')
+  .argument('<module>', 'API name, e.g. Leads')
+  .option('--dry-run', 'only names what differs, as verify does', false)
+  .option('--remove-unknown', 'removes rows that the log says nothing of, too; another application may have made them', false)
+  .option(...checking.json)
+  .option(...checking.limit)
+  .action(async (module: string, { dryRun, removeUnknown, json, limit }: { dryRun: boolean; removeUnknown: boolean; json: boolean; limit: number }) => {
+    const options = { atMost: limit, onProgress: progress('folding') };
+    const rebuilt = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: !dryRun }, async (deps, projection) =>
+      dryRun ? { after: await verifyModule(deps, projection, options) } : await rebuildModule(deps, projection, { ...options, isUnknownRemoved: removeUnknown }));
+    process.stdout.write(json ? `${JSON.stringify(rebuilt, null, 2)}\n` : 'before' in rebuilt ? rebuiltText(rebuilt) : verificationText(rebuilt.after));
+    if (Object.keys(rebuilt.after.counts).length > 0) process.exitCode = 1;
   });
 
 try {
@@ -96,6 +127,11 @@ try {
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = error instanceof UsageError ? 2 : 1;
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('not a number');
+  return Number(text);
 }
 
 async function runSimulator(options: readonly string[]): Promise<number> {

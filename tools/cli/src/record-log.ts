@@ -1,5 +1,6 @@
-import { createAdmin, createConsumer, createKafka, loadKafkaConfig, partitionOf } from '@lockstep/kafka';
-import { type ModuleDefinition, moduleByName, modules, topicOf } from '@lockstep/modules';
+import { createAdmin, createKafka, loadKafkaConfig, partitionOf } from '@lockstep/kafka';
+import { findModule, type ModuleDefinition, topicOf } from '@lockstep/modules';
+import { readLog } from '@lockstep/rebuild';
 import { decodeEvent, type FieldValue, type RecordEvent } from '@lockstep/record-log';
 import { createLogger } from '@lockstep/telemetry';
 
@@ -19,32 +20,14 @@ export async function readRecordLog(env: NodeJS.ProcessEnv, moduleName: string, 
   const offsets = await admin.topicOffsets(topic);
   await admin.close();
   const partition = partitionOf(id, offsets.length);
-  const end = offsets.find((one) => one.partition === partition)?.high ?? 0;
+  const { low = 0, high = 0 } = offsets.find((one) => one.partition === partition) ?? {};
   const found: LoggedEvent[] = [];
-  if (end === 0) return found;
-  const consumer = await createConsumer(kafka, { groupId: `lockstep-cli-${process.pid}-${Date.now()}`, topics: [topic] });
-  const done = Promise.withResolvers<void>();
-  await consumer.run({
-    onAssigned: async (assigned) => assigned.map((one) => ({ ...one, offset: one.partition === partition ? 0 : (offsets.find((other) => other.partition === one.partition)?.high ?? 0) })),
-    onRevoked: async () => undefined,
-    onFatal: done.reject,
-    onUnreadable: (place, error) => {
-      if (place.partition === partition) done.reject(error);
+  await readLog(kafka, topic, [{ partition, from: low, end: high }], {
+    onMessages: async (_, messages) => {
+      for (const message of messages) if (message.key?.toString() === id) found.push({ partition, offset: message.offset, origin: message.header('ce_origin')?.toString() ?? '', event: decodeEvent(message.value ?? '') });
     },
-    onBatch: async (batch) => {
-      if (batch.partition !== partition) return;
-      for (const message of batch.messages) {
-        const { offset, key } = message;
-        if (key?.toString() === id) found.push({ partition, offset, origin: message.header('ce_origin')?.toString() ?? '', event: decodeEvent(message.value ?? '') });
-        if (offset >= end - 1) done.resolve();
-      }
-    },
+    onPartitionEnd: async () => undefined,
   });
-  try {
-    await done.promise;
-  } finally {
-    await consumer.close();
-  }
   return found;
 }
 
@@ -70,8 +53,11 @@ const changesOf = (names: readonly string[], before: readonly FieldValue[], afte
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
-function knownModule(name: string): ModuleDefinition {
-  const module = moduleByName(name);
-  if (module === undefined) throw new UsageError(`"${name}" is no module; there are ${modules.map(({ apiName }) => apiName).join(', ')}`);
-  return module;
+/** @throws {UsageError} for an unknown module. */
+export function knownModule(name: string): ModuleDefinition {
+  try {
+    return findModule(name);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }

@@ -1,0 +1,10 @@
+export type { Difference, DifferenceKind, Differences, WrongValue } from './differences.ts';
+export { RebuildError } from './errors.ts';
+export type { RebuildErrorCode } from './errors.ts';
+export { readLog } from './read-log.ts';
+export type { LogReader, PartitionSpan } from './read-log.ts';
+export { rebuildModule } from './rebuild-module.ts';
+export type { RebuildOptions, Rebuilt } from './rebuild-module.ts';
+export type { LeftDifference } from './repair.ts';
+export { verifyModule } from './verify-module.ts';
+export type { Verification, VerifyDeps, VerifyOptions } from './verify-module.ts';

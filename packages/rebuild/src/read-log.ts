@@ -1,0 +1,62 @@
+import { type ConsumedMessage, createConsumer, type KafkaClient } from '@lockstep/kafka';
+
+/** A partition's messages before an offset, from the first one on or from another. */
+export type PartitionSpan = { readonly partition: number; readonly from?: number; readonly end: number };
+
+/** What is done with the messages, which come partition by partition, each in order. */
+export type LogReader = {
+  readonly onMessages: (partition: number, messages: readonly ConsumedMessage[]) => Promise<void>;
+  readonly onPartitionEnd: (partition: number) => Promise<void>;
+};
+
+/**
+ * Reads parts of a topic, one partition after the other, so that the reader has to keep one in memory only.
+ * @throws {KafkaError} when no broker answers, or the log cannot be read on (`LOG_CORRUPT`, `OFFSETS_LOST`); what the reader throws.
+ */
+export async function readLog(kafka: KafkaClient, topic: string, spans: readonly PartitionSpan[], reader: LogReader): Promise<void> {
+  const left = spans.filter(({ from = 0, end }) => end > from);
+  for (const { partition } of spans.filter((span) => !left.includes(span))) await reader.onPartitionEnd(partition);
+  if (left.length === 0) return;
+  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: 2 * 1024 * 1024 });
+  const done = Promise.withResolvers<void>();
+  let [current] = left;
+  let following = current?.from ?? 0;
+  const goOn = async (): Promise<void> => {
+    consumer.pause([{ topic, partition: (current as PartitionSpan).partition }]);
+    await reader.onPartitionEnd((left.shift() as PartitionSpan).partition);
+    [current] = left;
+    following = current?.from ?? 0;
+    if (current === undefined) return done.resolve();
+    // What was fetched of it before it was paused was not taken.
+    consumer.seek({ topic, partition: current.partition, offset: following });
+    consumer.resume([{ topic, partition: current.partition }]);
+  };
+  try {
+    await consumer.run({
+      onAssigned: async (assigned) => {
+        consumer.pause(assigned.filter(({ partition }) => partition !== current?.partition));
+        return assigned.map((one) => ({ ...one, offset: one.partition === current?.partition ? following : 0 }));
+      },
+      onRevoked: async () => undefined,
+      onFatal: done.reject,
+      onUnreadable: ({ partition }, error) => {
+        if (left.some((one) => one.partition === partition)) done.reject(error);
+      },
+      onBatch: async ({ partition, messages }) => {
+        if (partition !== current?.partition) return;
+        const { end } = current;
+        try {
+          const wanted = messages.filter(({ offset }) => offset < end);
+          if (wanted.length > 0) await reader.onMessages(partition, wanted);
+          following = (wanted.at(-1)?.offset ?? following - 1) + 1;
+          if (following === end) await goOn();
+        } catch (error) {
+          done.reject(error);
+        }
+      },
+    });
+    await done.promise;
+  } finally {
+    await consumer.close();
+  }
+}

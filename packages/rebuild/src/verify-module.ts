@@ -1,0 +1,158 @@
+import { type Admin, type KafkaClient, KafkaError } from '@lockstep/kafka';
+import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import { type ModuleProjection, standingMapping } from '@lockstep/projection';
+import { EventFormatError } from '@lockstep/record-log';
+import type { Pool, PoolClient } from 'pg';
+
+import { type Differences, findDifferences } from './differences.ts';
+import { RebuildError } from './errors.ts';
+import { PartitionFold } from './partition-fold.ts';
+import { type PartitionSpan, readLog } from './read-log.ts';
+import { Shadow } from './shadow.ts';
+
+export type VerifyDeps = { readonly pool: Pool; readonly kafka: KafkaClient; readonly admin: Pick<Admin, 'checkLogTopic' | 'topicId' | 'topicOffsets'> };
+
+export type VerifyOptions = {
+  /** The module's own topic by default. */
+  readonly topic?: string;
+  /** How many differences of each kind are named; 1,000 by default. All are counted. */
+  readonly atMost?: number;
+  /** Called after each fetch. */
+  readonly onProgress?: (progress: { readonly messages: number; readonly ofMessages: number }) => void;
+};
+
+/** What a module's register and table are, beside what its log amounts to up to some offsets. */
+export type Verification = Differences & {
+  readonly module: string;
+  readonly topic: string;
+  readonly topicId: string;
+  /** The offsets that the projector stood at: the messages before them were folded. */
+  readonly positions: readonly Required<Pick<PartitionSpan, 'partition' | 'end'>>[];
+  readonly messages: number;
+  /** Records that the log knows, those that were deleted included. */
+  readonly records: number;
+  /** Messages that are parked, and so are no part of register and table yet. */
+  readonly parked: number;
+};
+
+/**
+ * Folds a module's topic from offset 0 up to where the projector stands, and compares that with the module's register and table, all of it in one
+ * snapshot of the database while the projector goes on. Nothing is written.
+ * @throws {RebuildError} see its codes; {@link KafkaError} when the log cannot be read.
+ */
+export async function verifyModule(deps: VerifyDeps, projection: ModuleProjection, options: VerifyOptions = {}): Promise<Verification> {
+  const client = await deps.pool.connect();
+  try {
+    await client.query('begin isolation level repeatable read');
+    return (await inSnapshot(client, deps, projection, options)).verification;
+  } finally {
+    // The temporary tables go with it.
+    await client.query('rollback').then(() => client.release(), (error: Error) => client.release(error));
+  }
+}
+
+/** The same in a transaction that is open, whose temporary tables `difference`, `shadow_register` and `shadow_content` stay. */
+export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress }: VerifyOptions): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
+  const { module } = projection;
+  await checkWhole(admin, topic);
+  const topicId = await admin.topicId(topic);
+  const positions = await readPositions(client, module.apiName, topic, topicId);
+  await checkReaches(admin, topic, positions);
+  if ((await standingMapping(client, projection)) !== projection.fingerprint) {
+    throw new RebuildError(`the projector writes ${module.apiName} by another mapping than this build's: use the same build, or the same definition`, 'MAPPING_CHANGED');
+  }
+  await projection.readTable(client);
+  const parked = await readParked(client, topicId);
+  const shadow = await Shadow.create(client, projection);
+  const ofMessages = positions.reduce((sum, { end }) => sum + end, 0);
+  let messages = 0;
+  let records = 0;
+  let fold = newFold();
+  let won: Parameters<Shadow['add']>[] = [];
+  function newFold(): PartitionFold {
+    return new PartitionFold({
+      epsilonMs: projection.epsilonMs,
+      covers: (newer, older) => coverages.covers(newer, older),
+      onCoverage: (coverage, fields) => coverages.declare(coverage, fields),
+      onContent: (head, message) => won.push([partitionInHand, head, message]),
+    });
+  }
+  const coverages = new Coverages(module);
+  let partitionInHand = 0;
+  await readLog(kafka, topic, positions, {
+    onMessages: async (partition, batch) => {
+      partitionInHand = partition;
+      const skipped = parked.get(partition);
+      for (const { offset, value } of batch) if (skipped?.has(offset) !== true) observe(fold, { offset, value });
+      for (const content of won) await shadow.add(...content);
+      won = [];
+      messages += batch.length;
+      onProgress?.({ messages, ofMessages });
+    },
+    onPartitionEnd: async (partition) => {
+      await shadow.addPartition(partition, fold.records);
+      records += fold.records.size;
+      fold = newFold();
+    },
+  });
+  const found = await findDifferences(client, projection, shadow, atMost);
+  const waiting = [...parked.values()].reduce((sum, offsets) => sum + offsets.size, 0);
+  return { shadow, verification: { module: module.apiName, topic, topicId, positions, messages, records, parked: waiting, ...found } };
+}
+
+/** What the projector parks for good, because it is no event, is no part of the fold either. */
+function observe(fold: PartitionFold, message: Parameters<PartitionFold['observe']>[0]): void {
+  try {
+    fold.observe(message);
+  } catch (error) {
+    if (!(error instanceof EventFormatError) || error.code === 'EVENT_VERSION_UNKNOWN') throw error;
+  }
+}
+
+/** Which coverage speaks of all that another one does, as far as it is mapped. */
+class Coverages {
+  readonly #mapped: ReadonlySet<string>;
+  readonly #fields = new Map<string, ReadonlySet<string>>();
+
+  constructor({ fields }: ModuleDefinition) {
+    this.#mapped = new Set(fields.map(({ field }) => field));
+  }
+
+  declare(coverage: string, fields: readonly string[]): void {
+    this.#fields.set(coverage, new Set(fields.filter((field) => this.#mapped.has(field))));
+  }
+
+  covers(newer: string, older: string): boolean {
+    const [all, some] = [this.#fields.get(newer), this.#fields.get(older)];
+    return all !== undefined && some !== undefined && [...some].every((field) => all.has(field));
+  }
+}
+
+export async function checkWhole(admin: VerifyDeps['admin'], topic: string): Promise<void> {
+  try {
+    await admin.checkLogTopic(topic, { allowSingleReplica: true });
+  } catch (error) {
+    if (!(error instanceof KafkaError) || !['TOPIC_MISSING', 'TOPIC_COMPACTED', 'TOPIC_TRUNCATED'].includes(error.code)) throw error;
+    throw new RebuildError(`${error.message}. What the log does not hold cannot be compared or rebuilt`, 'LOG_INCOMPLETE', { cause: error });
+  }
+}
+
+async function readPositions(client: PoolClient, apiName: string, topic: string, topicId: string): Promise<PartitionSpan[]> {
+  const { rows } = await client.query<{ topic_id: string; partition: number; end: string }>('select topic_id, partition, next_offset as end from lockstep.projection_offset where topic = $1 order by partition', [topic]);
+  const other = rows.find((row) => row.topic_id !== topicId);
+  if (other !== undefined) throw new RebuildError(`topic ${topic} was created again: it has the id ${topicId}, and the table was projected from ${other.topic_id}. Restore that one`, 'LOG_INCOMPLETE');
+  if (rows.every(({ end }) => end === '0')) throw new RebuildError(`nothing of ${apiName} was projected yet: start the projector`, 'NOTHING_PROJECTED');
+  return rows.map(({ partition, end }) => ({ partition, end: Number(end) }));
+}
+
+async function checkReaches(admin: VerifyDeps['admin'], topic: string, positions: readonly PartitionSpan[]): Promise<void> {
+  const offsets = new Map((await admin.topicOffsets(topic)).map(({ partition, high }) => [partition, high]));
+  const beyond = positions.find(({ partition, end }) => end > (offsets.get(partition) ?? 0));
+  if (beyond !== undefined) throw new RebuildError(`the table was projected up to offset ${beyond.end} of ${topic}/${beyond.partition}, and the log ends at ${offsets.get(beyond.partition) ?? 0}: its end is lost`, 'LOG_INCOMPLETE');
+}
+
+/** Messages that are parked and not resolved: what they say stands nowhere yet. */
+async function readParked(client: PoolClient, topicId: string): Promise<Map<number, ReadonlySet<number>>> {
+  const { rows } = await client.query<{ partition: number; log_offset: string }>('select partition, log_offset from lockstep.parked where topic_id = $1 and resolved_at is null', [topicId]);
+  return new Map([...Map.groupBy(rows, ({ partition }) => partition)].map(([partition, of]) => [partition, new Set(of.map(({ log_offset: offset }) => Number(offset)))]));
+}
