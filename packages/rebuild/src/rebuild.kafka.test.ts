@@ -1,4 +1,5 @@
 import { coverageOf, leads, type ModuleDefinition, products } from '@lockstep/modules';
+import { coverage } from '@lockstep/record-log';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { rebuildModule, type RebuildOptions, type Rebuilt } from './rebuild-module.ts';
@@ -27,7 +28,7 @@ describe('a table of 1,000 leads', () => {
 
   test('gets no write where it is right', async () => {
     const before = await state();
-    expect(await rebuild()).toMatchObject({ rows: 0, entries: 0, after: { counts: {} } });
+    expect(await rebuild()).toMatchObject({ rows: 0, entries: 0, after: { found: [] } });
     expect(await state()).toEqual(before);
   });
 
@@ -61,10 +62,30 @@ describe('a table of 1,000 leads', () => {
     expect(await fixture.sql('select count(*)::int as n from good_leads')).toEqual([{ n: 1_000 }]);
   });
 
+  test('gets a row back that several contents speak of, each of its fields from the newest that does', async () => {
+    const small = coverage(['Last_Name', 'City']);
+    await fixture.publish([...declared(small), seen(7, { Last_Name: 'Renamed', City: 'Oslo' }, { modified: 2_000, covered: small })]);
+    await fixture.project();
+    const before = await fixture.sql('select * from leads where id = $1', [idOf(7)]);
+    expect(before).toMatchObject([{ last_name: 'Renamed', city: 'Oslo', company: 'Ada & Söhne\t\\' }]);
+    await fixture.sql('delete from leads where id = $1', [idOf(7)]);
+    expect(await rebuild()).toMatchObject({ rows: 1, after: { found: [] } });
+    expect(await fixture.sql('select * from leads where id = $1', [idOf(7)])).toEqual(before);
+    await fixture.sql(`update leads set company = 'by hand', city = 'by hand' where id = $1`, [idOf(7)]);
+    expect((await verify()).found).toEqual([{
+      kind: 'row differs',
+      id: idOf(7),
+      values: [
+        expect.objectContaining({ column: 'company', offset: fixture.offsetOf(idOf(7)) }) as unknown,
+        expect.objectContaining({ column: 'city', offset: fixture.offsetOf(idOf(7), 'Renamed') }) as unknown,
+      ],
+    }]);
+  });
+
   test('keeps rows that the log says nothing of, unless they are to be removed', async () => {
     await fixture.sql(`insert into leads (id, modified_time, last_name) values (17, now(), 'of the application')`);
     expect(await rebuild()).toMatchObject({ rows: 0, after: { counts: { 'row too many': 1 }, found: [{ kind: 'row too many', id: '17', isUnknown: true }] } });
-    expect(await rebuild({ isUnknownRemoved: true })).toMatchObject({ rows: 1, after: { counts: {} } });
+    expect(await rebuild({ isUnknownRemoved: true })).toMatchObject({ rows: 1, after: { found: [] } });
   });
 
   test('is made right but for rows that cannot be written, which are named with the cause', async () => {
@@ -103,7 +124,7 @@ test('a table whose deleted rows are removed is made right again', async () => {
   await fixture.sql(`insert into products (id, modified_time, product_name) values ($1, now(), 'risen')`, [idOf(3)]);
   await fixture.sql(`update products set product_name = null where id = $1`, [idOf(50)]);
   await fixture.sql('delete from products where id = $1', [idOf(51)]);
-  expect(await rebuild({}, products)).toMatchObject({ rows: 3, entries: 0, after: { counts: {} } });
+  expect(await rebuild({}, products)).toMatchObject({ rows: 3, entries: 0, after: { found: [] } });
 });
 
 describe('a database that was lost', () => {
@@ -129,7 +150,7 @@ describe('a database that was lost', () => {
   });
 
   test('comes back from the log alone: register, positions, rows, and what is parked', async () => {
-    expect(await rebuild()).toMatchObject({ replayed: fixture.length, rows: 0, entries: 0, after: { counts: {}, parked: 2 } });
+    expect(await rebuild()).toMatchObject({ replayed: fixture.length, rows: 0, entries: 0, after: { found: [], parked: 2 } });
     expect(await fixture.sql('select * from leads order by id')).toEqual(expected);
     expect(await fixture.sql('select * from lockstep.record_version order by record_id')).toEqual(register);
     expect(await parked()).toEqual(wasParked);
@@ -140,7 +161,7 @@ describe('a database that was lost', () => {
   test('comes back where the first attempt was ended in the middle', async () => {
     await expect(rebuild({ onProgress: () => { throw new Error('ended'); } })).rejects.toThrow('ended');
     expect(await fixture.sql('select sum(next_offset)::int > 0 as has_begun, sum(next_offset)::int < $1 as is_unfinished from lockstep.projection_offset', [fixture.length])).toEqual([{ has_begun: true, is_unfinished: true }]);
-    expect(await rebuild()).toMatchObject({ after: { counts: {} } });
+    expect(await rebuild()).toMatchObject({ after: { found: [] } });
     expect(await fixture.sql('select * from leads order by id')).toEqual(expected);
   });
 
