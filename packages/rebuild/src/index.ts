@@ -1,10 +1,12 @@
+export type { ExplainedColumn, Explanation, ParkedMessage } from './explain-record.ts';
+export { explainRecord } from './explain-record.ts';
 export type { Difference, DifferenceKind, Differences, WrongValue } from './differences.ts';
 export { RebuildError } from './errors.ts';
 export type { RebuildErrorCode } from './errors.ts';
-export { readLog } from './read-log.ts';
-export type { LogReader, PartitionSpan } from './read-log.ts';
 export { rebuildModule } from './rebuild-module.ts';
 export type { RebuildOptions, Rebuilt } from './rebuild-module.ts';
 export type { LeftDifference } from './repair.ts';
+export { historyOf, readRecord } from './record-history.ts';
+export type { HistoryEntry, HistoryOptions, LoggedEvent, Outcome } from './record-history.ts';
 export { verifyModule } from './verify-module.ts';
 export type { Verification, VerifyDeps, VerifyOptions } from './verify-module.ts';

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { rebuildModule, verifyModule } from '@lockstep/rebuild';
+import { explainRecord, rebuildModule, verifyModule } from '@lockstep/rebuild';
 import { Command, InvalidArgumentError } from 'commander';
 
 import { editRecord } from './crm-edit.ts';
 import { UsageError } from './errors.ts';
+import { explanationText, historyText } from './history.ts';
 import { fetchIncidents, incidentsText } from './incidents.ts';
-import { readRecordLog, recordLogText } from './record-log.ts';
 import { environment, readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
 import { onModule, progress, rebuiltText, verificationText } from './verify.ts';
@@ -83,15 +83,6 @@ program
     process.stdout.write(`${module} ${id}: ${Object.entries(fields).map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(', ')}\n`);
   });
 
-program
-  .command('log')
-  .description('everything the log holds of one record, e.g. lockstep log Leads 5725700000000001')
-  .argument('<module>', 'API name, e.g. Leads')
-  .argument('<id>', 'record id')
-  .action(async (module: string, id: string) => {
-    process.stdout.write(recordLogText(module, await readRecordLog(await environment('KAFKA_BROKERS'), module, id)));
-  });
-
 const checking = { json: ['--json', 'as JSON', false], limit: ['--limit <number>', 'how many differences of each kind are named; all are counted', whole, 20] } as const;
 
 program
@@ -122,11 +113,42 @@ program
     if (Object.keys(rebuilt.after.counts).length > 0) process.exitCode = 1;
   });
 
+program
+  .command('history')
+  .description('everything the log holds of one record, and what the fold made of it, e.g. lockstep history Leads 5725700000000001')
+  .argument('<module>', 'API name, e.g. Leads')
+  .argument('<id>', 'record id')
+  .option('--as-of <time>', 'only what was in the log by then, e.g. 2026-03-02T10:05:00Z', instant)
+  .option(...checking.json)
+  .action(async (module: string, id: string, { asOf, json }: { asOf?: number; json: boolean }) => {
+    const { history, notYetApplied } = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
+    const shown = asOf === undefined ? history : history.filter(({ appendedMs }) => appendedMs <= asOf);
+    process.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : historyText(module, shown, asOf === undefined ? notYetApplied : 0));
+  });
+
+program
+  .command('explain')
+  .description('why a row is as it is: each column with the message its value came from, and what is parked, hidden, in doubt or waiting')
+  .argument('<module>', 'API name, e.g. Leads')
+  .argument('<id>', 'record id')
+  .option(...checking.json)
+  .action(async (module: string, id: string, { json }: { json: boolean }) => {
+    const explanation = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
+    process.stdout.write(json ? `${JSON.stringify(explanation, null, 2)}\n` : explanationText(explanation));
+    if (explanation.history.length === 0) process.exitCode = 1;
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = error instanceof UsageError ? 2 : 1;
+}
+
+function instant(text: string): number {
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw new InvalidArgumentError('not a time such as 2026-03-02T10:05:00Z');
+  return ms;
 }
 
 function whole(text: string): number {

@@ -1,11 +1,11 @@
 import { createAdmin, createKafka, loadKafkaConfig } from '@lockstep/kafka';
+import { findModule, type ModuleDefinition } from '@lockstep/modules';
 import { connect, DatabaseError, loadPostgresConfig, migrate, readEpsilon, sqlState } from '@lockstep/postgres';
 import { ModuleProjection, ProjectionError } from '@lockstep/projection';
 import { type Difference, RebuildError, type Rebuilt, type Verification, type VerifyDeps } from '@lockstep/rebuild';
 import { createLogger } from '@lockstep/telemetry';
 
 import { UsageError } from './errors.ts';
-import { knownModule } from './record-log.ts';
 
 /**
  * Does something with a module's log and table.
@@ -92,4 +92,13 @@ export function rebuiltText({ replayed, before, rows, entries, left, after }: Re
     ...(isUnknownLeft ? ['rows that the log says nothing of stay, as another application may have made them; --remove-unknown removes them'] : []),
     '',
   ].join('\n');
+}
+
+/** @throws {UsageError} for an unknown module. */
+export function knownModule(name: string): ModuleDefinition {
+  try {
+    return findModule(name);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }

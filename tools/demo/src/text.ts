@@ -59,7 +59,7 @@ export function guideText({ status, seconds, databaseUrl, exampleId, urls }: { s
     `  npx lockstep crm edit Leads ${id} Company="Ada & Sons"`,
     `  psql "${databaseUrl}" -c "select id, company, modified_time from leads where id = ${id}"`,
     'What the log holds of it:',
-    `  npx lockstep log Leads ${id}`,
+    `  npx lockstep history Leads ${id}`,
     'How far everything is:',
     '  npx lockstep status',
     `  ${Object.entries(urls).map(([name, url]) => `${name} ${url}/metrics`).join('   ')}`,
