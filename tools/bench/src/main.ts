@@ -8,11 +8,12 @@ import { median } from './measure.ts';
 import { runMemory } from './memory.ts';
 import { type PageRun, runPage } from './page.ts';
 import { runProjector } from './projector.ts';
+import { runVerify } from './verify.ts';
 import { stopAll } from './with-lockstep.ts';
 
 /* npm run bench: measures the whole path on this machine, medians with the floor beside them. A result counts only at 0 mismatches. */
 
-const parts = ['page', 'projector', 'live', 'memory'] as const;
+const parts = ['page', 'projector', 'live', 'memory', 'verify'] as const;
 type Part = (typeof parts)[number];
 
 function whole(text: string): number {
@@ -26,7 +27,7 @@ const given = new Command('npm run bench --')
   .description('Measures Lockstep on this machine. Exit code 1 when a result is wrong or an error stopped it.')
   .option('--runs <number>', 'runs of page and projector', whole, 5)
   .option('--rows <number>', 'rows of the page', whole, 200_000)
-  .option('--memory-rows <number>', 'rows of the larger first load', whole, 1_000_000)
+  .option('--memory-rows <number>', 'rows of the larger first load, and of verify', whole, 1_000_000)
   .option('--live-seconds <number>', 'how long each live measurement goes on', whole, 30)
   .addOption(new Option('--only <parts...>', 'these parts only').choices(parts).default([...parts]))
   .parse()
@@ -73,6 +74,14 @@ const measurements: Record<Part, (folder: string) => Promise<void>> = {
       mismatches += memory.mismatches;
       say(`  ${rows.toLocaleString('en-US').padStart(10)} rows   ${Object.entries(memory.rssMb).map(([app, mb]) => `${app} ${mb} MB`).join(', ')}   (${memory.seconds} s in all)`);
     }
+  },
+  verify: async (folder) => {
+    const { rows, verify, rebuild, floor } = await runVerify(folder, given.memoryRows);
+    mismatches += verify.differences + rebuild.differences;
+    say(`\nThe log beside the table, ${rows.toLocaleString('en-US')} Leads, every fifth with two versions`);
+    say(`  verify      ${verify.seconds.toFixed(1)} s, peak RSS ${verify.rssMb} MB`);
+    say(`  rebuild     ${rebuild.seconds.toFixed(1)} s into an empty database, its proof included, peak RSS ${rebuild.rssMb} MB`);
+    say(`  floor       ${floor.seconds.toFixed(1)} s, COPY of the table into an unlogged one`);
   },
 };
 

@@ -18,13 +18,19 @@ export class Positions {
   async reached(topic: string, next: number, timeoutMs = 300_000): Promise<number> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
-      const { rows } = await this.#client.query<{ next: string | null }>('select sum(next_offset) as next from lockstep.projection_offset where topic = $1', [topic]);
-      if (Number(rows[0]?.next ?? 0) >= next) return Date.now();
-      if (Date.now() > deadline) throw new Error(`${topic} stands at ${rows[0]?.next}, not at ${next}`);
+      const stands = await this.sum(topic);
+      if (stands >= next) return Date.now();
+      if (Date.now() > deadline) throw new Error(`${topic} stands at ${stands}, not at ${next}`);
       await new Promise((resolve) => {
         setTimeout(resolve, 50);
       });
     }
+  }
+
+  /** The sum of the topic's next offsets. */
+  async sum(topic: string): Promise<number> {
+    const { rows } = await this.#client.query<{ next: string | null }>('select sum(next_offset) as next from lockstep.projection_offset where topic = $1', [topic]);
+    return Number(rows[0]?.next ?? 0);
   }
 
   async query<R extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []): Promise<R[]> {

@@ -40,7 +40,7 @@ type Pass = { readonly lockstep: Lockstep; readonly positions: Positions; readon
 async function passes(given: Pass): Promise<ProjectorRun> {
   await emptyEverything(given);
   const rate = async (messages: readonly ProducedMessage[], total: number): Promise<number> => {
-    await fill(given.lockstep, messages);
+    await fillTopic(given.lockstep, messages);
     return given.rows / (await timePass(given, total));
   };
   const count = given.stored.length;
@@ -78,7 +78,8 @@ async function emptyEverything({ lockstep, positions }: Pass): Promise<void> {
 const HEADERS = ['content-type', 'ce_specversion', 'ce_type', 'ce_source', 'ce_origin', 'ce_id', 'ce_time'];
 const headersOf = (message: ConsumedMessage): Record<string, Buffer> => Object.fromEntries(HEADERS.map((name) => [name, message.header(name)] as const).filter((entry): entry is readonly [string, Buffer] => entry[1] !== undefined));
 
-async function readTopic(lockstep: Lockstep, count: number): Promise<ProducedMessage[]> {
+/** The first messages of the topic, or so, whatever their partitions. */
+export async function readTopic(lockstep: Lockstep, count: number): Promise<ProducedMessage[]> {
   const consumer = await createConsumer(kafkaOf(lockstep), { groupId: `bench-${Date.now()}`, topics: [topic] });
   const messages: ProducedMessage[] = [];
   const complete = Promise.withResolvers<void>();
@@ -97,7 +98,8 @@ async function readTopic(lockstep: Lockstep, count: number): Promise<ProducedMes
   return messages;
 }
 
-async function fill(lockstep: Lockstep, messages: readonly ProducedMessage[]): Promise<void> {
+/** Writes messages to the topic. */
+export async function fillTopic(lockstep: Lockstep, messages: readonly ProducedMessage[]): Promise<void> {
   const producer = await createProducer(kafkaOf(lockstep));
   const batches = createBatchProducer({ producer, topic });
   for (const message of messages) await batches.add(message);
@@ -105,7 +107,8 @@ async function fill(lockstep: Lockstep, messages: readonly ProducedMessage[]): P
   await producer.close();
 }
 
-function newerByADay(message: ProducedMessage): ProducedMessage {
+/** The same content, a day newer. */
+export function newerByADay(message: ProducedMessage): ProducedMessage {
   const event = decodeEvent(String(message.value));
   if (event.type !== 'RecordSeen') return message;
   const { value } = encodeSeen({ ...event, modifiedMs: event.modifiedMs + DAY_MS, observedMs: event.observedMs + DAY_MS });
