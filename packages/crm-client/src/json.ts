@@ -32,7 +32,7 @@ export function parsed<S extends z.ZodType>(call: string, schema: S, json: unkno
 }
 
 /** A number of 16 characters or more, with an exponent, with a zero at its end, or negative zero; or what looks like one within quotes: then the slow way is taken once too often. */
-const inexactNumber = /[:,[]\s*(?:-0|-?[\d.]{16}|-?\d+(?:\.\d+)?[eE]|-?\d+\.\d*0(?!\d))/;
+const inexactNumber = /[:,[]\s*(?:-0|-?[\d.]{16}|-?\d+(?:\.\d+)?[eE]|-?\d+\.\d*0(?!\d)|-?0\.0{6})/;
 
 // The third argument of a reviver is newer than TypeScript's library says.
 const exactNumbers = (_key: string, value: unknown, context: { source: string }): unknown => (typeof value === 'number' && String(value) !== context.source ? context.source : value);

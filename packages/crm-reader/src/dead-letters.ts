@@ -5,7 +5,7 @@ import type { ReaderMetrics } from './metrics.ts';
 
 /** What could not be read, by reference: no copy of personal data. */
 export type DeadLetter = {
-  readonly source: 'hint' | 'bulk-row' | 'bulk' | 'look' | 'catch-up';
+  readonly source: 'hint' | 'bulk-row' | 'bulk' | 'look' | 'catch-up' | 'deleted-list';
   /** Where it stands: topic, partition and offset; or job and line. */
   readonly position: Readonly<Record<string, string | number>>;
   readonly code: string;

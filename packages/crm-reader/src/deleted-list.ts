@@ -3,11 +3,13 @@ import type { CrmClient, DeletedRecord } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { DeletionBreaker, ParkedEntry, Referrers, RegisterEntry, RegisterReader, WantedLooks } from '@lockstep/postgres';
-import { instantMs, isAliveBy, isSettledBy } from '@lockstep/record-log';
+import { instantMs, isAliveBy, isRecordId, isSettledBy } from '@lockstep/record-log';
 import type { Logger } from '@lockstep/telemetry';
 
+import type { DeadLetter, DeadLetters } from './dead-letters.ts';
 import type { ReaderMetrics } from './metrics.ts';
 import { deletedMessage } from './record-publisher.ts';
+import { timeOf } from './sighting.ts';
 
 export type DeletedListDeps = {
   readonly crm: Pick<CrmClient, 'deletedSince' | 'time'>;
@@ -16,6 +18,7 @@ export type DeletedListDeps = {
   readonly breaker: Pick<DeletionBreaker, 'admits'>;
   readonly referrers: Referrers;
   readonly looks: Pick<WantedLooks, 'want'>;
+  readonly deadLetters: DeadLetters;
   readonly metrics: ReaderMetrics;
   readonly epsilonMs: number;
   readonly log: Logger;
@@ -38,9 +41,11 @@ export type DeletedListRead = {
  * wanted at the records that point to the newly deleted: a merge deletes one record and lets them point to another, and need not move their
  * `Modified_Time`.
  */
-export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date): Promise<DeletedListRead> {
+export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, deadLetters, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date): Promise<DeletedListRead> {
   const { apiName } = module;
-  const { deletions, observed } = await crm.deletedSince(apiName, since);
+  const { deletions: entries, observed } = await crm.deletedSince(apiName, since);
+  const deletions = entries.filter((entry) => faultOf(entry) === null);
+  await deadLetters.put(entries.flatMap((entry) => unreadableOf(apiName, entry)));
   const listed = new Set(deletions.map(({ id }) => id));
   const [known, parked] = await Promise.all([register.known(apiName, [...listed]), register.parked(apiName, [...listed])]);
   // Both keep the upper bound of the whole second. What is parked is in the log: a removal that waits is not published at each scan.
@@ -58,6 +63,18 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
   metrics.deletions.inc({ module: apiName }, fresh.length);
   return { listed, published: fresh.length, ascertained: new Set(ascertained.map(({ id }) => id)), isHeld: false };
+}
+
+/** What keeps an entry from being read; null for nothing. */
+const faultOf = ({ id, deletedTime }: DeletedRecord): string | null =>
+  !isRecordId(id) ? 'the id is no number from 1 to 2^63 - 1' : timeOf(deletedTime) === null ? 'the time of the deletion is no instant' : null;
+
+/** One entry that cannot be read says nothing of the others. */
+function unreadableOf(module: string, entry: DeletedRecord): DeadLetter[] {
+  const cause = faultOf(entry);
+  if (cause === null) return [];
+  const id = isRecordId(entry.id) ? entry.id : '';
+  return [{ source: 'deleted-list', key: id, position: { module, id }, code: id === '' ? 'RECORD_ID_MALFORMED' : 'DELETED_TIME_MALFORMED', cause }];
 }
 
 /** An entry of the list; `listedMs` is not later than the beginning of the call. */

@@ -66,6 +66,7 @@ async function scan(): Promise<{ readonly published: number; readonly isHeld: bo
       breaker: deletionBreaker(db),
       referrers: referrers(db, [products]),
       looks: wantedLooks(db),
+      deadLetters: { put: async (letters) => expect(letters).toEqual([]) },
       metrics: createReaderMetrics(createMetrics({ app: 'test' })),
       log: createLogger({ app: 'test', level: 'silent', isPretty: false }),
     },

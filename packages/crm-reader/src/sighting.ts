@@ -21,7 +21,7 @@ export function sightingOf(module: ModuleDefinition, { id, modifiedTime, values,
   return { ...sighting, unread: module.fields.filter((one) => !read.includes(one)).map(({ field }) => field) };
 }
 
-function timeOf(text: string): number | null {
+export function timeOf(text: string): number | null {
   try {
     return instantMs(text);
   } catch {

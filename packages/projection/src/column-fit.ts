@@ -42,7 +42,8 @@ export function misfit({ kind, onExcessScale }: Mapping, column: DescribedColumn
   return null;
 }
 
-const holdsIds = (column: DescribedColumn): boolean => wholeDigitsOf(column) >= ID_DIGITS && scaleOf(column) >= 0;
+// With digits after the point an id would read `1.00`.
+const holdsIds = (column: DescribedColumn): boolean => wholeDigitsOf(column) >= ID_DIGITS && (scaleOf(column) === 0 || scaleOf(column) === Number.POSITIVE_INFINITY);
 
 /** What keeps a column from being the key, with the remedy; null where it can. */
 export function keyMisfit(column: DescribedColumn): string | null {

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 import { writeCopyFields } from './copy-text.ts';
 import { type Decision, deletedTime } from './decide.ts';
 import { ProjectionError } from './errors.ts';
@@ -60,7 +62,10 @@ export function recordsAsArrays(records: Iterable<FoldedRecord>): unknown[][] {
 
 /** Winners as one array of text per column of a plan: for small batches. */
 export function winnersAsArrays(winners: Decision['winners'], plan: WritePlan): (string | null)[][] {
-  const rows = winnersAsCopyText(winners, plan).toString('utf8').split('\n').slice(0, -1);
+  const text = winnersAsCopyText(winners, plan);
+  // COPY refuses such bytes, and a text of ours would replace them.
+  if (!isUtf8(text)) throw new ProjectionError('the fields are not UTF-8', 'EVENT_FIELDS_MALFORMED');
+  const rows = text.toString('utf8').split('\n').slice(0, -1);
   const cells = rows.map((row) => row.split('\t').map(fromCopyText));
   return plan.columns.map((_, i) => cells.map((row) => row[i] ?? null));
 }

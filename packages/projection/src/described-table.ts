@@ -16,6 +16,8 @@ export type DescribedColumn = {
   readonly hasDefault: boolean;
   readonly isGenerated: boolean;
   readonly isIdentityAlways: boolean;
+  /** Whether its default does something each time it is evaluated: takes a number of a sequence, or calls a function of the application's. */
+  readonly defaultActs: boolean;
   /** What this user may not do with it, of `select`, `insert`, `update` and `usage` (of its type). */
   readonly forbidden: readonly string[];
 };
@@ -31,6 +33,8 @@ export type DescribedTable = {
   /** Whether other tables inherit from it (partitions do not count). */
   readonly hasHeirs: boolean;
   readonly hasKeyIndex: boolean;
+  /** Whether the key has another unique index, of a deferrable constraint: with that one INSERT … ON CONFLICT refuses the key. */
+  readonly hasDeferrableKeyIndex: boolean;
   readonly rules: readonly string[];
   /** Tables with a foreign key to this one that would remove or change their rows when one of its rows is removed. */
   readonly cascades: readonly string[];

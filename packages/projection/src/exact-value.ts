@@ -42,7 +42,7 @@ export function isExact({ form, limit }: CellRule, bytes: Buffer, from: number, 
     case 'boolean':
       return boolean.test(bytes.toString('latin1', from, to));
     case 'words':
-      return true;
+      return boolean.test(bytes.toString('latin1', from, to));
   }
 }
 

@@ -10,11 +10,28 @@ describe('the cause of a value that Postgres refuses', () => {
     'COPY leads, line 12, column lead_score: null input',
     'COPY leads, Zeile 1, Spalte lead_score: »x«',
     'COPY leads, ligne 1, colonne lead_score : « x »',
-    'PL/pgSQL function check_it(text) line 3 at RAISE\nCOPY leads, line 1, column lead_score: "x"',
   ])('names its column, in whatever language the server speaks: %s', (where) => expect(causeOf(where)).toBe('lead_score: refused'));
 
   test.each(['COPY leads, line 1: "5725\tthe column secret: x"', 'COPY leads, Zeile 1: »5725\tcolumn secret«', 'SQL statement "select column secret"'])(
     'names no column, and nothing of the row, where Postgres names none: %s',
     (where) => expect(causeOf(where)).toBe('refused'),
   );
+
+  test('names its column, and that a function of the table refused it, which may yet take it', () => {
+    const where = 'PL/pgSQL function check_it(text) line 3 at RAISE\nCOPY leads, line 1, column lead_score: "x"';
+    expect(faultOfData(Object.assign(new Error('refused'), { code: '22P02', where }))).toEqual({ code: 'P0001', cause: 'lead_score: refused (SQLSTATE 22P02)' });
+  });
+});
+
+test.each([
+  ['P0002', 'PL/pgSQL function f() line 1 at SQL statement', true],
+  ['55000', 'PL/pgSQL-Funktion f() Zeile 1 bei RAISE', true],
+  ['LX001', 'SQL function "f" statement 1', true],
+  ['42501', undefined, false],
+  ['55000', undefined, false],
+  ['40P01', 'PL/pgSQL function f() line 1 at SQL statement', false],
+  ['57014', 'PL/pgSQL function f() line 1 at SQL statement', false],
+  ['53100', 'PL/pgSQL function f() line 1 at SQL statement', false],
+])('SQLSTATE %s in %s is the row\'s own fault: %s', (code, where, isOwn) => {
+  expect(faultOfData(Object.assign(new Error('refused'), { code, where })) !== null).toBe(isOwn);
 });

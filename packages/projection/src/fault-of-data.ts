@@ -14,7 +14,7 @@ const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE
 export function faultOfData(error: unknown): Fault | null {
   if (error instanceof ProjectionError) return parkable.has(error.code) ? { code: error.code, cause: error.message } : null;
   const code = sqlState(error);
-  return isDataException(code) || mayYetFit(code) ? faultOf(error) : null;
+  return isDataException(code) || mayYetFit(code) || isRaisedByFunction(error) ? faultOf(error) : null;
 }
 
 /**
@@ -23,12 +23,23 @@ export function faultOfData(error: unknown): Fault | null {
  * @throws what says nothing about that row: connection, lock, disk.
  */
 export function faultOrThrow(error: unknown): Fault {
-  const fault = error instanceof ProjectionError ? faultOfData(error) : sqlState(error) === '' || isTransient(error) ? null : faultOf(error);
+  const fault = error instanceof ProjectionError ? faultOfData(error) : sqlState(error) === '' || (isTransient(error) && !isRaisedByFunction(error)) ? null : faultOf(error);
   if (fault === null) throw error;
   return fault;
 }
 
-const isDataException = (code: string): boolean => /^2[23]|^54000$/.test(code);
+/** Beside classes 22 and 23: limits of a program (54), several rows where one is expected (21000), a text that an expression of the table cannot parse (42601). */
+const isDataException = (code: string): boolean => /^2[23]|^54|^21000$|^42601$/.test(code);
+
+// These end a statement from outside, wherever it is: connection, lock, deadlock, cancellation, shutdown, memory, disk.
+const fromOutside = /^(?:08|40|53|57|58)|^55P03$/;
+
+/**
+ * Whether a function of the table raised an error: of a trigger, a check, an index or a generated column. With which SQLSTATE is its author's choice, and
+ * so is what it depends on; but it was this row's doing.
+ */
+export const isRaisedByFunction = (error: unknown): boolean =>
+  !fromOutside.test(sqlState(error)) && error instanceof Error && 'where' in error && typeof error.where === 'string' && /^(?:PL\/\w+[ -]|SQL(?: function|-Funktion))/m.test(error.where);
 
 /*
  * `COPY leads, line 1, column name: "…"`, in any language of the server (`COPY leads, Zeile 1, Spalte name: »…«`): the word before the first colon, unless that is the
@@ -39,7 +50,9 @@ const columnOfCopy = /^COPY [^:\n]*?([a-z_]\w*) ?: /m;
 function faultOf(error: unknown): Fault {
   const { message, where } = error as Error & { where?: unknown };
   const column = typeof where === 'string' ? columnOfCopy.exec(where)?.[1] : undefined;
-  return { code: sqlState(error), cause: column === undefined ? message : `${column}: ${message}` };
+  const code = sqlState(error);
+  const cause = column === undefined ? message : `${column}: ${message}`;
+  return isRaisedByFunction(error) && !conflicts.has(code) ? { code: RAISED, cause: `${cause} (SQLSTATE ${code})` } : { code, cause };
 }
 
 /*
@@ -47,7 +60,8 @@ function faultOf(error: unknown): Fault {
  * on), foreign_key_violation, unique_violation, exclusion_violation. Of class 23 the others (not_null_violation, check_violation) are
  * faults of the row itself. What a trigger's exception (raise_exception) depends on only its author knows.
  */
-const conflicts = new Set(['23001', '23503', '23505', '23P01', 'P0001']);
+const RAISED = 'P0001';
+const conflicts = new Set(['23001', '23503', '23505', '23P01', RAISED]);
 
 /** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
 export const mayYetFit = (code: string): boolean => conflicts.has(code);

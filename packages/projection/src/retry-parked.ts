@@ -46,6 +46,8 @@ async function retryOnce(client: PoolClient, projection: ModuleProjection, atOnc
       await client.query('rollback');
       return { resolved: 0, waiting: 0 };
     }
+    // What waits is written as the table is now: a key that cascades, or a trigger, may be new.
+    projection.checkShape((await client.query(projection.shapeStatement)).rows);
     const locked = await lockWaiting(client, projection, atOnce);
     const { tried, outdated, passed, faults } = await tryWithNeeded(client, projection, locked, atOnce * MOST_TIMES);
     for (const [id, fault] of await applyRests(client, projection, passed)) faults.set(id, fault);

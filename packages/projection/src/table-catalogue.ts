@@ -39,6 +39,7 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     isRowSecurityActive: relation.is_row_security_active,
     hasHeirs: relation.has_heirs,
     hasKeyIndex: relation.has_key_index,
+    hasDeferrableKeyIndex: relation.has_deferrable_key_index,
     rules: relation.rules,
     cascades: relation.cascades,
     triggers: relation.triggers,
@@ -61,6 +62,7 @@ type Relation = {
   is_row_security_active: boolean;
   has_heirs: boolean;
   has_key_index: boolean;
+  has_deferrable_key_index: boolean;
   rules: string[];
   cascades: string[];
   triggers: string[];
@@ -78,17 +80,19 @@ const relationSql = `
     c.relkind <> 'p' and exists (select from pg_inherits h where h.inhparent = c.oid) as has_heirs,
     exists (select from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attname = $3 and not a.attisdropped
       where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum) as has_key_index,
+    exists (select from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attname = $3 and not a.attisdropped
+      where i.indrelid = c.oid and i.indisunique and not i.indimmediate and i.indnkeyatts = 1 and i.indkey[0] = a.attnum) as has_deferrable_key_index,
     array(select r.rulename::text from pg_rewrite r where r.ev_class = c.oid and r.ev_type in ('2', '3', '4') order by 1) as rules,
     array(select distinct conrelid::regclass::text from pg_constraint
-      where contype = 'f' and confrelid = c.oid and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
+      where contype = 'f' and (confrelid = c.oid or confrelid in (select relid from pg_partition_tree(c.oid))) and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
     array(select distinct t.tgname::text from pg_trigger t where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))
       and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 28 <> 0 order by 1) as triggers,
     array(select distinct format('%I.%I', kn.nspname, k.conname) from pg_trigger t join pg_constraint k on k.oid = t.tgconstraint join pg_namespace kn on kn.oid = k.connamespace
       where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid))) and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgdeferrable order by 1) as deferred_triggers,
     (select coalesce(json_agg(json_build_object('column', a.attname, 'what', format('%s of %s on update %s', k.conname, k.conrelid::regclass,
         case k.confupdtype when 'c' then 'cascade' when 'n' then 'set null' else 'set default' end)) order by a.attname, k.conname), '[]')
-      from pg_constraint k join pg_attribute a on a.attrelid = c.oid and a.attnum = any(k.confkey)
-      where k.contype = 'f' and k.confrelid = c.oid and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
+      from pg_constraint k join pg_attribute a on a.attrelid = k.confrelid and a.attnum = any(k.confkey)
+      where k.contype = 'f' and (k.confrelid = c.oid or k.confrelid in (select relid from pg_partition_tree(c.oid))) and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
     array(select distinct k.conname::text from pg_constraint k where k.contype = 'c' and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)))
       and (0 = any(k.conkey) or exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any(k.conkey) and a.attname <> all($5::text[]))) order by 1) as foreign_checks,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
@@ -174,6 +178,7 @@ type ColumnRow = {
   has_default: boolean;
   is_generated: boolean;
   is_identity_always: boolean;
+  default_acts: boolean;
   forbidden: string[];
 };
 
@@ -183,6 +188,8 @@ const columnsSql = `
     case when b.typtype = 'e' then 'enum' when b.typname = 'citext' then 'citext' when bn.nspname = 'pg_catalog' then b.typname::text else 'other' end as base,
     b.modifier, getdatabaseencoding() = 'SQL_ASCII' as counts_bytes, a.attnotnull or b.is_not_null as is_not_null, a.atthasdef or a.attidentity <> '' or b.has_default as has_default,
     a.attgenerated <> '' as is_generated, a.attidentity = 'a' as is_identity_always,
+    a.attidentity <> '' or exists (select from pg_attrdef f join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid where f.adrelid = a.attrelid and f.adnum = a.attnum
+      and (d.refclassid = 'pg_proc'::regclass or exists (select from pg_class q where d.refclassid = 'pg_class'::regclass and q.oid = d.refobjid and q.relkind = 'S'))) as default_acts,
     array(select p from unnest(array['select', 'insert', 'update']) p where not has_column_privilege(a.attrelid, a.attnum, p)
       union all select 'usage' where not (has_type_privilege(a.atttypid, 'usage') and has_schema_privilege(tn.oid, 'usage'))) as forbidden
   from pg_attribute a join pg_type ty on ty.oid = a.atttypid join pg_namespace tn on tn.oid = ty.typnamespace
@@ -208,5 +215,6 @@ const described = (row: ColumnRow): DescribedColumn => ({
   hasDefault: row.has_default,
   isGenerated: row.is_generated,
   isIdentityAlways: row.is_identity_always,
+  defaultActs: row.default_acts,
   forbidden: row.forbidden,
 });

@@ -38,11 +38,10 @@ export type WritePlan = {
 
 /** The plan for events of this coverage, by the table's own types. A field that is mapped no more is ignored. */
 export function writePlan(module: ModuleDefinition, described: DescribedTable, coverage: Coverage): WritePlan {
-  const { apiName, table: { schema, name }, keyColumn, modifiedTimeColumn, onDelete } = module;
+  const { table: { schema, name }, keyColumn, modifiedTimeColumn, onDelete } = module;
   const byField = new Map(module.fields.map((mapping) => [mapping.field, mapping]));
   const byColumn = new Map(module.fields.map((mapping) => [mapping.column, mapping]));
   const mapped = coverage.fields.map((field) => byField.get(field));
-  if (mapped.every((mapping) => mapping === undefined)) throw new Error(`module ${apiName}: no field of coverage ${coverage.id} is mapped`);
   const deleted = onDelete.action === 'mark' ? [columnOf(described, onDelete.deletedColumn)] : [];
   const modified = columnOf(described, modifiedTimeColumn);
   const cells = mapped.map((mapping) => mapping && { mapping, column: columnOf(described, mapping.column) });
@@ -52,7 +51,10 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
   const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
   const covers = new Set(coverage.fields);
   const isWhole = module.fields.every(({ field }) => covers.has(field));
-  const mayPropose = isWhole && described.triggers.length === 0 && described.foreignChecks.length === 0 && ![...described.columns.values()].some(({ isGenerated, isNotNull }) => isGenerated && isNotNull);
+  const isWritten = new Set(written.map((column) => column.name));
+  // A proposed row has the defaults of a new one: it would take numbers of a sequence, and columns that are computed from others would be computed from those.
+  const othersAct = [...described.columns.values()].some((column) => column.isGenerated || (column.defaultActs && !isWritten.has(column.name)));
+  const mayPropose = isWhole && described.triggers.length === 0 && described.foreignChecks.length === 0 && !described.hasDeferrableKeyIndex && !othersAct;
   const merge = { table, keyColumn, modifiedTimeColumn, columns: written.map((column) => column.name), mayPropose };
   return {
     keep: mapped.map((mapping) => mapping !== undefined),

@@ -57,8 +57,10 @@ export const encodeDeleted = ({ id, deletedMs, listedMs }: Omit<RecordDeleted, '
 export const encodeCoverage = ({ coverage, fields }: Omit<CoverageDeclared, 'type'>): string =>
   JSON.stringify({ v: 1, type: 'coverage', coverage, fields });
 
-const digits = z.string().regex(/^\d{1,19}$/);
-const ms = z.number().int();
+const digits = z.string().regex(/^[1-9]\d{0,18}$/);
+// What a date can be; a deletion counts up to the end of its second.
+const MOST_MS = 8.64e15 - 1_000;
+const ms = z.number().int().min(-MOST_MS).max(MOST_MS);
 const version = { id: digits, m: ms, o: ms, hash: z.string().regex(/^[0-9a-f]{32}$/) };
 const content = { coverage: z.string().min(1), fields: z.array(z.union([z.string(), z.boolean(), z.null()])) };
 const first = z.discriminatedUnion('type', [

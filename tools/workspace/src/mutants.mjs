@@ -562,7 +562,7 @@ export const mutants = [
   },
   {
     name: 'a text that is too long for an index halts its partition',
-    changes: [{ file: 'packages/projection/src/fault-of-data.ts', from: '|^54000$', to: '' }],
+    changes: [{ file: 'packages/projection/src/fault-of-data.ts', from: '|^54|', to: '|' }],
     project: 'packages/projection',
     tests: ['src/table-check.pg.test.ts'],
   },

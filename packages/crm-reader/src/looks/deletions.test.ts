@@ -5,6 +5,7 @@ import { decodeEvent, fold, type Observation, type RecordEvent } from '@lockstep
 import { createLogger, createMetrics, realTime } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import type { DeadLetter } from '../dead-letters.ts';
 import { createReaderMetrics } from '../metrics.ts';
 import { Deletions } from './deletions.ts';
 
@@ -18,6 +19,7 @@ let events: RecordEvent[];
 let deletions: Deletions;
 let believed: number;
 let wanted: string[][];
+let letters: DeadLetter[];
 /** When the list is read, and what the register has besides what was published. */
 let readAt: number;
 let observedMs: number;
@@ -25,7 +27,7 @@ let contentMs: number | null;
 
 beforeEach(() => {
   stopping = new AbortController();
-  [lists, asked, events, believed, wanted, readAt, observedMs, contentMs] = [[], [], [], 100, [], now, 1, null];
+  [lists, asked, events, believed, wanted, letters, readAt, observedMs, contentMs] = [[], [], [], 100, [], [], now, 1, null];
   deletions = new Deletions({
     module: leads,
     log,
@@ -48,6 +50,7 @@ beforeEach(() => {
     },
     breaker: { admits: async (_, fresh) => fresh <= believed },
     referrers: { to: async (_, ids) => (ids.includes('7') ? [{ module: 'Deals', ids: ['70', '71'] }] : []) },
+    deadLetters: { put: async (some) => void letters.push(...some) },
     looks: { want: async (module, ids, reason) => void wanted.push([module, ...ids, reason]) },
     producer: { send: async (_topic, messages) => void events.push(...[...messages].map(({ value }) => decodeEvent(String(value)))) },
   });
@@ -75,6 +78,13 @@ describe('a delete hint', () => {
     lists.push([listed('7'), listed('8')]);
     await hinted('7');
     expect(events).toEqual(['7', '8'].map((id) => ({ type: 'RecordDeleted', id, deletedMs: Date.parse('2026-05-04T11:59:58Z'), listedMs: now })));
+  });
+
+  test.each([['yesterday', '8'], ['2026-05-04T11:59:60Z', '8'], ['2026-05-04T11:59:58', '8'], ['2026-05-04T11:59:58Z', '007'], ['2026-05-04T11:59:58Z', 'x']])('is answered beside an entry that cannot be read (%s, id %s), which is kept aside', async (time, id) => {
+    lists.push([listed(id, time), listed('7')]);
+    await hinted('7');
+    expect(events.map((event) => ('id' in event ? event.id : ''))).toEqual(['7']);
+    expect(letters).toMatchObject([{ source: 'deleted-list', position: { module: 'Leads' } }]);
   });
 
   test('whose record is not listed yet is read for again', async () => {
