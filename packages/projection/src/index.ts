@@ -6,7 +6,7 @@ export { deletedTime } from './decide.ts';
 export type { DescribedColumn } from './described-table.ts';
 export { ProjectionError } from './errors.ts';
 export type { ProjectionErrorCode } from './errors.ts';
-export { faultOfData } from './fault-of-data.ts';
+export { faultOfData, faultOrThrow } from './fault-of-data.ts';
 export type { LogMessage } from './fold-batch.ts';
 export { adoptMapping, ModuleProjection, standingMapping } from './module-projection.ts';
 export { loadPositions } from './positions.ts';

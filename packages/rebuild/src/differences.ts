@@ -49,25 +49,25 @@ export async function findDifferences(client: PoolClient, projection: ModuleProj
         and not exists (select from shadow_register r where ${isSame('r.key', `t.${key}`)} and (r.has_row${keepsDeleted ? ' or r.modified_ms is null' : ''}))
       union all select case when s.record_id is null then 'register entry too many' when r.record_id is null then 'register entry missing' else 'register entry differs' end,
         coalesce(r.record_id, s.record_id), coalesce(r.record_id, s.record_id)::pg_catalog.text::${keyType}, null
-        from ${register} r full join shadow_register s on r.record_id = s.record_id where (${columns('r')}) is distinct from (${columns('s')});
-    ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e.record_id, t.${key}, ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, `e.${key}`)} where ${differs('t', 'e')};`).join('\n')}
+        from ${register} r full join shadow_register s on r.record_id = s.record_id where (${entryOf('r')}) is distinct from (${entryOf('s')});
+    ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e." record_id", t.${key}, ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, 'e." key"')} where ${differs('t', 'e')};`).join('\n')}
     alter table difference add column entry text;
-    update difference d set entry = r::text from ${register} r where r.record_id::pg_catalog.text = d.key::pg_catalog.text;
-    analyze difference`);
+    update difference d set entry = row(${entryOf('r')})::text from ${register} r where r.record_id::pg_catalog.text = d.key::pg_catalog.text;
+    create index on difference ((key::pg_catalog.text)); create index on shadow_register (key); create index on shadow_content (" partition", " offset"); analyze difference`);
   const { rows: counted } = await client.query<{ kind: DifferenceKind; count: string }>('select kind, count(*) from difference group by kind');
   const { rows: simple } = await client.query<SimpleRow>(
     `select kind, id, partition, "offset", is_unknown from (
-       select d.kind, d.key::text as id, s.log_partition as partition, s.log_offset as "offset", s.record_id is null as is_unknown, row_number() over (partition by d.kind order by d.key) as at
+       select d.kind, d.key::text as id, s.log_partition as partition, s.log_offset as "offset", s.record_id is null and not exists (select from lockstep.parked p where p.module = $2 and p.record_id = d.key::text) as is_unknown, row_number() over (partition by d.kind order by d.key) as at
        from difference d left join shadow_register s on ${isSame('s.key', 'd.key')} where d.kind not like '%differs') n where at <= $1 order by kind, at`,
-    [atMost],
+    [atMost, projection.module.apiName],
   );
   const found: Difference[] = simple.map(simpleDifference);
   for (const { index, sql, compared } of layerings) {
     const { rows } = await client.query<ValueRow>(
-      `select e.key::text as id, e.partition, v.* from (select d.key from difference d where d.kind = 'row differs' and d.layering = ${index} order by d.key limit $1) d
-         join (select key, partition, offsets, ${compared.map(({ column }) => quote(column)).join(', ')} from (${sql}) w) e on ${isSame('e.key', 'd.key')}
+      `select e." key"::text as id, e." partition" as partition, v.* from (select d.key from difference d where d.kind = 'row differs' and d.layering = ${index} order by d.key limit $1) d
+         join (select " key", " partition", " offsets", ${compared.map(({ column }) => quote(column)).join(', ')} from (${sql}) w) e on ${isSame('e." key"', 'd.key')}
          join ${name} t on ${isSame(`t.${key}`, 'd.key')}
-         cross join lateral (values ${compared.map(({ column, layer }) => `('${column}', t.${quote(column)}::text, e.${quote(column)}::text, e.offsets[${layer + 1}], row(t.${quote(column)})::record operator(pg_catalog.*<>) row(e.${quote(column)})::record)`).join(', ')})
+         cross join lateral (values ${compared.map(({ column, layer }) => `('${column}', t.${quote(column)}::text, e.${quote(column)}::text, e." offsets"[${layer + 1}], row(t.${quote(column)})::record operator(pg_catalog.*<>) row(e.${quote(column)})::record)`).join(', ')})
            as v ("column", "inTable", "byLog", "offset", is_wrong) where v.is_wrong`,
       [atMost],
     );
@@ -86,7 +86,8 @@ export async function findDifferences(client: PoolClient, projection: ModuleProj
   return { counts, found: [...found, ...shadow.unfit.slice(0, atMost)] };
 }
 
-const columns = (alias: string): string => REGISTER_COLUMNS.map((column) => `${alias}.${column}`).join(', ');
+/** What the log decides of an entry. */
+export const entryOf = (alias: string): string => REGISTER_COLUMNS.map((column) => `${alias}.${column}`).join(', ');
 
 type SimpleRow = { kind: Exclude<DifferenceKind, 'row differs' | 'register entry differs' | 'content does not fit'>; id: string; partition: number; offset: string; is_unknown: boolean };
 type ValueRow = { id: string; column: string; inTable: string | null; byLog: string | null; partition: number; offset: string };

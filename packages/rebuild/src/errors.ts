@@ -6,6 +6,10 @@ export type RebuildErrorCode =
   | 'NOTHING_PROJECTED'
   /** A projector fills the table from the log already. */
   | 'PROJECTOR_AT_WORK'
+  /** A record has messages in two partitions: their order is not known. */
+  | 'LOG_REPARTITIONED'
+  /** To remove rows that the log says nothing of would change rows of other tables. */
+  | 'CASCADING_FOREIGN_KEY'
   /** Mapping and table are not those that the projector writes by. */
   | 'MAPPING_CHANGED';
 

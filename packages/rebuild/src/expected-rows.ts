@@ -37,7 +37,7 @@ export async function expectedRows(client: PoolClient, projection: ModuleProject
   const compared = [...own.slice(1), ...marks, ...mapped.filter(({ isCompared }) => isCompared)];
   return {
     index,
-    sql: `select s.record_id, s.key, s.log_partition as partition, s.layers as offsets, ${written.map(valueOf).join(', ')} from shadow_register s ${joins.join(' ')} where s.has_row and s.layering = ${index}`,
+    sql: `select s.record_id as " record_id", s.key as " key", s.log_partition as " partition", s.layers as " offsets", ${written.map(valueOf).join(', ')} from shadow_register s ${joins.join(' ')} where s.has_row and s.layering = ${index}`,
     written,
     compared,
     differs: (one, other) => [one, other].map((of) => `row(${compared.map(({ column }) => `${of}.${quote(column)}`).join(', ')})::record`).join(' operator(pg_catalog.*<>) '),

@@ -21,6 +21,8 @@ export type FoldedMessage = { readonly offset: number; readonly value: Buffer | 
 
 export type PartitionFoldOptions = {
   readonly epsilonMs: number;
+  /** Whether a deleted record keeps its row; else a content after that begins a new one. */
+  readonly keepsDeleted: boolean;
   /** Whether a content of the first coverage leaves nothing of one of the second to stand. */
   readonly covers: (newer: string, older: string) => boolean;
   readonly onCoverage: (coverage: string, fields: readonly string[]) => void;
@@ -54,7 +56,7 @@ export class PartitionFold {
         return this.#options.onCoverage(event.coverage, event.fields);
       case 'RecordSeen':
       case 'RecordRepaired':
-        throw new TypeError('the head of an event is not in its published order');
+        // Readable, but not of the one published form: the projector parks it for good.
     }
   }
 
@@ -70,6 +72,7 @@ export class PartitionFold {
       known.version = version;
       known.offset = message.offset;
       known.layers = this.#onTop(layer, known.layers);
+      this.#forgetRemoved(known);
     }
     this.#options.onContent(head, message);
   }
@@ -89,6 +92,12 @@ export class PartitionFold {
     }
     known.deletedMs = Math.max(known.deletedMs ?? deletedMs, deletedMs);
     known.listedMs = listedMs === null ? known.listedMs : Math.max(known.listedMs ?? listedMs, listedMs);
+    this.#forgetRemoved(known);
+  }
+
+  /** A row that was removed leaves nothing for a later content of a smaller coverage. */
+  #forgetRemoved(known: RecordFold): void {
+    if (!this.#options.keepsDeleted && !isAliveBy({ observedMs: known.version?.observedMs, deletedMs: known.deletedMs }, this.#options.epsilonMs)) known.layers = [];
   }
 
   #observeConfirmation(confirmed: RecordConfirmed): void {

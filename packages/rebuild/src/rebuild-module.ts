@@ -1,5 +1,7 @@
 import type { ModuleProjection } from '@lockstep/projection';
 
+import { RebuildError } from './errors.ts';
+import { readLog } from './read-log.ts';
 import { type LeftDifference, repair } from './repair.ts';
 import { replayWhereEmpty } from './replay.ts';
 import { inSnapshot, type Verification, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
@@ -42,14 +44,34 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
       const isRight = Object.keys(after.counts).length === 0;
       if (isRight || look === MOST_LOOKS) return { replayed, before, rows, entries, left, after };
       await client.query('commit');
-      const repaired = await repair(client, projection, shadow, { topicId: after.topicId, partitions: after.positions.length, isUnknownRemoved });
+      if (isUnknownRemoved) checkCascades(projection);
+      const spokenOf = isUnknownRemoved ? await spokenBehind(deps, after) : new Set<string>();
+      const repaired = await repair(client, projection, shadow, { topicId: after.topicId, partitions: after.positions.length, isUnknownRemoved, spokenOf });
       rows += repaired.rows;
       entries += repaired.entries;
       left = repaired.left;
-      if (repaired.rows + repaired.entries === 0) return { replayed, before, rows, entries, left, after };
+      if (repaired.rows + repaired.entries === 0 && repaired.open <= repaired.left.length) return { replayed, before, rows, entries, left, after };
     } finally {
       // The temporary tables go with the connection.
       client.release(true);
     }
   }
+}
+
+function checkCascades({ module, table: { cascades } }: ModuleProjection): void {
+  if (cascades.length === 0) return;
+  throw new RebuildError(`rows of ${cascades.join(', ')} would be removed or changed with rows of ${module.table.name} that the log says nothing of: remove those yourself, or rebuild without removing them`, 'CASCADING_FOREIGN_KEY');
+}
+
+/** The records of the messages behind those that were compared. */
+async function spokenBehind({ kafka, admin }: VerifyDeps, { topic, positions }: Verification): Promise<Set<string>> {
+  const ends = new Map((await admin.topicOffsets(topic)).map(({ partition, high }) => [partition, high]));
+  const keys = new Set<string>();
+  await readLog(kafka, topic, positions.map(({ partition, end }) => ({ partition, from: end, end: ends.get(partition) ?? end })), {
+    onMessages: async (_, messages) => {
+      for (const { key } of messages) if (key !== null) keys.add(key.toString());
+    },
+    onPartitionEnd: async () => undefined,
+  });
+  return keys;
 }

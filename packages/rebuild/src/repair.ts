@@ -1,8 +1,8 @@
 import { partitionOf } from '@lockstep/kafka';
-import { faultOfData, type ModuleProjection } from '@lockstep/projection';
+import { faultOrThrow, type ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
-import { REGISTER_COLUMNS } from './differences.ts';
+import { entryOf, REGISTER_COLUMNS } from './differences.ts';
 import { RebuildError } from './errors.ts';
 import { expectedRows } from './expected-rows.ts';
 import { quote, type Shadow } from './shadow.ts';
@@ -10,42 +10,60 @@ import { quote, type Shadow } from './shadow.ts';
 /** A record that could not be made right, and why. */
 export type LeftDifference = { readonly id: string; readonly cause: string };
 
-/** Rows and register entries that were written or removed, and the records that were left as they are. */
-export type Repaired = { readonly rows: number; readonly entries: number; readonly left: readonly LeftDifference[] };
+/** What a transaction has written. */
+type Written = Omit<Repaired, 'open'>;
+
+/** Rows and register entries that were written or removed, the records that were left as they are, and how many may be written at all. */
+export type Repaired = { readonly rows: number; readonly entries: number; readonly left: readonly LeftDifference[]; readonly open: number };
 
 export type RepairOptions = {
   readonly topicId: string;
   readonly partitions: number;
   /** Whether rows that the log says nothing of are removed: another application may have made them. */
   readonly isUnknownRemoved: boolean;
+  /** Records that the log speaks of behind what was compared. */
+  readonly spokenOf: ReadonlySet<string>;
 };
 
 /**
- * Writes what `difference` names, partition by partition, each in a transaction that holds the partition's position, so that the projector waits. What
- * changed in the register since the difference was found is left for the next look.
+ * Writes what `difference` names, partition by partition, each in a transaction that holds the partition's position, so that the projector and its
+ * retries wait; then, together, the records that were in each other's way. What changed in the register since the difference was found is left for
+ * the next look.
  * @throws {RebuildError} `MAPPING_CHANGED`; whatever is not the data's fault.
  */
 export async function repair(client: PoolClient, projection: ModuleProjection, shadow: Shadow, options: RepairOptions): Promise<Repaired> {
-  const { rows } = await client.query<{ key: string }>('select distinct key::text as key from difference');
-  let sum: Repaired = { rows: 0, entries: 0, left: [] };
+  const { rows } = await client.query<{ key: string }>(
+    `select distinct d.key::text as key from difference d where d.kind <> 'row too many' or exists (select from shadow_register s where s.key operator(pg_catalog.=) d.key)
+       or ($1 and d.key::text <> all($3::text[]) and not exists (select from lockstep.parked p where p.module = $2 and p.record_id = d.key::text))`,
+    [options.isUnknownRemoved, projection.module.apiName, [...options.spokenOf]],
+  );
+  let sum: Written = { rows: 0, entries: 0, left: [] };
   for (const [partition, keys] of Map.groupBy(rows, ({ key }) => partitionOf(key, options.partitions))) {
     const { rows: written, entries, left } = await repairPartition(client, projection, shadow, { ...options, partition, keys: keys.map(({ key }) => key) });
     sum = { rows: sum.rows + written, entries: sum.entries + entries, left: [...sum.left, ...left] };
   }
-  return sum;
+  // What was in each other's way, also across partitions.
+  while (sum.left.length > 0) {
+    const again = await repairPartition(client, projection, shadow, { ...options, partition: null, keys: sum.left.map(({ id }) => id) });
+    sum = { rows: sum.rows + again.rows, entries: sum.entries + again.entries, left: again.left };
+    if (again.rows + again.entries === 0) break;
+  }
+  return { ...sum, open: rows.length };
 }
 
-type InPartition = RepairOptions & { readonly partition: number; readonly keys: readonly string[] };
+type InPartition = RepairOptions & { readonly partition: number | null; readonly keys: readonly string[] };
 
-async function repairPartition(client: PoolClient, projection: ModuleProjection, shadow: Shadow, { topicId, partition, keys, isUnknownRemoved }: InPartition): Promise<Repaired> {
+async function repairPartition(client: PoolClient, projection: ModuleProjection, shadow: Shadow, { topicId, partition, keys }: InPartition): Promise<Written> {
   const { module, fingerprint } = projection;
   await client.query('begin');
   try {
-    await client.query('select from lockstep.projection_offset where topic_id = $1 and partition = $2 for update', [topicId, partition]);
+    await client.query(`select pg_advisory_xact_lock(hashtext('lockstep.parked'), hashtext($1))`, [module.apiName]);
+    await client.query('select from lockstep.projection_offset where topic_id = $1 and ($2::int is null or partition = $2) order by partition for update', [topicId, partition]);
     const { rows: [mapping] } = await client.query<{ fingerprint: string }>('select fingerprint from lockstep.mapping where module = $1', [module.apiName]);
     if (mapping?.fingerprint !== fingerprint) throw new RebuildError(`the mapping of ${module.apiName} was changed meanwhile`, 'MAPPING_CHANGED');
     projection.checkShape((await client.query(projection.shapeStatement)).rows);
-    const repaired = await repairRecords(client, projection, shadow, keys, isUnknownRemoved);
+    await client.query('set constraints all deferred');
+    const repaired = await repairRecords(client, projection, shadow, keys);
     await client.query('commit');
     return repaired;
   } catch (error) {
@@ -55,39 +73,38 @@ async function repairPartition(client: PoolClient, projection: ModuleProjection,
 }
 
 /** Writes records together, or each by itself where one of them cannot be written. */
-async function repairRecords(client: PoolClient, projection: ModuleProjection, shadow: Shadow, keys: readonly string[], isUnknownRemoved: boolean): Promise<Repaired> {
+async function repairRecords(client: PoolClient, projection: ModuleProjection, shadow: Shadow, keys: readonly string[]): Promise<Written> {
   await client.query('savepoint records');
   try {
-    const written = await write(client, projection, shadow, keys, isUnknownRemoved);
+    const written = await write(client, projection, shadow, keys);
     await client.query('set constraints all immediate; set constraints all deferred; release savepoint records');
     return { ...written, left: [] };
   } catch (error) {
-    const fault = faultOfData(error);
-    if (fault === null) throw error;
+    const fault = faultOrThrow(error);
     await client.query('rollback to savepoint records; release savepoint records');
     const [only] = keys;
     if (keys.length === 1 && only !== undefined) return { rows: 0, entries: 0, left: [{ id: only, cause: fault.cause }] };
     const half = keys.length >> 1;
-    const first = await repairRecords(client, projection, shadow, keys.slice(0, half), isUnknownRemoved);
-    const second = await repairRecords(client, projection, shadow, keys.slice(half), isUnknownRemoved);
+    const first = await repairRecords(client, projection, shadow, keys.slice(0, half));
+    const second = await repairRecords(client, projection, shadow, keys.slice(half));
     return { rows: first.rows + second.rows, entries: first.entries + second.entries, left: [...first.left, ...second.left] };
   }
 }
 
-async function write(client: PoolClient, projection: ModuleProjection, shadow: Shadow, keys: readonly string[], isUnknownRemoved: boolean): Promise<{ rows: number; entries: number }> {
+async function write(client: PoolClient, projection: ModuleProjection, shadow: Shadow, keys: readonly string[]): Promise<{ rows: number; entries: number }> {
   const { module: { apiName, slug, table, keyColumn } } = projection;
   const name = `${quote(table.schema)}.${quote(table.name)}`;
   const register = `lockstep.record_version_${slug}`;
   const key = quote(keyColumn);
   // Whoever changed the entry since has its reasons; the next look sees both.
-  const standing = `(select d.* from difference d left join ${register} r on r.record_id::pg_catalog.text = d.key::pg_catalog.text where d.key::pg_catalog.text = any($1::text[]) and d.entry is not distinct from r::text)`;
+  const standing = `(select d.* from difference d left join ${register} r on r.record_id::pg_catalog.text = d.key::pg_catalog.text where d.key::pg_catalog.text = any($1::text[]) and d.entry is not distinct from case when r.record_id is not null then row(${entryOf('r')})::text end)`;
   const run = async (text: string): Promise<number> => (await client.query(text, [keys])).rowCount ?? 0;
-  let rows = await run(`delete from ${name} t using ${standing} d where d.kind = 'row too many' and t.${key} operator(pg_catalog.=) d.key${isUnknownRemoved ? '' : ' and exists (select from shadow_register s where s.key operator(pg_catalog.=) d.key)'}`);
+  let rows = await run(`delete from ${name} t using ${standing} d where d.kind = 'row too many' and t.${key} operator(pg_catalog.=) d.key`);
   for (const [index, layering] of shadow.layerings.entries()) {
     const { sql, written, differs } = await expectedRows(client, projection, index, layering);
     const columns = written.map(({ column }) => quote(column));
     const rest = columns.filter((column) => column !== key);
-    const expected = `(select w.* from (${sql}) w join ${standing} d on d.key operator(pg_catalog.=) w.key and d.kind =`;
+    const expected = `(select w.* from (${sql}) w join ${standing} d on d.key operator(pg_catalog.=) w." key" and d.kind =`;
     rows += await run(`update ${name} t set ${rest.map((column) => `${column} = e.${column}`).join(', ')} from ${expected} 'row differs') e where t.${key} operator(pg_catalog.=) e.${key} and ${differs('t', 'e')}`);
     rows += await run(`insert into ${name} (${columns.join(', ')}) select ${columns.map((column) => `e.${column}`).join(', ')} from ${expected} 'row missing') e where not exists (select from ${name} t where t.${key} operator(pg_catalog.=) e.${key})`);
   }

@@ -62,6 +62,8 @@ export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<Veri
     throw new RebuildError(`the projector writes ${module.apiName} by another mapping than this build's: use the same build, or the same definition`, 'MAPPING_CHANGED');
   }
   await projection.readTable(client);
+  // It is idle for as long as nothing of the log wins.
+  await client.query('set local idle_in_transaction_session_timeout = 0');
   const parked = await readParked(client, topicId);
   const shadow = await Shadow.create(client, projection);
   const ofMessages = positions.reduce((sum, { end }) => sum + end, 0);
@@ -72,6 +74,7 @@ export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<Veri
   function newFold(): PartitionFold {
     return new PartitionFold({
       epsilonMs: projection.epsilonMs,
+      keepsDeleted: projection.keepsDeleted,
       covers: (newer, older) => coverages.covers(newer, older),
       onCoverage: (coverage, fields) => coverages.declare(coverage, fields),
       onContent: (head, message) => won.push([partitionInHand, head, message]),
@@ -95,9 +98,10 @@ export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<Veri
       fold = newFold();
     },
   });
+  await checkOnePlace(client, topic);
   const found = await findDifferences(client, projection, shadow, atMost);
-  const waiting = [...parked.values()].reduce((sum, offsets) => sum + offsets.size, 0);
-  return { shadow, verification: { module: module.apiName, topic, topicId, positions, messages, records, parked: waiting, ...found } };
+  const { rows: [waiting] } = await client.query<{ n: number }>('select count(*)::int as n from lockstep.parked where topic_id = $1 and resolved_at is null', [topicId]);
+  return { shadow, verification: { module: module.apiName, topic, topicId, positions, messages, records, parked: waiting?.n ?? 0, ...found } };
 }
 
 /** What the projector parks for good, because it is no event, is no part of the fold either. */
@@ -151,8 +155,17 @@ async function checkReaches(admin: VerifyDeps['admin'], topic: string, positions
   if (beyond !== undefined) throw new RebuildError(`the table was projected up to offset ${beyond.end} of ${topic}/${beyond.partition}, and the log ends at ${offsets.get(beyond.partition) ?? 0}: its end is lost`, 'LOG_INCOMPLETE');
 }
 
-/** Messages that are parked and not resolved: what they say stands nowhere yet. */
+/** The order of a record's messages is that of its partition; where it has two, which happens when partitions are added to a topic, the log does not say it. */
+async function checkOnePlace(client: PoolClient, topic: string): Promise<void> {
+  const { rows: [one] } = await client.query<{ id: string }>('select record_id::text as id from shadow_register group by record_id having count(*) > 1 limit 1');
+  if (one !== undefined) throw new RebuildError(`record ${one.id} has messages in two partitions of ${topic}: partitions were added to the topic, so the log does not say which came first`, 'LOG_REPARTITIONED');
+}
+
+/**
+ * Messages whose content stands nowhere: parked and not resolved, or resolved without having been applied. Of what waited and was applied later, the
+ * value is not kept, and neither is the word that it never fits.
+ */
 async function readParked(client: PoolClient, topicId: string): Promise<Map<number, ReadonlySet<number>>> {
-  const { rows } = await client.query<{ partition: number; log_offset: string }>('select partition, log_offset from lockstep.parked where topic_id = $1 and resolved_at is null', [topicId]);
+  const { rows } = await client.query<{ partition: number; log_offset: string }>('select partition, log_offset from lockstep.parked where topic_id = $1 and (resolved_at is null or value is not null or not retryable)', [topicId]);
   return new Map([...Map.groupBy(rows, ({ partition }) => partition)].map(([partition, of]) => [partition, new Set(of.map(({ log_offset: offset }) => Number(offset)))]));
 }
