@@ -98,7 +98,20 @@ function historyOf(acts: readonly Act[], weights: readonly number[]): History {
 const given = [fc.array(act, { maxLength: 10 }), fc.array(fc.nat({ max: 99 }), { minLength: 5, maxLength: 40 })] as const;
 
 /** Histories whose messages arrive in any order. */
-export const histories: fc.Arbitrary<History> = fc.tuple(...given).map(([acts, weights]) => historyOf(acts, weights));
+export const histories: fc.Arbitrary<History> = fc.tuple(...given).map(([acts, weights]) => historyOf(acts, weights)).filter((history) => !mayRingAcrossTables(history));
+
+/**
+ * Whether a Product may wait for a code of a removed one, that removal for a Deal that points to it, and the Deal for the Product: what waits in a
+ * ring across two tables is not resolved, and is reported as parked (see the README of projection).
+ */
+function mayRingAcrossTables({ steps }: History): boolean {
+  const valuesOf = (of: string, field: string): Set<FieldValue> => new Set(steps.flatMap(({ id, fields }) => (id === of && fields !== null && fields[field] !== null ? [fields[field] as FieldValue] : [])));
+  return steps.filter(({ fields }) => fields === null).some(({ id: removed }) => {
+    const codes = valuesOf(removed, 'Product_Code');
+    const takers = PRODUCTS.filter((id) => id !== removed && [...valuesOf(id, 'Product_Code')].some((code) => codes.has(code)));
+    return DEALS.some((deal) => valuesOf(deal, 'Main_Product').has(removed) && takers.some((taker) => valuesOf(deal, 'Main_Product').has(taker)));
+  });
+}
 
 const clock = (second: number): string => `10:${String(Math.floor(second / 60)).padStart(2, '0')}:${String(second % 60).padStart(2, '0')}`;
 
