@@ -61,14 +61,16 @@ type Folding = Omit<FoldedBatch, 'refused' | 'refusedBulk' | 'cutAt'> & { refuse
 /**
  * Folds a batch by heads alone; the fields of losers are never looked at. Contents of one coverage and deletions may come in any order.
  * A confirmation holds for what stands at its place, and a content leaves what it does not speak of as it stands there: see `cutAt`.
+ * @param whole where deleted rows are removed: the coverage that speaks of all of a row. A content of another one leaves nothing of a row that a
+ *   deletion before it has removed, so it is not folded with that.
  * @throws {EventFormatError} `EVENT_VERSION_UNKNOWN`: the partition must stop, a newer build wrote this.
  */
-export function foldBatch(messages: readonly LogMessage[]): FoldedBatch {
+export function foldBatch(messages: readonly LogMessage[], whole?: string): FoldedBatch {
   const batch: Folding = { records: new Map(), confirmations: [], coverages: [], rejects: [], refused: 0, refusedBulk: 0, cutAt: null, at: 0, confirmed: new Map() };
   for (const message of messages) {
     const head = message.value === null ? null : (readSeenHead(message.value) ?? readRepairedHead(message.value));
     if (head === null) foldOther(batch, message);
-    else foldSeen(batch, head, message);
+    else foldSeen(batch, head, message, whole);
     if (batch.cutAt !== null) break;
     batch.at += 1;
   }
@@ -82,9 +84,13 @@ function isCutAfterConfirmation(batch: Folding, id: string): boolean {
   return true;
 }
 
-function foldSeen(batch: Folding, head: SeenHead, message: LogMessage): void {
+function foldSeen(batch: Folding, head: SeenHead, message: LogMessage, whole: string | undefined): void {
   if (isCutAfterConfirmation(batch, head.id)) return;
   const known = batch.records.get(head.id);
+  if (whole !== undefined && known !== undefined && known.deletedMs >= 0 && head.coverage !== whole) {
+    batch.cutAt = batch.at;
+    return;
+  }
   const { value, partition, offset, isBulk = false } = message;
   if (known === undefined) {
     const { id, modifiedMs, observedMs, hash, coverage, fieldsAt } = head;

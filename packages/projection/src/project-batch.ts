@@ -16,7 +16,7 @@ const nothing: Applied = { applied: 0, refused: 0, refusedBulk: 0, rejects: 0, w
 export async function projectBatch(client: PoolClient, projection: ModuleProjection, batch: Batch): Promise<Applied> {
   let applied = nothing;
   for (let left = batch; ; ) {
-    const folded = foldBatch(left.messages);
+    const folded = foldBatch(left.messages, projection.keepsDeleted ? undefined : projection.own.id);
     if (folded.cutAt === null) return sum(applied, await projectPart(client, projection, left, folded));
     const [part, rest] = cut(left, folded.cutAt);
     applied = sum(applied, await projectPart(client, projection, part, folded));
