@@ -73,6 +73,9 @@ type Relation = {
   missing_grants: string[];
 };
 
+// Since Postgres 18 a constraint may be one that is not enforced.
+const isEnforced = `coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)`;
+
 // A trigger with these bits is for each row (1), before (2), for inserts (4), for removals (8), for updates (16). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
 const relationSql = `
   select c.oid::text as oid, c.relkind::text as kind, c.relpersistence = 'p' as is_permanent, row_security_active(c.oid) as is_row_security_active,
@@ -83,8 +86,8 @@ const relationSql = `
     exists (select from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attname = $3 and not a.attisdropped
       where i.indrelid = c.oid and i.indisunique and not i.indimmediate and i.indnkeyatts = 1 and i.indkey[0] = a.attnum) as has_deferrable_key_index,
     array(select r.rulename::text from pg_rewrite r where r.ev_class = c.oid and r.ev_type in ('2', '3', '4') order by 1) as rules,
-    array(select distinct conrelid::regclass::text from pg_constraint
-      where contype = 'f' and (confrelid = c.oid or confrelid in (select relid from pg_partition_tree(c.oid))) and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
+    array(select distinct conrelid::regclass::text from pg_constraint k
+      where contype = 'f' and ${isEnforced} and (confrelid = c.oid or confrelid in (select relid from pg_partition_tree(c.oid))) and confdeltype in ('c', 'n', 'd') order by 1) as cascades,
     array(select distinct t.tgname::text from pg_trigger t where (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))
       and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 28 <> 0 order by 1) as triggers,
     array(select distinct format('%I.%I', kn.nspname, k.conname) from pg_trigger t join pg_constraint k on k.oid = t.tgconstraint join pg_namespace kn on kn.oid = k.connamespace
@@ -92,8 +95,8 @@ const relationSql = `
     (select coalesce(json_agg(json_build_object('column', a.attname, 'what', format('%s of %s on update %s', k.conname, k.conrelid::regclass,
         case k.confupdtype when 'c' then 'cascade' when 'n' then 'set null' else 'set default' end)) order by a.attname, k.conname), '[]')
       from pg_constraint k join pg_attribute a on a.attrelid = k.confrelid and a.attnum = any(k.confkey)
-      where k.contype = 'f' and (k.confrelid = c.oid or k.confrelid in (select relid from pg_partition_tree(c.oid))) and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
-    array(select distinct k.conname::text from pg_constraint k where k.contype = 'c' and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)))
+      where k.contype = 'f' and ${isEnforced} and (k.confrelid = c.oid or k.confrelid in (select relid from pg_partition_tree(c.oid))) and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
+    array(select distinct k.conname::text from pg_constraint k where k.contype = 'c' and ${isEnforced} and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)))
       and (0 = any(k.conkey) or exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any(k.conkey) and a.attname <> all($5::text[]))) order by 1) as foreign_checks,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
@@ -146,7 +149,7 @@ const nullProbesSql = `
   select format('check %s refuses null in what is null in each new row (%s)', k.conname, string_agg(o.attname, ', ')),
     format('select (%s) is false as is_refused from (select %s) as %I', pg_get_expr(k.conbin, k.conrelid), string_agg(format('null::%s as %I', o.type, o.attname), ', '), c.relname)
   from pg_constraint k join pg_class c on c.oid = k.conrelid join left_out o on o.attnum = any(k.conkey)
-  where k.conrelid = $1 and k.contype = 'c' group by k.oid, k.conname, k.conbin, k.conrelid, k.conkey, c.relname having count(*) = cardinality(k.conkey)`;
+  where ${isEnforced} and k.conrelid = $1 and k.contype = 'c' group by k.oid, k.conname, k.conbin, k.conrelid, k.conkey, c.relname having count(*) = cardinality(k.conkey)`;
 
 /** Whether a question about null is answered with yes, or cannot be asked because the domain refuses null (class 23). */
 async function isRefused(client: Client, probe: string): Promise<boolean> {

@@ -116,6 +116,17 @@ test.each(['cascade', 'set null'])('a foreign key to a partition, on delete %s, 
   await expect(opened(`create table public.orders (c bigint references public.legacy_0 (id) on delete ${action})`, { module, table })).rejects.toMatchObject({ code: 'CASCADING_FOREIGN_KEY' });
 });
 
+test('constraints that are not enforced count for nothing', async () => {
+  const module = definition({ onDelete: { action: 'remove' } });
+  const topic = await opened(`create table public.orders (c bigint references public.legacy (id) on delete cascade not enforced); alter table public.legacy add approved_by text, add check (approved_by is not null) not enforced`, { module });
+  expect([topic.projection.table.cascades, topic.projection.table.foreignChecks]).toEqual([[], []]);
+  await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'a' })]);
+  await client.query('insert into public.orders values ($1)', [recordId(1)]);
+  await topic.project([topic.deleted('10:30:00')]);
+  expect(await rows('select c from public.orders')).toEqual([{ c: recordId(1) }]);
+  expect(await stages()).toEqual([]);
+});
+
 test('a key with a deferrable constraint beside a plain index is written by edits as well', async () => {
   const topic = await opened('create unique index on public.legacy (id)', { table: 'create table public.legacy (id bigint primary key deferrable, modified timestamptz, deleted timestamptz, stage text, number text)' });
   await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'a' })]);
