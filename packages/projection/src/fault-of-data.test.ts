@@ -27,6 +27,9 @@ test.each([
   ['P0002', 'PL/pgSQL function f() line 1 at SQL statement', true],
   ['55000', 'PL/pgSQL-Funktion f() Zeile 1 bei RAISE', true],
   ['LX001', 'SQL function "f" statement 1', true],
+  ['55000', 'fonction PL/pgSQL f(), ligne 1 à RAISE', true],
+  ['LX001', 'función SQL «f» en la sentencia 1', true],
+  ['55000', 'COPY leads, line 1, column note: "PL/pgSQL function"', false],
   ['42501', undefined, false],
   ['55000', undefined, false],
   ['40P01', 'PL/pgSQL function f() line 1 at SQL statement', false],
@@ -34,4 +37,9 @@ test.each([
   ['53100', 'PL/pgSQL function f() line 1 at SQL statement', false],
 ])('SQLSTATE %s in %s is the row\'s own fault: %s', (code, where, isOwn) => {
   expect(faultOfData(Object.assign(new Error('refused'), { code, where })) !== null).toBe(isOwn);
+});
+
+test('a syntax error of a statement is not the data\'s', () => {
+  const error = (position?: string) => Object.assign(new Error('syntax error'), { code: '42601', position });
+  expect([faultOfData(error('12')), faultOfData(error())?.code]).toEqual([null, '42601']);
 });

@@ -8,13 +8,13 @@ export type Fault = { readonly code: string; readonly cause: string };
 const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE_NOT_EXACT', 'COVERAGE_UNKNOWN']);
 
 /**
- * What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. 54000: a value too long for an index or a
- * tsvector of the table. P0001: a trigger raised an exception.
+ * What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. 54: a value too long for an index or a
+ * tsvector of the table, or nested too deep. Whatever a function of the table raised is noted as P0001.
  */
 export function faultOfData(error: unknown): Fault | null {
   if (error instanceof ProjectionError) return parkable.has(error.code) ? { code: error.code, cause: error.message } : null;
   const code = sqlState(error);
-  return isDataException(code) || mayYetFit(code) || isRaisedByFunction(error) ? faultOf(error) : null;
+  return (isDataException(code) && !isOfStatement(error)) || mayYetFit(code) || isRaisedByFunction(error) ? faultOf(error) : null;
 }
 
 /**
@@ -31,15 +31,18 @@ export function faultOrThrow(error: unknown): Fault {
 /** Beside classes 22 and 23: limits of a program (54), several rows where one is expected (21000), a text that an expression of the table cannot parse (42601). */
 const isDataException = (code: string): boolean => /^2[23]|^54|^21000$|^42601$/.test(code);
 
+/** A syntax error with a position is one of our statement's; one without is of a text that an expression of the table parsed. */
+const isOfStatement = (error: unknown): boolean => sqlState(error) === '42601' && error instanceof Error && 'position' in error && error.position !== undefined;
+
 // These end a statement from outside, wherever it is: connection, lock, deadlock, cancellation, shutdown, memory, disk.
 const fromOutside = /^(?:08|40|53|57|58)|^55P03$/;
 
 /**
  * Whether a function of the table raised an error: of a trigger, a check, an index or a generated column. With which SQLSTATE is its author's choice, and
- * so is what it depends on; but it was this row's doing.
+ * so is what it depends on; but it was this row's doing. The context names the function, in the server's language.
  */
 export const isRaisedByFunction = (error: unknown): boolean =>
-  !fromOutside.test(sqlState(error)) && error instanceof Error && 'where' in error && typeof error.where === 'string' && /^(?:PL\/\w+[ -]|SQL(?: function|-Funktion))/m.test(error.where);
+  !fromOutside.test(sqlState(error)) && error instanceof Error && 'where' in error && typeof error.where === 'string' && /^(?!COPY )(?:.*PL\/\w|SQL(?: function|-Funktion)|(?:fonction|función|funzione|função) SQL)/im.test(error.where);
 
 /*
  * `COPY leads, line 1, column name: "…"`, in any language of the server (`COPY leads, Zeile 1, Spalte name: »…«`): the word before the first colon, unless that is the

@@ -1,9 +1,7 @@
 export type { Applied, Batch } from './apply-batch.ts';
-export { exactTime, winnersAsCopyText } from './copy-rows.ts';
-export type { Written } from './copy-rows.ts';
+export { winnersAsCopyText } from './copy-rows.ts';
 export { writeCopyFields } from './copy-text.ts';
 export { deletedTime } from './decide.ts';
-export type { DescribedColumn } from './described-table.ts';
 export { ProjectionError } from './errors.ts';
 export type { ProjectionErrorCode } from './errors.ts';
 export { faultOfData, faultOrThrow } from './fault-of-data.ts';

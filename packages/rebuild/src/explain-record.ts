@@ -4,7 +4,7 @@ import { isSettled } from '@lockstep/record-log';
 
 import { type HistoryEntry, historyOf, readRecord } from './record-history.ts';
 import { columnsWritten, quote } from './shadow.ts';
-import type { VerifyDeps } from './verify-module.ts';
+import { standsNowhere, type VerifyDeps } from './verify-module.ts';
 
 /** A column of a record's row, and the message its value came from. Values are texts; null is NULL. */
 export type ExplainedColumn = {
@@ -15,7 +15,7 @@ export type ExplainedColumn = {
 };
 
 /** A message about the record that is kept aside, and why. */
-export type ParkedMessage = { readonly partition: number; readonly offset: number; readonly code: string; readonly cause: string; readonly isWaiting: boolean; readonly parkedAt: string };
+export type ParkedMessage = { readonly partition: number; readonly offset: number; readonly code: string; readonly cause: string; readonly isWaiting: boolean; readonly parkedAt: string; /** False where it was resolved without having been applied. */ readonly isOpen: boolean };
 
 /** Why a record's row is as it is. Times are ISO 8601. */
 export type Explanation = {
@@ -68,11 +68,11 @@ export async function explainRecord({ pool, kafka, admin }: VerifyDeps, projecti
 const iso = (column: string): string => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 async function readParkedOf({ pool }: Pick<VerifyDeps, 'pool'>, module: string, id: string): Promise<ParkedMessage[]> {
-  const { rows } = await pool.query<{ partition: number; log_offset: string; code: string; cause: string; retryable: boolean; parked_at: string }>(
-    `select partition, log_offset, code, cause, retryable, ${iso('parked_at')} as parked_at from lockstep.parked where module = $1 and record_id = $2 and resolved_at is null order by log_offset`,
+  const { rows } = await pool.query<{ partition: number; log_offset: string; code: string; cause: string; retryable: boolean; parked_at: string; is_open: boolean }>(
+    `select partition, log_offset, code, cause, retryable, ${iso('parked_at')} as parked_at, resolved_at is null as is_open from lockstep.parked where module = $1 and record_id = $2 and ${standsNowhere} order by log_offset`,
     [module, id],
   );
-  return rows.map((row) => ({ partition: row.partition, offset: Number(row.log_offset), code: row.code, cause: row.cause, isWaiting: row.retryable, parkedAt: row.parked_at }));
+  return rows.map((row) => ({ partition: row.partition, offset: Number(row.log_offset), code: row.code, cause: row.cause, isWaiting: row.retryable, parkedAt: row.parked_at, isOpen: row.is_open }));
 }
 
 async function rowOf({ pool }: Pick<VerifyDeps, 'pool'>, projection: ModuleProjection, id: string, history: readonly HistoryEntry[]): Promise<ExplainedColumn[] | null> {

@@ -47,5 +47,10 @@ test('what is parked, hidden, deleted, in doubt or not yet applied is said', asy
   expect(three).toMatchObject({ isAlive: true, isSettled: true, hiddenSince: expect.any(String) as unknown, lookWanted: 'unconfirmed', notYetApplied: 1 });
   expect(three.parked).toEqual([expect.objectContaining({ offset: fixture.offsetOf(idOf(3), '1.001'), code: 'VALUE_NOT_EXACT', cause: expect.stringContaining('annual_revenue') as unknown, isWaiting: false })]);
   expect(await explain(4)).toMatchObject({ isAlive: false, isSettled: false, row: expect.any(Array) as unknown });
+  // Resolved without having been applied, it still counts for nothing.
+  await fixture.sql('update lockstep.parked set resolved_at = now()');
+  const later = await explain(3);
+  expect(later.history.map(({ outcome }) => outcome)).toEqual(['won', 'confirmed', 'parked']);
+  expect(later.parked).toMatchObject([{ isOpen: false }]);
   expect(await explain(99)).toMatchObject({ history: [], row: null, parked: [] });
 });

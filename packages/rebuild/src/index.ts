@@ -6,7 +6,6 @@ export type { RebuildErrorCode } from './errors.ts';
 export { rebuildModule } from './rebuild-module.ts';
 export type { RebuildOptions, Rebuilt } from './rebuild-module.ts';
 export type { LeftDifference } from './repair.ts';
-export { historyOf, readRecord } from './record-history.ts';
-export type { HistoryEntry, HistoryOptions, LoggedEvent, Outcome } from './record-history.ts';
+export type { HistoryEntry, LoggedEvent, Outcome } from './record-history.ts';
 export { verifyModule } from './verify-module.ts';
 export type { Verification, VerifyDeps, VerifyOptions } from './verify-module.ts';

@@ -48,7 +48,8 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
         try {
           const wanted = messages.filter(({ offset }) => offset < end);
           if (wanted.length > 0) await reader.onMessages(partition, wanted);
-          following = (wanted.at(-1)?.offset ?? following - 1) + 1;
+          // What ends it may have no message of its own.
+          following = Math.min(end, (messages.at(-1)?.offset ?? following - 1) + 1);
           if (following === end) await goOn();
         } catch (error) {
           done.reject(error);

@@ -42,7 +42,7 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
       const { verification: after, shadow } = await inSnapshot(client, deps, projection, options);
       before ??= after;
       const isRight = Object.keys(after.counts).length === 0;
-      if (isRight || look === MOST_LOOKS) return { replayed, before, rows, entries, left, after };
+      if (isRight || look === MOST_LOOKS) return { replayed, before, rows, entries, left: isRight ? [] : left, after };
       await client.query('commit');
       if (isUnknownRemoved) checkCascades(projection);
       const spokenOf = isUnknownRemoved ? await spokenBehind(deps, after) : new Set<string>();

@@ -42,12 +42,12 @@ export type HistoryEntry = LoggedEvent & {
 
 export type HistoryOptions = {
   readonly epsilonMs: number;
-  /** Offsets of messages that are parked and not resolved. */
+  /** Offsets of messages that were parked and never applied. */
   readonly parked: ReadonlySet<number>;
 };
 
 /**
- * Everything the log holds of one record, oldest first. Reads the record's whole partition, heads of messages only.
+ * Everything the log holds of one record, oldest first. Reads the record's whole partition, and decodes its own messages only.
  * @param upTo the offset that is next, of each partition.
  * @throws {KafkaError} when no broker answers, or the partition cannot be read (`LOG_CORRUPT`).
  */

@@ -96,7 +96,7 @@ async function write(client: PoolClient, projection: ModuleProjection, shadow: S
   const name = `${quote(table.schema)}.${quote(table.name)}`;
   const register = `lockstep.record_version_${slug}`;
   const key = quote(keyColumn);
-  // Whoever changed the entry since has its reasons; the next look sees both.
+  // An entry that was changed since is left to the next look, which sees the change as well.
   const standing = `(select d.* from difference d left join ${register} r on r.record_id::pg_catalog.text = d.key::pg_catalog.text where d.key::pg_catalog.text = any($1::text[]) and d.entry is not distinct from case when r.record_id is not null then row(${entryOf('r')})::text end)`;
   const run = async (text: string): Promise<number> => (await client.query(text, [keys])).rowCount ?? 0;
   let rows = await run(`delete from ${name} t using ${standing} d where d.kind = 'row too many' and t.${key} operator(pg_catalog.=) d.key`);

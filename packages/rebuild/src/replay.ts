@@ -29,9 +29,11 @@ export async function replayWhereEmpty({ pool, kafka, admin }: VerifyDeps, proje
     let messages = 0;
     let batch: LogMessage[] = [];
     const apply = async (partition: number): Promise<void> => {
-      const from = batch[0]?.offset;
-      if (from === undefined) return;
-      await projectBatch(client, projection, { topic, topicId, messages: batch, positions: new Map([[partition, { from, to: from + batch.length }]]) });
+      const last = batch.at(-1);
+      if (last === undefined) return;
+      const to = last.offset + 1;
+      await projectBatch(client, projection, { topic, topicId, messages: batch, positions: new Map([[partition, { from: positions.get(partition) ?? 0, to }]]) });
+      positions.set(partition, to);
       messages += batch.length;
       batch = [];
       onProgress?.({ messages, ofMessages });

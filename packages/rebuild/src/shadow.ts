@@ -61,7 +61,22 @@ export class Shadow {
   async flush(): Promise<void> {
     const contents = this.#waiting;
     [this.#waiting, this.#waitingBytes] = [[], 0];
-    for (const [coverage, group] of Map.groupBy(contents, (content) => content.coverage)) await this.#send(await this.#projection.planFor(this.#client, coverage), group);
+    for (const [coverage, group] of Map.groupBy(contents, (content) => content.coverage)) {
+      const plan = await this.#planFor(coverage, group);
+      if (plan !== null) await this.#send(plan, group);
+    }
+  }
+
+  /** The plan for a coverage; null for one that was never declared: its contents matter only where one of them stands. */
+  async #planFor(coverage: string, contents: readonly Content[]): Promise<WritePlan | null> {
+    try {
+      return await this.#projection.planFor(this.#client, coverage);
+    } catch (error) {
+      const fault = faultOfData(error);
+      if (fault === null) throw error;
+      for (const { offset } of contents) this.#unstorable.set(offset, fault.cause);
+      return null;
+    }
   }
 
   /** Sends contents of one coverage; where one of them cannot be held by the table, the others without it. */

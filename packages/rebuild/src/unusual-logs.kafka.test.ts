@@ -68,6 +68,15 @@ describe('what was parked and is resolved, but never applied, is no part of the 
   });
 });
 
+test('a content of a coverage that was never declared, and that was outdated within its batch, does not matter', async () => {
+  const undeclared = coverage(['Last_Name', 'City']);
+  await stand([seen(2, { Last_Name: 'z' }, { modified: 50, covered: undeclared }), deleted(3, 10)], leads, 1);
+  await fixture.sql('delete from lockstep.parked');
+  expect((await verify()).found).toEqual([{ kind: 'register entry missing', id: idOf(2) }, expect.objectContaining({ kind: 'content does not fit', id: idOf(2) })]);
+  await stand([seen(2, lead(2), { modified: 90 })]);
+  expect((await verify()).found).toEqual([]);
+});
+
 test.each([1, 2, 200])('a removed row leaves nothing for a smaller coverage that brings its record back, in batches of %i', async (size) => {
   const small = coverage(['Product_Name']);
   await stand([...declared(small), seen(1, { Product_Name: 'P', Manufacturer: 'M' }, { module: products })], products);

@@ -128,7 +128,8 @@ class Coverages {
 
   covers(newer: string, older: string): boolean {
     const [all, some] = [this.#fields.get(newer), this.#fields.get(older)];
-    return all !== undefined && some !== undefined && [...some].every((field) => all.has(field));
+    // What covers all that is mapped covers a coverage that was never declared as well.
+    return all !== undefined && (all.size === this.#mapped.size || (some !== undefined && [...some].every((field) => all.has(field))));
   }
 }
 
@@ -162,10 +163,12 @@ async function checkOnePlace(client: PoolClient, topic: string): Promise<void> {
 }
 
 /**
- * Messages whose content stands nowhere: parked and not resolved, or resolved without having been applied. Of what waited and was applied later, the
- * value is not kept, and neither is the word that it never fits.
+ * Whether the content of a parked message stands nowhere: it is not resolved, or was without having been applied. Of what waited and was applied
+ * later, the value is not kept, and neither is the word that it never fits.
  */
+export const standsNowhere = '(resolved_at is null or value is not null or not retryable)';
+
 async function readParked(client: PoolClient, topicId: string): Promise<Map<number, ReadonlySet<number>>> {
-  const { rows } = await client.query<{ partition: number; log_offset: string }>('select partition, log_offset from lockstep.parked where topic_id = $1 and (resolved_at is null or value is not null or not retryable)', [topicId]);
+  const { rows } = await client.query<{ partition: number; log_offset: string }>(`select partition, log_offset from lockstep.parked where topic_id = $1 and ${standsNowhere}`, [topicId]);
   return new Map([...Map.groupBy(rows, ({ partition }) => partition)].map(([partition, of]) => [partition, new Set(of.map(({ log_offset: offset }) => Number(offset)))]));
 }

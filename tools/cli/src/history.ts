@@ -53,7 +53,7 @@ export function explanationText({ module, id, history, notYetApplied, row, isAli
   return [
     `${module} ${id}: ${states.join('; ')}`,
     ...(row === null ? ['it has no row'] : table([['  column', 'in the table', 'from'], ...columns])),
-    ...parked.map((one) => `${one.isWaiting ? 'waits' : 'parked for good'}: ${one.partition}/${one.offset}, ${one.code}: ${one.cause}, since ${one.parkedAt}`),
+    ...parked.map((one) => `${!one.isOpen ? 'was parked, and is overtaken' : one.isWaiting ? 'waits' : 'parked for good'}: ${one.partition}/${one.offset}, ${one.code}: ${one.cause}, since ${one.parkedAt}`),
     '',
   ].join('\n');
 }
