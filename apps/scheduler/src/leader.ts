@@ -1,18 +1,21 @@
+import { loggedWatermarks } from '@lockstep/claims';
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, Planner } from '@lockstep/crm-planner';
-import type { Admin, Producer } from '@lockstep/kafka';
+import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
+import { recallClaims } from './recall-claims.ts';
 
 export type LeaderDeps = {
   readonly db: Database;
   readonly signals: Signals;
   readonly crm: CrmClient;
-  readonly admin: Pick<Admin, 'topicId' | 'topicOffsets'>;
+  readonly kafka: KafkaClient;
+  readonly admin: Pick<Admin, 'partitionsOf' | 'topicId' | 'topicOffsets'>;
   readonly producer: Pick<Producer, 'send'>;
   readonly modules: readonly ModuleDefinition[];
   readonly secret: string;
@@ -47,10 +50,11 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   metrics.isLeader.set(1);
   try {
     const clock = await databaseClock(deps.db);
-    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(deps.db), runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: watermarks(deps.db), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
+    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(deps.db), runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: loggedWatermarks(watermarks(deps.db), deps), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));
+    const recalled = new Set<string>();
     let isPollWanted = false;
     let isUnderWay = true;
     const poll = async (): Promise<void> => {
@@ -70,7 +74,14 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         isUnderWay = false;
         // It may have been set; and the monotonic clock stands still while a machine sleeps.
         await clock.read();
-        for (const module of deps.modules) if (await attempt(deps, module, () => planner.round(module, { pollAll }))) isUnderWay = true;
+        for (const module of deps.modules) {
+          const round = async (): Promise<boolean> => {
+            if (!recalled.has(module.apiName)) await recallClaims(deps, module);
+            recalled.add(module.apiName);
+            return await planner.round(module, { pollAll });
+          };
+          if (await attempt(deps, module, round)) isUnderWay = true;
+        }
       },
     });
     await hinting;

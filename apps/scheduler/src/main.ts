@@ -1,3 +1,4 @@
+import { ensureClaimsTopic } from '@lockstep/claims';
 import { createMeteredClient } from '@lockstep/crm-client';
 import { startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
@@ -26,6 +27,7 @@ await runProcess({
     const kafka = createKafka({ config: config.kafka, clientId: 'lockstep-scheduler', log });
     const admin = await createAdmin(kafka);
     closers.add('admin', () => admin.close());
+    await ensureClaimsTopic(admin);
     const producer = await createProducer(kafka);
     closers.add('producer', () => producer.close());
     const stopping = new AbortController();
@@ -43,7 +45,7 @@ await runProcess({
     closers.add('signals', () => signals.close());
 
     const problems: Problems = new Map();
-    const leading = runLeader({ db, signals, crm, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, refreshEveryMs, metrics, log, problems, signal: stopping.signal });
+    const leading = runLeader({ db, signals, crm, kafka, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, refreshEveryMs, metrics, log, problems, signal: stopping.signal });
     closers.add('leader', async () => {
       stopping.abort();
       await leading;

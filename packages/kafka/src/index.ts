@@ -11,4 +11,6 @@ export type { KafkaErrorCode } from './errors.ts';
 export type { ProducedMessage } from './message.ts';
 export { partitionOf } from './murmur2.ts';
 export { createProducer } from './producer.ts';
+export { readLog } from './read-log.ts';
+export type { LogReader, PartitionSpan } from './read-log.ts';
 export type { Producer } from './producer.ts';

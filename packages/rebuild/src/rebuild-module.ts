@@ -1,7 +1,9 @@
+import { type Restored, restoreClaims } from '@lockstep/claims';
+import { readLog } from '@lockstep/kafka';
+import { topicOf } from '@lockstep/modules';
 import type { ModuleProjection } from '@lockstep/projection';
 
 import { RebuildError } from './errors.ts';
-import { readLog } from './read-log.ts';
 import { type LeftDifference, repair } from './repair.ts';
 import { replayWhereEmpty } from './replay.ts';
 import { inSnapshot, type Verification, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
@@ -11,8 +13,9 @@ export type RebuildOptions = VerifyOptions & {
   readonly isUnknownRemoved?: boolean;
 };
 
-/** How many messages were applied to an empty register, what was found first, what was written, and what was found last: the proof, where that is nothing. */
+/** What was known or learned of how far the CRM was read, how many messages were applied to an empty register, what was found first, what was written, and what was found last: the proof, where that is nothing. */
 export type Rebuilt = {
+  readonly claims: Exclude<Restored, { status: 'incomplete' }>;
   /** 0 where the projector had begun already. */
   readonly replayed: number;
   readonly before: Verification;
@@ -27,10 +30,13 @@ const MOST_LOOKS = 4;
 
 /**
  * Makes register and table what the log amounts to, by writing in place what differs, and looks again, until nothing does that could be written. The
- * projector goes on meanwhile. A table that is right gets no write. Where nothing was projected yet, the whole log is first.
+ * projector goes on meanwhile. A table that is right gets no write. Where nothing was projected yet, the whole log is first; and where nothing is known of how
+ * far the CRM was read, that comes from the log as well.
  * @throws {RebuildError} see its codes.
  */
 export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, ...options }: RebuildOptions = {}): Promise<Rebuilt> {
+  const claims = await restoreClaims({ ...deps, db: deps }, projection.module, options.topic ?? topicOf(projection.module));
+  if (claims.status === 'incomplete') throw new RebuildError(`${claims.problem}. What the log does not hold cannot be rebuilt`, 'LOG_INCOMPLETE');
   const replayed = await replayWhereEmpty(deps, projection, options);
   let before: Verification | undefined;
   let [rows, entries] = [0, 0];
@@ -42,7 +48,7 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
       const { verification: after, shadow } = await inSnapshot(client, deps, projection, options);
       before ??= after;
       const isRight = Object.keys(after.counts).length === 0;
-      if (isRight || look === MOST_LOOKS) return { replayed, before, rows, entries, left: isRight ? [] : left, after };
+      if (isRight || look === MOST_LOOKS) return { claims, replayed, before, rows, entries, left: isRight ? [] : left, after };
       await client.query('commit');
       if (isUnknownRemoved) checkCascades(projection);
       const spokenOf = isUnknownRemoved ? await spokenBehind(deps, after) : new Set<string>();
@@ -50,7 +56,7 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
       rows += repaired.rows;
       entries += repaired.entries;
       left = repaired.left;
-      if (repaired.rows + repaired.entries === 0 && repaired.open <= repaired.left.length) return { replayed, before, rows, entries, left, after };
+      if (repaired.rows + repaired.entries === 0 && repaired.open <= repaired.left.length) return { claims, replayed, before, rows, entries, left, after };
     } finally {
       // The temporary tables go with the connection.
       client.release(true);

@@ -1,7 +1,6 @@
-import { type ConsumedMessage, type KafkaClient, partitionOf } from '@lockstep/kafka';
+import { type ConsumedMessage, type KafkaClient, partitionOf, readLog } from '@lockstep/kafka';
 import { compareVersions, decodeEvent, emptyRegister, EventFormatError, isAlive, type Observation, observe, type RecordEvent, type Register } from '@lockstep/record-log';
 
-import { readLog } from './read-log.ts';
 
 /** A message about a record, where it stands, and where it came from. */
 export type LoggedEvent = {

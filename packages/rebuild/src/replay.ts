@@ -1,8 +1,8 @@
+import { readLog } from '@lockstep/kafka';
 import { topicOf } from '@lockstep/modules';
 import { adoptMapping, loadPositions, type LogMessage, type ModuleProjection, projectBatch, ProjectionError } from '@lockstep/projection';
 
 import { RebuildError } from './errors.ts';
-import { readLog } from './read-log.ts';
 import { checkWhole, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
 
 const BATCH = 10_000;

@@ -1,4 +1,4 @@
-import { type Admin, type KafkaClient, KafkaError } from '@lockstep/kafka';
+import { type Admin, type KafkaClient, KafkaError, type PartitionSpan, readLog } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { type ModuleProjection, standingMapping } from '@lockstep/projection';
 import { EventFormatError } from '@lockstep/record-log';
@@ -7,10 +7,9 @@ import type { Pool, PoolClient } from 'pg';
 import { type Differences, findDifferences } from './differences.ts';
 import { RebuildError } from './errors.ts';
 import { PartitionFold } from './partition-fold.ts';
-import { type PartitionSpan, readLog } from './read-log.ts';
 import { Shadow } from './shadow.ts';
 
-export type VerifyDeps = { readonly pool: Pool; readonly kafka: KafkaClient; readonly admin: Pick<Admin, 'checkLogTopic' | 'topicId' | 'topicOffsets'> };
+export type VerifyDeps = { readonly pool: Pool; readonly kafka: KafkaClient; readonly admin: Pick<Admin, 'checkLogTopic' | 'partitionsOf' | 'topicId' | 'topicOffsets'> };
 
 export type VerifyOptions = {
   /** The module's own topic by default. */

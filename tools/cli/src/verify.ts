@@ -81,9 +81,10 @@ function differenceText(one: Difference): string {
 }
 
 /** What was written, and what is left, for people. */
-export function rebuiltText({ replayed, before, rows, entries, left, after }: Rebuilt): string {
+export function rebuiltText({ claims, replayed, before, rows, entries, left, after }: Rebuilt): string {
   const isUnknownLeft = after.found.some((one) => one.kind === 'row too many' && one.isUnknown);
   return [
+    ...(claims.status === 'restored' ? [`by the log the CRM was read up to ${claims.upTo.toISOString()}: catch-ups go on from there`] : []),
     ...(replayed === 0 ? [] : [`${number.format(replayed)} messages were applied to an empty register`]),
     ...(Object.keys(before.counts).length === 0 ? [] : ['found:', verificationText(before).trimEnd()]),
     `written: ${number.format(rows)} rows and ${number.format(entries)} register entries`,

@@ -727,4 +727,32 @@ export const mutants = [
     tests: ['src/looks/deletions.test.ts'],
     testName: 'beside an entry',
   },
+  {
+    name: 'a withdrawn claim stays in the log',
+    changes: [{ file: 'packages/claims/src/logged-watermarks.ts', from: 'if (withdrawn.length > 0) await publishClaims(deps, module);', to: '' }],
+    project: 'packages/claims',
+    tests: ['src/claims.kafka.test.ts'],
+    testName: 'does not learn of a claim that was withdrawn',
+  },
+  {
+    name: 'a claim is restored although the end of its topic is lost',
+    changes: [{ file: 'packages/claims/src/restore-claims.ts', from: 'if (lost !== -1) return', to: 'if (lost === 99) return' }],
+    project: 'packages/claims',
+    tests: ['src/claims.kafka.test.ts'],
+    testName: 'because its end is lost',
+  },
+  {
+    name: 'a claim is restored although its topic was created again',
+    changes: [{ file: 'packages/claims/src/restore-claims.ts', from: 'if (claim.topicId !== topicId) return', to: 'if (claim.topicId === "") return' }],
+    project: 'packages/claims',
+    tests: ['src/claims.kafka.test.ts'],
+    testName: 'created again',
+  },
+  {
+    name: 'a claim is restored whenever the clock that noted it said',
+    changes: [{ file: 'packages/claims/src/restore-claims.ts', from: 'claim !== null && claim.at.getTime() <= appendedMs', to: 'claim !== null' }],
+    project: 'packages/claims',
+    tests: ['src/claims.kafka.test.ts'],
+    testName: 'later than the broker knew',
+  },
 ];

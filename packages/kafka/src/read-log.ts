@@ -1,4 +1,5 @@
-import { type ConsumedMessage, createConsumer, type KafkaClient } from '@lockstep/kafka';
+import type { KafkaClient } from './client.ts';
+import { type ConsumedMessage, createConsumer } from './consumer.ts';
 
 /** A partition's messages before an offset, from the first one on or from another. */
 export type PartitionSpan = { readonly partition: number; readonly from?: number; readonly end: number };

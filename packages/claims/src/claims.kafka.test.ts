@@ -1,0 +1,162 @@
+import { type Admin, createAdmin, createKafka, createProducer, type KafkaClient, KafkaError, type Producer } from '@lockstep/kafka';
+import { createTestDatabase, type TestDatabase, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
+import { defineModule, leads, type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
+import { bulkRuns, connect, type Database, migrate, type Watermarks, watermarks } from '@lockstep/postgres';
+import { createLogger } from '@lockstep/telemetry';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+
+import { ensureClaimsTopic } from './claims-topic.ts';
+import { loggedWatermarks, publishClaims } from './logged-watermarks.ts';
+import { restoreClaims } from './restore-claims.ts';
+
+const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
+const at = (time: string): Date => new Date(`2026-05-04T${time}Z`);
+
+let kafka: KafkaClient;
+let admin: Admin;
+let producer: Producer;
+let module: ModuleDefinition;
+let topicId: string;
+/** The database that is lost, and the empty one that takes its place. */
+let [before, after]: [Database, Database] = [undefined as never, undefined as never];
+let databases: TestDatabase[];
+let claimed: Watermarks;
+
+beforeAll(async () => {
+  kafka = createKafka({ config: { brokers: testKafkaBrokers(), ssl: false, sasl: undefined }, clientId: 'test', log });
+  admin = await createAdmin(kafka);
+  await ensureClaimsTopic(admin);
+});
+afterAll(() => admin.close());
+beforeEach(async () => {
+  // The topic of claims is one for all: each test has a module of its own.
+  const slug = uniqueName('claimed').replaceAll('-', '_').toLowerCase();
+  module = defineModule({ ...leads, apiName: slug, slug });
+  await createTopic();
+  // A producer remembers topics that are deleted.
+  producer = await createProducer(kafka);
+  databases = await Promise.all([createTestDatabase({}), createTestDatabase({})]);
+  [before, after] = (await Promise.all(databases.map(({ url }) => connect({ url, poolSize: 3 })))) as [Database, Database];
+  await Promise.all([migrate(before, [module]), migrate(after, [module])]);
+  claimed = loggedWatermarks(watermarks(before), { db: before, producer });
+});
+afterEach(async () => {
+  await Promise.all([producer.close(), before.close(), after.close()]);
+  await admin.deleteTopics([topicOf(module)]);
+  await Promise.all(databases.map((one) => one.drop()));
+});
+
+async function createTopic(): Promise<void> {
+  await admin.ensureTopics([{ topic: topicOf(module), partitions: 2 }]);
+  topicId = await admin.topicId(topicOf(module));
+}
+/** Fills the topic, and claims that the whole module was read at nine. */
+async function loaded({ expectedRows = 7 }: { readonly expectedRows?: number } = {}): Promise<void> {
+  await producer.send(topicOf(module), ['1', '2', '3', '4', '5', '6', '7'].map((id) => ({ key: id, value: id })));
+  const runs = bulkRuns(before);
+  await runs.start(module.apiName, 'initial', { expectedRows });
+  const [page] = await runs.openPages();
+  if (page === undefined) throw new Error('no page');
+  await runs.requested(page, { jobId: '1', createdTime: at('09:00:00') });
+  await runs.ready(page, { count: 7, moreRecords: false });
+  await runs.published(page, { rows: 7, ids: null });
+  await claim('everything', at('09:00:00'));
+}
+const ends = async (): Promise<number[]> => (await admin.topicOffsets(topicOf(module))).map(({ high }) => high);
+const claim = async (kind: 'changes' | 'everything', time: Date): Promise<void> => claimed.note({ module: module.apiName, kind, at: time, topicId, endOffsets: await ends() });
+const restore = () => restoreClaims({ kafka, admin, db: after }, module);
+const current = async (db: Database) => [await watermarks(db).current(module.apiName, 'everything'), await watermarks(db).current(module.apiName, 'changes')];
+
+describe('a database that was lost', () => {
+  test('learns from the log up to when the CRM was read, and that the first load is complete', async () => {
+    await loaded();
+    await claim('changes', at('10:00:00'));
+    await claim('changes', at('10:04:00'));
+    expect(await restore()).toEqual({ status: 'restored', upTo: at('10:04:00') });
+    expect(await current(after)).toEqual([at('09:00:00'), at('10:04:00')]);
+    expect(await bulkRuns(after).all()).toMatchObject([{ module: module.apiName, kind: 'initial', state: 'complete', firstJobCreatedAt: at('09:00:00'), expectedRows: 7 }]);
+    expect(await restore()).toEqual({ status: 'known' });
+  });
+
+  test('counts as read up to there only once its tables have come to the offsets of the claim', async () => {
+    await loaded();
+    await restore();
+    await after.pool.query(`insert into lockstep.mapping (module, fingerprint) values ($1, 'x')`, [module.apiName]);
+    expect(await watermarks(after).reached(module.apiName, 'everything')).toBeNull();
+    for (const [partition, end] of (await ends()).entries()) await after.pool.query('insert into lockstep.projection_offset (topic_id, topic, partition, next_offset) values ($1, $2, $3, $4)', [topicId, topicOf(module), partition, end]);
+    expect(await watermarks(after).reached(module.apiName, 'everything')).toEqual(at('09:00:00'));
+  });
+
+  test('does not learn of a claim that was withdrawn', async () => {
+    await loaded();
+    await claim('changes', at('10:00:00'));
+    await claim('changes', new Date('2099-01-01T00:00:00Z'));
+    await claimed.withdrawFuture(module.apiName, new Date(), 60_000);
+    expect(await restore()).toEqual({ status: 'restored', upTo: at('10:00:00') });
+  });
+
+  test('does not believe a claim that is later than the broker knew it to be', async () => {
+    await loaded();
+    await claim('changes', new Date('2099-01-01T00:00:00Z'));
+    expect(await restore()).toEqual({ status: 'restored', upTo: at('09:00:00') });
+    expect(await current(after)).toEqual([at('09:00:00'), null]);
+  });
+
+  test('is loaded again where only changes were claimed', async () => {
+    await claim('changes', at('10:00:00'));
+    expect(await restore()).toEqual({ status: 'none' });
+    expect(await current(after)).toEqual([null, null]);
+  });
+
+  test('passes over messages that are no claims', async () => {
+    await loaded();
+    const key = module.apiName;
+    const other = { v: 2, module: key, changes: null, everything: null };
+    await producer.send(topics.claims, [{ key, value: 'no JSON' }, { key, value: JSON.stringify(other) }, { key, value: JSON.stringify({ ...other, v: 1, everything: { at: 'noon' } }) }]);
+    expect(await restore()).toEqual({ status: 'restored', upTo: at('09:00:00') });
+  });
+
+  test('is loaded where there is no topic of claims yet', async () => {
+    await loaded();
+    const without = { ...admin, partitionsOf: () => Promise.reject(new KafkaError('no such topic', 'TOPIC_MISSING')) };
+    expect(await restoreClaims({ kafka, admin: without, db: after }, module)).toEqual({ status: 'none' });
+  });
+});
+
+describe('a log that does not hold what was claimed', () => {
+  test('because its topic was created again voids the claim', async () => {
+    await loaded();
+    await admin.deleteTopics([topicOf(module)]);
+    await createTopic();
+    expect(await restore()).toEqual({ status: 'incomplete', problem: expect.stringMatching(/was created again/) as string });
+    expect(await current(after)).toEqual([null, null]);
+  });
+
+  test('because its end is lost voids the claim', async () => {
+    await loaded();
+    await claimed.note({ module: module.apiName, kind: 'changes', at: at('10:00:00'), topicId, endOffsets: [100, 0] });
+    expect(await restore()).toEqual({ status: 'incomplete', problem: expect.stringMatching(/\/0 ends before offset 100/) as string });
+  });
+
+  test('because its first offsets are gone voids the claim', async () => {
+    await loaded();
+    const cut = { ...admin, topicOffsets: async (topic: string) => (await admin.topicOffsets(topic)).map((one) => (topic === topics.claims ? one : { ...one, low: 1 })) };
+    expect(await restoreClaims({ kafka, admin: cut, db: after }, module)).toEqual({ status: 'incomplete', problem: expect.stringMatching(/its history is not whole/) as string });
+  });
+});
+
+describe('a database that knows how far it was read', () => {
+  test('keeps what it knows, and says it in the log', async () => {
+    await watermarks(before).note({ module: module.apiName, kind: 'everything', at: at('09:00:00'), topicId, endOffsets: [0, 0] });
+    expect(await restoreClaims({ kafka, admin, db: before }, module)).toEqual({ status: 'known' });
+    await publishClaims({ db: before, producer }, module.apiName);
+    expect(await restore()).toEqual({ status: 'restored', upTo: at('09:00:00') });
+  });
+
+  test('by a run alone keeps that', async () => {
+    await loaded();
+    await bulkRuns(after).start(module.apiName, 'initial');
+    expect(await restore()).toEqual({ status: 'known' });
+    expect(await current(after)).toEqual([null, null]);
+  });
+});

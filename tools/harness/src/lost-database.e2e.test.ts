@@ -1,0 +1,50 @@
+import pg from 'pg';
+import { describe, expect, test } from 'vitest';
+
+import { waitUntilCaughtUp } from './caught-up.ts';
+import { compareAll } from './compare-all.ts';
+import { fetchJson } from './http.ts';
+import type { Lockstep } from './lockstep.ts';
+import { waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
+import { withLockstep } from './testing.ts';
+
+const simulator = ['--leads', '600', '--deals', '50', '--products', '50'];
+const modules = ['Leads', 'Deals', 'Products'];
+
+type Counters = { readonly byKind: Readonly<Record<string, { readonly calls: number }>> };
+
+const crm = <T>({ simulator: running }: Lockstep, path: string, method?: 'POST' | 'DELETE', body?: object): Promise<T> => fetchJson<T>(`${running?.url}/__simulator/${path}`, method === undefined ? {} : { method, ...(body === undefined ? {} : { body }) });
+
+async function query<T extends object>({ databaseUrl }: Lockstep, sql: string): Promise<T[]> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    return (await client.query<T>(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+describe('a database that was lost', () => {
+  test('comes back from the log when the apps start, and what happened meanwhile by catch-up: nothing is read in bulk', async () => {
+    await withLockstep({ simulator, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
+      await waitUntilLoaded(lockstep);
+      await waitUntilCaughtUp(lockstep, { modules });
+      await Promise.all(Object.values(lockstep.apps).map((app) => app.stop()));
+      await query(lockstep, 'drop schema lockstep cascade; truncate leads, deals, products cascade');
+      const [edited, deleted] = await crm<string[]>(lockstep, 'ids/Leads?first=2');
+      await crm(lockstep, `records/Leads/${edited}`, 'POST', { Company: 'While it was lost' });
+      await crm(lockstep, `records/Leads/${deleted}`, 'DELETE');
+      await crm(lockstep, 'records/Deals', 'POST', { Deal_Name: 'Also' });
+      const jobs = async (): Promise<number | undefined> => (await crm<Counters>(lockstep, 'counters')).byKind['bulk create']?.calls;
+      const before = await jobs();
+      await Promise.all((['ingress', 'projector', 'scheduler'] as const).map((name) => lockstep.restart(name)));
+      await waitUntilCaughtUp(lockstep, { modules });
+      await waitUntilQuiet(lockstep);
+      expect(await compareAll(lockstep)).toMatchObject({ rows: 700, mismatches: 0, examples: [] });
+      expect(before).toBeGreaterThan(0);
+      expect(await jobs()).toBe(before);
+      expect(await query(lockstep, `select kind, state, count(*)::int as n from lockstep.bulk_run group by 1, 2`)).toEqual([{ kind: 'initial', state: 'complete', n: 3 }]);
+    });
+  });
+});
