@@ -10,6 +10,8 @@ export type RebuildErrorCode =
   | 'LOG_REPARTITIONED'
   /** To remove rows that the log says nothing of would change rows of other tables. */
   | 'CASCADING_FOREIGN_KEY'
+  /** Register and table are not what the log says, so that cannot be certified. */
+  | 'DIFFERENT'
   /** Mapping and table are not those that the projector writes by. */
   | 'MAPPING_CHANGED';
 

@@ -1,3 +1,5 @@
+export { certifyModule } from './certificate.ts';
+export type { Certificate } from './certificate.ts';
 export type { ExplainedColumn, Explanation, ParkedMessage } from './explain-record.ts';
 export { explainRecord } from './explain-record.ts';
 export type { Difference, DifferenceKind, Differences, WrongValue } from './differences.ts';

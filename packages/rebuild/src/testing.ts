@@ -80,6 +80,10 @@ export class Fixture {
     await db.close();
   }
 
+  get databaseUrl(): string {
+    return this.#url;
+  }
+
   /** Messages that were written. */
   get length(): number {
     return this.#values.flat().length;

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { explainRecord, rebuildModule, verifyModule } from '@lockstep/rebuild';
+import { certifyModule, explainRecord, rebuildModule, verifyModule } from '@lockstep/rebuild';
 import { Command, InvalidArgumentError } from 'commander';
 
 import { editRecord } from './crm-edit.ts';
@@ -89,9 +89,15 @@ program
   .command('verify')
   .description('compares register and table with the log, and names what differs, e.g. lockstep verify leads; writes nothing')
   .argument('<module>', 'API name, e.g. Leads')
+  .option('--certificate', 'prints a certificate instead, as JSON: rows, digest, offsets, and up to when the CRM was read', false)
   .option(...checking.json)
   .option(...checking.limit)
-  .action(async (module: string, { json, limit }: { json: boolean; limit: number }) => {
+  .action(async (module: string, { json, limit, certificate }: { json: boolean; limit: number; certificate: boolean }) => {
+    if (certificate) {
+      const certified = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => certifyModule(deps, projection, { onProgress: progress('folding') }));
+      process.stdout.write(`${JSON.stringify(certified, null, 2)}\n`);
+      return;
+    }
     const verification = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => verifyModule(deps, projection, { atMost: limit, onProgress: progress('folding') }));
     process.stdout.write(json ? `${JSON.stringify(verification, null, 2)}\n` : verificationText(verification));
     if (Object.keys(verification.counts).length > 0) process.exitCode = 1;
