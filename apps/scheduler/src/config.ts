@@ -15,6 +15,7 @@ const schema = z.object({
   SCHEDULER_CATCH_UP_INTERVAL_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.intervalMs).describe('from one catch-up of a module to the next'),
   SCHEDULER_WATERMARK_MARGIN_MS: z.coerce.number().int().min(1_000).default(defaultCatchUpRules.marginMs).describe('how late a change may become visible in the CRM: freshness claims nothing younger'),
   SCHEDULER_REFRESH_EVERY_HOURS: z.coerce.number().min(0.01).default(168).describe('from one reading of a whole module to the next'),
+  LOCKSTEP_VERIFY_EVERY_HOURS: z.coerce.number().min(0).default(168).describe('from one comparison of a table with its log to the next; 0 for none'),
   LOG_LEVEL: z.string().optional(),
 });
 
@@ -28,6 +29,7 @@ export type Config = {
   readonly modules: readonly ModuleDefinition[];
   readonly catchUpRules: CatchUpRules;
   readonly refreshEveryMs: number;
+  readonly verifyEveryMs: number;
   readonly logLevel: string | undefined;
   readonly kafka: KafkaConfig;
   readonly postgres: PostgresConfig;
@@ -48,6 +50,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     modules,
     catchUpRules: { ...defaultCatchUpRules, intervalMs: values.SCHEDULER_CATCH_UP_INTERVAL_MS, marginMs: values.SCHEDULER_WATERMARK_MARGIN_MS },
     refreshEveryMs: values.SCHEDULER_REFRESH_EVERY_HOURS * 3_600_000,
+    verifyEveryMs: values.LOCKSTEP_VERIFY_EVERY_HOURS * 3_600_000,
     logLevel: values.LOG_LEVEL,
     kafka: loadKafkaConfig(env),
     postgres: loadPostgresConfig(env),

@@ -1,7 +1,7 @@
 import { loggedWatermarks } from '@lockstep/claims';
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
-import { type CreditRules, hintWantedLooks, Planner } from '@lockstep/crm-planner';
+import { type CreditRules, hintWantedLooks, Planner, Reporter } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
@@ -9,13 +9,14 @@ import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
 import { recallClaims } from './recall-claims.ts';
+import { Verifier } from './verifier.ts';
 
 export type LeaderDeps = {
   readonly db: Database;
   readonly signals: Signals;
   readonly crm: CrmClient;
   readonly kafka: KafkaClient;
-  readonly admin: Pick<Admin, 'partitionsOf' | 'topicId' | 'topicOffsets'>;
+  readonly admin: Pick<Admin, 'checkLogTopic' | 'partitionsOf' | 'topicId' | 'topicOffsets'>;
   readonly producer: Pick<Producer, 'send'>;
   readonly modules: readonly ModuleDefinition[];
   readonly secret: string;
@@ -23,6 +24,8 @@ export type LeaderDeps = {
   readonly catchUpRules: CatchUpRules;
   readonly creditRules: CreditRules;
   readonly refreshEveryMs: number;
+  /** From one comparison of a table with its log to the next; 0 for none. */
+  readonly verifyEveryMs: number;
   readonly metrics: SchedulerMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -37,6 +40,7 @@ const ROUND_EVERY_MS = 500;
 /** While nothing is under way; a round asks the database a dozen questions a module. */
 const IDLE_ROUND_EVERY_MS = 2_000;
 const HINT_EVERY_MS = 1_000;
+const VERIFY_ROUND_EVERY_MS = 10_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
@@ -61,6 +65,16 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       await signals.next('poll');
       isPollWanted = true;
     };
+    const verifier = new Verifier({ ...deps, reporter: new Reporter(jobs), signal });
+    const verifying = loop({
+      name: 'verification',
+      everyMs: Math.min(VERIFY_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.verifyEveryMs / 4)),
+      signal,
+      log,
+      body: async () => {
+        for (const module of deps.modules) await verifier.verify(module);
+      },
+    });
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
@@ -84,7 +98,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         }
       },
     });
-    await hinting;
+    await Promise.all([hinting, verifying]);
   } finally {
     metrics.isLeader.set(0);
     await held.release();

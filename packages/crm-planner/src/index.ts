@@ -8,3 +8,5 @@ export { Planner } from './planner.ts';
 export type { PlannerDeps } from './planner.ts';
 export { startRefresh } from './refresh.ts';
 export type { RefreshDeps, RefreshStart } from './refresh.ts';
+export { Reporter } from './reporter.ts';
+export type { ReporterDeps } from './reporter.ts';

@@ -13,17 +13,21 @@ export type Freshness = {
   readonly parked: number;
   readonly hidden: number;
   readonly unsettled: number;
+  /** When register and table were last compared with the log, by the database's clock, and how many records differed then; null before the first time. */
+  readonly verifiedAt: Date | null;
+  readonly differences: number | null;
 };
 
-type Row = Omit<Freshness, 'seenUpTo' | 'settledUpTo' | 'refreshedAt'> & { seenUpTo: number | null; settledUpTo: number | null; refreshedAt: number | null };
+type Times = 'seenUpTo' | 'settledUpTo' | 'refreshedAt' | 'verifiedAt';
+type Row = Omit<Freshness, Times> & Record<Times, number | null>;
 
 /** Reads the view; it counts over the whole register. */
 export async function readFreshness({ pool }: Pick<Database, 'pool'>): Promise<readonly Freshness[]> {
   const { rows } = await pool.query<Row>(
     `select module, ${ms('seen_up_to', 'seenUpTo')}, ${ms('settled_up_to', 'settledUpTo')}, ${ms('refreshed_at', 'refreshedAt')},
-       parked::int as parked, hidden::int as hidden, unsettled::int as unsettled from lockstep.freshness order by module`,
+       parked::int as parked, hidden::int as hidden, unsettled::int as unsettled, ${ms('verified_at', 'verifiedAt')}, differences::int as differences from lockstep.freshness order by module`,
   );
-  return rows.map((row) => ({ ...row, seenUpTo: dateOf(row.seenUpTo), settledUpTo: dateOf(row.settledUpTo), refreshedAt: dateOf(row.refreshedAt) }));
+  return rows.map((row) => ({ ...row, seenUpTo: dateOf(row.seenUpTo), settledUpTo: dateOf(row.settledUpTo), refreshedAt: dateOf(row.refreshedAt), verifiedAt: dateOf(row.verifiedAt) }));
 }
 
 const dateOf = (epochMs: number | null): Date | null => (epochMs === null ? null : new Date(epochMs));

@@ -17,6 +17,8 @@ import { ms } from './epoch.ts';
  * - `future-repaired`: claims or register entries lay in the future, and were cut back; what they hid is read again. It closes by
  *   itself once an hour has passed without another one.
  * - `refresh-waits`: a module is due to be read again, and that would touch the reserve of credits.
+ * - `table-differs`: register or table were not what the log says when they were last compared; someone changed them.
+ * - `verification-failed`: register and table could not be compared with the log.
  */
 export type IncidentKind =
   | 'channel-lost'
@@ -30,7 +32,9 @@ export type IncidentKind =
   | 'credits-low'
   | 'clock-differs'
   | 'future-repaired'
-  | 'refresh-waits';
+  | 'refresh-waits'
+  | 'table-differs'
+  | 'verification-failed';
 
 /** One thing that people ought to know of. Times are the database's. */
 export type Incident = {

@@ -48,3 +48,5 @@ export { tokenStore } from './token-store.ts';
 export type { StoredToken, StoredTokenTurn, TokenStore } from './token-store.ts';
 export { createSignals } from './signals.ts';
 export type { SignalName, Signals } from './signals.ts';
+export { verifications } from './verifications.ts';
+export type { VerificationNote, Verifications } from './verifications.ts';

@@ -5,6 +5,7 @@ export { explainRecord } from './explain-record.ts';
 export type { Difference, DifferenceKind, Differences, WrongValue } from './differences.ts';
 export { RebuildError } from './errors.ts';
 export type { RebuildErrorCode } from './errors.ts';
+export { noteVerification } from './note-verification.ts';
 export { rebuildModule } from './rebuild-module.ts';
 export type { RebuildOptions, Rebuilt } from './rebuild-module.ts';
 export type { LeftDifference } from './repair.ts';

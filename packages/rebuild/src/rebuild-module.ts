@@ -4,6 +4,7 @@ import { topicOf } from '@lockstep/modules';
 import type { ModuleProjection } from '@lockstep/projection';
 
 import { RebuildError } from './errors.ts';
+import { noteVerification } from './note-verification.ts';
 import { type LeftDifference, repair } from './repair.ts';
 import { replayWhereEmpty } from './replay.ts';
 import { inSnapshot, type Verification, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
@@ -34,7 +35,13 @@ const MOST_LOOKS = 4;
  * far the CRM was read, that comes from the log as well.
  * @throws {RebuildError} see its codes.
  */
-export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, ...options }: RebuildOptions = {}): Promise<Rebuilt> {
+export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjection, options: RebuildOptions = {}): Promise<Rebuilt> {
+  const rebuilt = await rebuild(deps, projection, options);
+  await noteVerification(deps.pool, rebuilt.after);
+  return rebuilt;
+}
+
+async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, ...options }: RebuildOptions): Promise<Rebuilt> {
   const claims = await restoreClaims({ ...deps, db: deps }, projection.module, options.topic ?? topicOf(projection.module));
   if (claims.status === 'incomplete') throw new RebuildError(`${claims.problem}. What the log does not hold cannot be rebuilt`, 'LOG_INCOMPLETE');
   const replayed = await replayWhereEmpty(deps, projection, options);

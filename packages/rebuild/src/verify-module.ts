@@ -4,6 +4,7 @@ import { type ModuleProjection, standingMapping } from '@lockstep/projection';
 import { EventFormatError } from '@lockstep/record-log';
 import type { Pool, PoolClient } from 'pg';
 
+import { cancelWhenAborted } from './cancel-when-aborted.ts';
 import { type Differences, findDifferences } from './differences.ts';
 import { RebuildError } from './errors.ts';
 import { PartitionFold } from './partition-fold.ts';
@@ -18,6 +19,10 @@ export type VerifyOptions = {
   readonly atMost?: number;
   /** Called after each fetch. */
   readonly onProgress?: (progress: { readonly messages: number; readonly ofMessages: number }) => void;
+  /** Awaited after each fetch, to go slowly; its failure ends the reading. */
+  readonly breathe?: () => Promise<void>;
+  /** Ends the reading, a statement that runs included. */
+  readonly signal?: AbortSignal;
 };
 
 /** What a module's register and table are, beside what its log amounts to up to some offsets. */
@@ -41,17 +46,20 @@ export type Verification = Differences & {
  */
 export async function verifyModule(deps: VerifyDeps, projection: ModuleProjection, options: VerifyOptions = {}): Promise<Verification> {
   const client = await deps.pool.connect();
+  let unwatch = (): void => undefined;
   try {
+    unwatch = await cancelWhenAborted(deps.pool, client, options.signal);
     await client.query('begin isolation level repeatable read');
     return (await inSnapshot(client, deps, projection, options)).verification;
   } finally {
+    unwatch();
     // The temporary tables go with it.
     await client.query('rollback').then(() => client.release(), (error: Error) => client.release(error));
   }
 }
 
 /** The same in a transaction that is open, whose temporary tables `difference`, `shadow_register` and `shadow_content` stay. */
-export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress }: VerifyOptions): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
+export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress, breathe, signal }: VerifyOptions): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
   const { module } = projection;
   await checkWhole(admin, topic);
   const topicId = await admin.topicId(topic);
@@ -90,6 +98,8 @@ export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<Veri
       won = [];
       messages += batch.length;
       onProgress?.({ messages, ofMessages });
+      signal?.throwIfAborted();
+      await breathe?.();
     },
     onPartitionEnd: async (partition) => {
       await shadow.addPartition(partition, fold.records);

@@ -28,7 +28,7 @@ const module = z.object({
   catchUp: z.object({ state: z.string(), rows: z.number(), unhinted: z.number() }).nullable(),
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
-const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), hidden: z.number(), unsettled: z.number() }));
+const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), hidden: z.number(), unsettled: z.number() }));
 const credits = z.object({ perDay: z.number().nullable(), spent: z.record(z.string(), z.number()), left: z.number().nullable(), reserve: z.number().nullable(), catchUpIntervalMs: z.number() });
 const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), credits, modules: z.array(module) });
 
@@ -77,7 +77,7 @@ const number = new Intl.NumberFormat('en-US');
 /** The status for people: a line a module, how fresh it is, and what is wrong below it. */
 export function statusText({ modules, hintsWaiting, incidents, credits: spending, freshness: fresh }: Status): string {
   const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'incidents', 'channel until'], ...modules.map(cells)];
-  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', number.format(one.hidden), number.format(one.unsettled)])];
+  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.hidden), number.format(one.unsettled)])];
   const problems = modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`));
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
   const open = modules.reduce((sum, one) => sum + one.incidents, incidents);

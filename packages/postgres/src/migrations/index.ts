@@ -11,6 +11,7 @@ import { CreateTextCut } from './012-create-text-cut.ts';
 import { CreateClock } from './013-create-clock.ts';
 import { AddTriedTime } from './014-add-tried-time.ts';
 import { KeepParkedCoverage } from './015-keep-parked-coverage.ts';
+import { CreateVerification } from './017-create-verification.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -27,4 +28,5 @@ export const migrationsList = [
   { name: '013-create-clock', class: CreateClock },
   { name: '014-add-tried-time', class: AddTriedTime },
   { name: '015-keep-parked-coverage', class: KeepParkedCoverage },
+  { name: '017-create-verification', class: CreateVerification },
 ];

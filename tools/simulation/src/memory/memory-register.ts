@@ -91,6 +91,8 @@ export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, 
         parked: projection.parked(module).length,
         hidden: records.filter(({ isHidden }) => isHidden).length,
         unsettled: unsettled.length,
+        verifiedAt: null,
+        differences: null,
       };
     },
     damage: (module, id, change) => {
