@@ -40,8 +40,9 @@ export type DeletedListRead = {
  * has nor are parked, and again those that are in doubt and were read late enough to end it. Returns once Kafka has all of them, and looks are
  * wanted at the records that point to the newly deleted: a merge deletes one record and lets them point to another, and need not move their
  * `Modified_Time`.
+ * @param reading names it in the log, e.g. `catch-up 17`.
  */
-export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, deadLetters, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date): Promise<DeletedListRead> {
+export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, deadLetters, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date, reading: string): Promise<DeletedListRead> {
   const { apiName } = module;
   const { deletions: entries, observed } = await crm.deletedSince(apiName, since);
   const deletions = entries.filter((entry) => faultOf(entry) === null);
@@ -59,7 +60,7 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   // Before they are published: once the register has a deletion, it is not looked at again.
   for (const referring of await referrers.to(apiName, fresh.map(({ id }) => id))) await looks.want(referring.module, referring.ids, 'referrer');
   const ascertained = deletions.flatMap((deletion) => ascertainedOf(deletion, known.get(deletion.id), parked.get(deletion.id), { listedMs: observed.lowerMs, epsilonMs }));
-  const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing));
+  const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing, reading));
   if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
   metrics.deletions.inc({ module: apiName }, fresh.length);
   return { listed, published: fresh.length, ascertained: new Set(ascertained.map(({ id }) => id)), isHeld: false };

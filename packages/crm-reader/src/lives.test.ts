@@ -111,17 +111,17 @@ async function readAll(module: ModuleDefinition): Promise<void> {
   const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
   while ((await crm.bulkReadStatus(jobId)).state === 'running');
   const { observed, rows, rowCount = 0 } = await downloadedResults({ crm, folder }).open(jobId, stopping.signal);
-  await publishRows({ ...deps(), rows, promised: rowCount, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs: observed.upperMs } });
+  await publishRows({ ...deps(), rows, promised: rowCount, jobId, reading: 'run 1, page 1', module, span: { lowerMs: createdTime.getTime(), upperMs: observed.upperMs } });
 }
 
 async function lookAt(module: ModuleDefinition, id: string): Promise<void> {
   const looker = new Looker({ ...deps(), module, intervalMs: 0 });
   const answered = Promise.withResolvers<void>();
-  looker.add({ hint: { module: module.apiName, id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 }, answered: answered.resolve });
+  looker.add({ hint: { module: module.apiName, id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 }, name: 'hint 0/0', answered: answered.resolve });
   await answered.promise;
 }
 
-const catchUp = (module: ModuleDefinition, minutes: number) => readWindow(deps(), module, new Date(clock.nowMs() - minutes * MINUTE));
+const catchUp = (module: ModuleDefinition, minutes: number) => readWindow(deps(), module, new Date(clock.nowMs() - minutes * MINUTE), 'catch-up 1');
 
 /** Reads one catch-up, from now on unless it says otherwise. */
 async function readOne(catchUp: Partial<CatchUpRow>): Promise<void> {
@@ -213,7 +213,7 @@ describe('a record merged away', () => {
     await Promise.all([readAll(products), readAll(deals)]);
     await clock.advance(5 * MINUTE);
     simulator.mergeRecord('Products', loser, master);
-    await readDeletedList(deps(), products, new Date(clock.nowMs() - MINUTE));
+    await readDeletedList(deps(), products, new Date(clock.nowMs() - MINUTE), 'catch-up 1');
     expect(isAlive(fold(observations(products, loser)))).toBe(false);
     expect(wanted).toEqual([['Deals', deal, 'referrer']]);
     await lookAt(deals, deal);
@@ -229,7 +229,7 @@ describe('a permanent deletion', () => {
     await clock.advance(5 * MINUTE);
     simulator.deleteRecord('Leads', gone, 'permanent');
     simulator.deleteRecord('Leads', restored);
-    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE));
+    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE), 'catch-up 1');
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, false]);
     await clock.advance(5 * MINUTE);
     simulator.restoreRecord('Leads', restored, true);
@@ -248,7 +248,7 @@ describe('a record deleted within ε after its last look', () => {
     await readAll(leads);
     await clock.advance(20_000);
     simulator.deleteRecord('Leads', id);
-    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE));
+    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE), 'catch-up 1');
   });
   const settled = (): boolean => isSettled(fold(observations(leads, id)));
 

@@ -72,6 +72,7 @@ async function scan(): Promise<{ readonly published: number; readonly isHeld: bo
     },
     products,
     minutesAgo(60),
+    'catch-up 1',
   );
   if (sent.length > 0) await project(sent);
   published.push(...sent);

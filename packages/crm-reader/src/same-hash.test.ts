@@ -53,7 +53,7 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
       const { upperMs } = await crm.downloadBulkRead({ jobId, file });
       const sent: ProducedMessage[] = [];
       const { rows, rowCount } = await rowsOf(file);
-      const { bad, longTexts } = await publishRows({ rows, promised: rowCount, textareas: new Set(module.fields.map(({ field }) => field)), multiSelects: facts.of(module.apiName).multiSelects, jobId, module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, epsilonMs: 60_000, signal: new AbortController().signal });
+      const { bad, longTexts } = await publishRows({ rows, promised: rowCount, textareas: new Set(module.fields.map(({ field }) => field)), multiSelects: facts.of(module.apiName).multiSelects, jobId, reading: 'run 1, page 1', module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, epsilonMs: 60_000, signal: new AbortController().signal });
       expect(bad).toEqual([]);
       await texts.compare(module, longTexts);
       return eventsOf(sent);
@@ -65,7 +65,7 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
       await Promise.all(
         [...ids].map((id) => {
           const answered = Promise.withResolvers<void>();
-          looker.add({ hint: { module: module.apiName, id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 }, answered: answered.resolve });
+          looker.add({ hint: { module: module.apiName, id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 }, name: 'hint 0/0', answered: answered.resolve });
           return answered.promise;
         }),
       );
@@ -74,7 +74,7 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
     },
     async byWindow(module: ModuleDefinition): Promise<RecordEvent[]> {
       const sent: ProducedMessage[] = [];
-      await readWindow({ crm, texts, register: reads, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, epsilonMs: 60_000, signal: new AbortController().signal }, module, new Date(0));
+      await readWindow({ crm, texts, register: reads, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, epsilonMs: 60_000, signal: new AbortController().signal }, module, new Date(0), 'catch-up 1');
       return eventsOf(sent);
     },
     async close(): Promise<void> {

@@ -16,7 +16,7 @@ const observation: fc.Arbitrary<Observation> = fc.oneof(
   content.map(({ modifiedMs, observedMs, hash }): Observation => ({ type: 'RecordConfirmed', id, modifiedMs, observedMs, hash })),
   times.observedMs.map((ms): Observation => ({ type: 'RecordDeleted', id, deletedMs: ms - (ms % 1000) })),
 );
-const logged = (event: Observation | null, offset: number): LoggedEvent => ({ partition: 0, offset, appendedMs: offset, origin: 'look', event });
+const logged = (event: Observation | null, offset: number): LoggedEvent => ({ partition: 0, offset, appendedMs: offset, origin: 'look', reading: 'hint of update 0/1', event });
 
 test('the messages that counted, alone, fold to what all of them do', () => {
   fc.assert(fc.property(fc.array(observation, { maxLength: 14 }), (observations) => {

@@ -1,7 +1,6 @@
 import { type ConsumedMessage, type KafkaClient, partitionOf, readLog } from '@lockstep/kafka';
 import { compareVersions, decodeEvent, emptyRegister, EventFormatError, isAlive, type Observation, observe, type RecordEvent, type Register } from '@lockstep/record-log';
 
-
 /** A message about a record, where it stands, and where it came from. */
 export type LoggedEvent = {
   readonly partition: number;
@@ -10,6 +9,8 @@ export type LoggedEvent = {
   readonly appendedMs: number;
   /** `bulk`, `look`, `catch-up`, …; empty where the message does not say. */
   readonly origin: string;
+  /** Which reading of the CRM brought it, for people, e.g. `initial run 1, page 2, job 5725…`, `hint of update 0/17`, `catch-up 9`; empty where the message does not say. */
+  readonly reading: string;
   /** Null for what is no event of this build's. */
   readonly event: RecordEvent | null;
 };
@@ -69,6 +70,7 @@ const loggedEvent = (partition: number, message: ConsumedMessage): LoggedEvent =
   offset: message.offset,
   appendedMs: message.timestampMs,
   origin: message.header('ce_origin')?.toString() ?? '',
+  reading: message.header('ce_reading')?.toString() ?? '',
   event: eventOf(message.value),
 });
 

@@ -75,7 +75,7 @@ async function emptyEverything({ lockstep, positions }: Pass): Promise<void> {
   await admin.close();
 }
 
-const HEADERS = ['content-type', 'ce_specversion', 'ce_type', 'ce_source', 'ce_origin', 'ce_id', 'ce_time'];
+const HEADERS = ['content-type', 'ce_specversion', 'ce_type', 'ce_source', 'ce_origin', 'ce_reading', 'ce_id', 'ce_time'];
 const headersOf = (message: ConsumedMessage): Record<string, Buffer> => Object.fromEntries(HEADERS.map((name) => [name, message.header(name)] as const).filter((entry): entry is readonly [string, Buffer] => entry[1] !== undefined));
 
 /** The first messages of the topic, or so, whatever their partitions. */

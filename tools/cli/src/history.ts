@@ -9,8 +9,8 @@ import { knownModule } from './verify.ts';
 export function historyText(moduleName: string, history: readonly HistoryEntry[], notYetApplied: number): string {
   const own = coverageOf(knownModule(moduleName));
   let before: readonly FieldValue[] | undefined;
-  const rows = history.map(({ partition, offset, appendedMs, origin, event, outcome, isAlive }) => {
-    const place = [`${partition}/${offset}`, time(appendedMs), origin === '' ? '-' : origin, outcome];
+  const rows = history.map(({ partition, offset, appendedMs, origin, reading, event, outcome, isAlive }) => {
+    const place = [`${partition}/${offset}`, time(appendedMs), origin === '' ? '-' : reading === '' ? origin : `${origin}: ${reading}`, outcome];
     if (event === null) return [...place, 'no event of this build'];
     switch (event.type) {
       case 'RecordDeleted':

@@ -1,13 +1,9 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-
 import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 
 import { fetchJson } from './http.ts';
+import { lockstepCommand } from './lockstep-command.ts';
 import type { Lockstep } from './lockstep.ts';
-import { checkoutDir } from './paths.ts';
 import { waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 import { withLockstep } from './testing.ts';
 import { waitUntil } from './wait-until.ts';
@@ -29,8 +25,6 @@ const differing = async ({ urls }: Lockstep): Promise<Incident | null> => {
   return incidents.find(({ kind }) => kind === 'table-differs') ?? null;
 };
 const verified = (lockstep: Lockstep) => query<{ module: string; differences: number | null }>(lockstep, 'select module, differences::int as differences from lockstep.freshness where verified_at is not null order by module');
-const lockstepCommand = ({ kafkaBrokers, databaseUrl }: Lockstep, ...args: string[]) =>
-  promisify(execFile)(process.execPath, [join(checkoutDir, 'tools/cli/src/main.ts'), ...args], { env: { ...process.env, KAFKA_BROKERS: kafkaBrokers.join(','), DATABASE_URL: databaseUrl } });
 
 describe('every table', () => {
   test('is compared with its log from time to time; what someone changed by hand is an incident until it is written back', async () => {
@@ -47,8 +41,7 @@ describe('every table', () => {
       expect(incident).toMatchObject({ module: 'Leads', details: expect.stringContaining(`row differs: ${row?.id}`) as string });
       expect((await verified(lockstep)).filter(({ differences }) => differences !== 0)).toEqual([{ module: 'Leads', differences: 1 }]);
 
-      const { stdout } = await lockstepCommand(lockstep, 'rebuild', 'leads');
-      expect(stdout).toMatch(/written: 1 rows and 0 register entries/);
+      expect(await lockstepCommand(lockstep, 'rebuild', 'leads')).toMatch(/written: 1 rows and 0 register entries/);
       await waitUntil('the end of the incident', async () => ((await differing(lockstep)) === null ? true : null), { timeoutMs: 30_000, everyMs: 100 });
       expect(await verified(lockstep)).toMatchObject([{ differences: 0 }, { differences: 0 }, { differences: 0 }]);
     });

@@ -22,19 +22,19 @@ export async function closeSeams(deps: CloseSeamsDeps, module: ModuleDefinition,
   const seams = seamsOf({ pageNumber: page.pageNumber, ids }, read.map(({ pageNumber, firstId, lastId }) => ({ pageNumber, ids: spanOf(firstId, lastId) })));
   const since = seams.length === 0 ? null : ((await deps.runs.runOf(page)).fromTime ?? null);
   let found = 0;
-  for (const seam of seams) found += await readSeam(deps, module, { ...seam, since }, signal);
+  for (const seam of seams) found += await readSeam(deps, module, { ...seam, since, reading: `run ${page.runId}, seam of page ${page.pageNumber}` }, signal);
   return found;
 }
 
 const spanOf = (first: string | null | undefined, last: string | null | undefined): IdSpan | null => (typeof first === 'string' && typeof last === 'string' ? { first, last } : null);
 
-async function readSeam(deps: CloseSeamsDeps, module: ModuleDefinition, { afterId, beforeId, since }: Seam & { since: Date | null }, signal: AbortSignal): Promise<number> {
+async function readSeam(deps: CloseSeamsDeps, module: ModuleDefinition, { afterId, beforeId, since, reading }: Seam & { since: Date | null; reading: string }, signal: AbortSignal): Promise<number> {
   const fields = module.fields.map(({ field }) => field);
   let [from, found] = [afterId, 0];
   for (;;) {
     signal.throwIfAborted();
     const page: RecordPage = await deps.crm.recordsBetween({ module: module.apiName, fields, afterId: from, beforeId, since, signal });
-    await publishFound(deps, module, 'bulk', page, signal);
+    await publishFound(deps, module, 'bulk', reading, page, signal);
     found += page.records.length;
     const last = page.records.at(-1);
     if (!page.hasMore || last === undefined) return found;

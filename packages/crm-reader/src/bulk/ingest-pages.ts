@@ -82,8 +82,8 @@ async function publish({ results, producer, register, texts, facts = noFacts, ep
     // A row may have been read at any time between the job's creation and the end of its download.
     const { lowerMs, upperMs } = result.observed;
     const span = { lowerMs: Math.min(jobCreatedAt.getTime(), lowerMs), upperMs };
-    const isFirst = (await runs.runOf(page)).kind === 'initial';
-    return await publishRows({ rows: result.rows, jobId, module, span, promised, producer, register: isFirst ? undefined : register, multiSelects, ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
+    const { id: runId, kind } = await runs.runOf(page);
+    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }

@@ -48,6 +48,7 @@ async function publish(file: string, promised?: number) {
     rows,
     promised: promised ?? rowCount,
     jobId: '42',
+    reading: 'initial run 1, page 1',
     module: leads,
     span: { lowerMs: Date.parse('2026-05-04T04:00:00Z'), upperMs: Date.parse('2026-05-04T05:00:00Z') },
     producer: { send: async (_topic, messages) => void sent.push(...messages) },

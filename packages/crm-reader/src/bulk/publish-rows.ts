@@ -13,6 +13,8 @@ import { type LongText, longTexts } from './long-texts.ts';
 export type PublishRowsOptions = {
   readonly rows: BulkResult['rows'];
   readonly jobId: string;
+  /** Names the reading in the log, e.g. `initial run 3, page 1`. */
+  readonly reading: string;
   readonly module: ModuleDefinition;
   /** CRM times: the job's creation, and the end of the download. */
   readonly span: LookSpan;
@@ -52,9 +54,10 @@ const MAX_UNEXPLAINED = 1_000;
  * @returns once each row is acknowledged.
  * @throws {BulkFileError} `BULK_ROWS_MISMATCH` where the file has more or fewer rows than were promised, `BULK_ROWS_MALFORMED` where too many cannot be read.
  */
-export async function publishRows({ rows, jobId, module, span, promised, producer, register, multiSelects, textareas = new Set(), epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
+export async function publishRows({ rows, jobId, reading, module, span, promised, producer, register, multiSelects, textareas = new Set(), epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
   const batches = createBatchProducer({ producer, topic });
-  const toMessage = seenMessages(module, 'bulk');
+  const name = `${reading}, job ${jobId}`;
+  const toMessage = seenMessages(module, 'bulk', name);
   const say = lookMessages(module, 'bulk', epsilonMs);
   const bad: DeadLetter[] = [];
   const unexplained: { id: string; fields: readonly string[] }[] = [];
@@ -83,7 +86,7 @@ export async function publishRows({ rows, jobId, module, span, promised, produce
       if (isLowerId(last, sighting.id)) last = sighting.id;
       if (first === '' || isLowerId(sighting.id, first)) first = sighting.id;
       if (sighting.unexplained !== undefined && unexplained.length < MAX_UNEXPLAINED) unexplained.push({ id: sighting.id, fields: sighting.unexplained });
-      const full = known === undefined ? batches.add(toMessage(sighting)) : addAll(batches, say(sighting, known.get(sighting.id), span.lowerMs).messages);
+      const full = known === undefined ? batches.add(toMessage(sighting)) : addAll(batches, say(sighting, known.get(sighting.id), { lowerMs: span.lowerMs, name }).messages);
       if (full !== undefined) await full;
     }
     onProgress(published);

@@ -33,11 +33,12 @@ export async function readCatchUps(deps: CatchUpDeps): Promise<boolean> {
 async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
   const { catchUps, log, modules, signal } = deps;
   const module = modules.find(({ apiName }) => apiName === catchUp.module) as ModuleDefinition;
+  const reading = `catch-up ${catchUp.id}`;
   try {
-    const { isWhole, startedMs, ...window } = await readWindow(deps, module, catchUp.from);
+    const { isWhole, startedMs, ...window } = await readWindow(deps, module, catchUp.from, reading);
     // Afterwards, so that what was deleted before the window's first call is listed by now.
     const deletedFrom = await reachingDoubts(deps, catchUp, startedMs);
-    const deletions = await readDeletedList(deps, module, deletedFrom);
+    const deletions = await readDeletedList(deps, module, deletedFrom, reading);
     if (deletions.isHeld) return await catchUps.failed(catchUp.id, 'deletions are held until a person releases them');
     await deps.breaker.passed(module.apiName);
     await wantDoubtful(deps, module, deletedFrom, deletions.ascertained);

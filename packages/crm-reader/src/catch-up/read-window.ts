@@ -22,8 +22,9 @@ const MAX_WINDOW_ROWS = 33_000;
 /**
  * Reads every record changed since a time, in the order of (`Modified_Time`, id), and writes down what was seen. Returns once
  * Kafka has all of it.
+ * @param reading names it in the log.
  */
-export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition, from: Date, maxRows = MAX_WINDOW_ROWS): Promise<WindowRead> {
+export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition, from: Date, reading: string, maxRows = MAX_WINDOW_ROWS): Promise<WindowRead> {
   const { crm, signal } = deps;
   const fields = module.fields.map(({ field }) => field);
   let startedMs: number | undefined;
@@ -33,7 +34,7 @@ export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition,
     signal.throwIfAborted();
     const page: RecordPage = await crm.changedSince({ module: module.apiName, fields, since: from, after, signal });
     startedMs ??= page.observed.lowerMs;
-    const said = await publishFound(deps, module, 'catch-up', page, signal);
+    const said = await publishFound(deps, module, 'catch-up', reading, page, signal);
     total.rows += page.records.length;
     total.seen += said.filter(({ isSeen }) => isSeen).length;
     total.unhinted += said.filter((one) => one.isUnhinted).length;

@@ -69,7 +69,7 @@ function deletionOf(id: string): { deletedMs: number | null; listedMs: number | 
 /** Resolves once the hint is answered. */
 const hinted = (id: string, receivedMs = now): Promise<void> =>
   new Promise((answered) => {
-    deletions.add({ hint: { module: 'Leads', id, operation: 'delete', channelId: '1', serverTimeMs: null, receivedMs }, answered });
+    deletions.add({ hint: { module: 'Leads', id, operation: 'delete', channelId: '1', serverTimeMs: null, receivedMs }, name: 'hint of delete 0/0', answered });
   });
 const listed = (id: string, deletedTime = '2026-05-04T17:29:58+05:30'): DeletedRecord => ({ id, deletedTime });
 

@@ -60,9 +60,14 @@ export class Deletions {
   async #read(): Promise<void> {
     const { module, crm } = this.#deps;
     const wantedNow = [...this.#wanted.keys()];
-    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(crm.time().earliestMs));
+    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(crm.time().earliestMs), this.#name());
     // What is held is the catch-up's from now on: it comes again until a person has said go.
     for (const id of wantedNow) this.#settle(id, isHeld || listed.has(id));
+  }
+
+  #name(): string {
+    const [first] = this.#wanted.values();
+    return first?.pending[0]?.name ?? 'hint';
   }
 
   /** @param nowMs CRM time, not later than it is: hosts that took the hints in may have had wrong clocks. */

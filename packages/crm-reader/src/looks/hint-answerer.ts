@@ -1,6 +1,6 @@
 import type { ConsumedBatch, ConsumedMessage, Position } from '@lockstep/kafka';
 import { type ModuleDefinition, topics } from '@lockstep/modules';
-import { decodeHint, type Hint, NotificationError } from '@lockstep/notifications';
+import { decodeHint, type Hint, isOwnHint, NotificationError } from '@lockstep/notifications';
 import { realTime } from '@lockstep/telemetry';
 
 import { Acknowledged } from './acknowledged.ts';
@@ -48,7 +48,7 @@ export class HintAnswerer {
       const hint = hintOf(message);
       // A poisoned hint is kept aside before its offset can be passed.
       if (hint === null) await deadLetters.put([{ source: 'hint', key: message.key?.toString() ?? '', position: { topic: topics.notifications, partition, offset: message.offset }, code: 'HINT_MALFORMED', cause: 'no stored hint' }]);
-      else this.#add(acknowledged, message.offset, hint);
+      else this.#add(acknowledged, { partition, offset: message.offset }, hint);
     }
   }
 
@@ -62,11 +62,11 @@ export class HintAnswerer {
     await Promise.all([...this.#readers.values()].map(({ deletions }) => deletions.running));
   }
 
-  #add(acknowledged: Acknowledged, offset: number, hint: Hint): void {
+  #add(acknowledged: Acknowledged, { partition, offset }: { readonly partition: number; readonly offset: number }, hint: Hint): void {
     acknowledged.begin(offset);
     const reader = this.#readers.get(hint.module);
     if (reader === undefined) return acknowledged.end(offset);
-    const pending = { hint, answered: () => acknowledged.end(offset) };
+    const pending = { hint, name: `${isOwnHint(hint) ? 'own hint' : `hint of ${hint.operation}`} ${partition}/${offset}`, answered: () => acknowledged.end(offset) };
     if (hint.operation === 'delete') reader.deletions.add(pending);
     else reader.looker.add(pending);
   }

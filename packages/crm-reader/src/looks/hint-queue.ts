@@ -1,7 +1,7 @@
 import type { Hint } from '@lockstep/notifications';
 
-/** A hint that waits, and what is called once it has been answered. */
-export type PendingHint = { readonly hint: Hint; readonly answered: () => void };
+/** A hint that waits, what names it in the log, e.g. `hint 0/17`, and what is called once it has been answered. */
+export type PendingHint = { readonly hint: Hint; readonly name: string; readonly answered: () => void };
 
 /**
  * The hints of one module that wait for a look. Hints about the same record wait together: one look answers them all, as it

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { PendingHint } from './hint-queue.ts';
 import { LookAgain } from './look-again.ts';
 
-const hint = (id: string): PendingHint => ({ hint: { module: 'Leads', id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 }, answered: () => undefined });
+const hint = (id: string): PendingHint => ({ hint: { module: 'Leads', id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 }, name: 'hint 0/0', answered: () => undefined });
 
 let looks: string[];
 let stopping: AbortController;

@@ -14,6 +14,8 @@ export type LookAgainDeps = {
   readonly time?: Time;
 };
 
+const AGAIN = ', again';
+
 /**
  * Looks that are to be repeated. Their hints are answered already: after a crash it is the catch-up that sees what they would
  * have seen.
@@ -32,7 +34,7 @@ export class LookAgain {
   }
 
   /** @returns false when the record has had all its looks, or too many wait. */
-  later({ hint }: PendingHint): boolean {
+  later({ hint, name }: PendingHint): boolean {
     const { id } = hint;
     const { look, signal, afterMs = AFTER_MS, time = realTime } = this.#deps;
     if (this.#pending.has(id)) return true;
@@ -45,7 +47,7 @@ export class LookAgain {
     this.#tries.set(id, tries + 1);
     const takeBack = time.after(waitMs, () => {
       this.#pending.delete(id);
-      look({ hint, answered: () => undefined });
+      look({ hint, name: name.endsWith(AGAIN) ? name : `${name}${AGAIN}`, answered: () => undefined });
     });
     this.#pending.set(id, takeBack);
     return true;

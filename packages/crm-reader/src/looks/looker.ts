@@ -93,7 +93,7 @@ export class Looker {
     this.#lastStart = this.#time.elapsed();
     try {
       const { records, observed } = await crm.lookAt({ module: module.apiName, fields: module.fields.map(({ field }) => field), ids: [...taken.keys()], signal });
-      const news = await this.#publish(records, observed);
+      const news = await this.#publish(records, observed, taken);
       crashPoint('look-published');
       await this.#lookAgainAt(taken, new Set(records.map(({ id }) => id)), news);
       metrics.looks.inc({ module: module.apiName });
@@ -110,7 +110,7 @@ export class Looker {
   }
 
   /** @returns the records of which something new was seen. */
-  async #publish(records: readonly FoundRecord[], observed: Observed): Promise<Set<string>> {
+  async #publish(records: readonly FoundRecord[], observed: Observed, taken: ReadonlyMap<string, readonly PendingHint[]>): Promise<Set<string>> {
     const { producer, module, deadLetters, register, texts = believing, signal } = this.#deps;
     const known = await register.known(module.apiName, records.map(({ id }) => id).filter(isRecordId));
     const news = new Set<string>();
@@ -122,7 +122,7 @@ export class Looker {
         bad.push(unreadable('look', module, record));
         continue;
       }
-      const { messages: events, isSeen } = this.#say(sighting, known.get(record.id), observed.lowerMs);
+      const { messages: events, isSeen } = this.#say(sighting, known.get(record.id), { lowerMs: observed.lowerMs, name: taken.get(record.id)?.[0]?.name ?? 'look' });
       messages.push(...events);
       if (isSeen) news.add(record.id);
     }

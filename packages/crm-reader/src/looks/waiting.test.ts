@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { Acknowledged } from './acknowledged.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
 
-const pending = (id: string, receivedMs = 0): PendingHint => ({ hint: { module: 'Leads', id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs } satisfies Hint, answered: () => undefined });
+const pending = (id: string, receivedMs = 0): PendingHint => ({ hint: { module: 'Leads', id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs } satisfies Hint, name: 'hint 0/0', answered: () => undefined });
 
 describe('the queue of hints', () => {
   test('hints about one record wait together and are taken once', () => {
