@@ -1,6 +1,8 @@
 import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
+import { DatabaseError } from './errors.ts';
 import { epsilonSetting, isAliveSql, timesOf } from './fold-sql.ts';
+import { isReplaying } from './standing-claims.ts';
 
 /**
  * Holds deletions that are too many to be believed: a lost permission or a wrong filter must not empty a table. More than 100
@@ -10,6 +12,7 @@ export type DeletionBreaker = {
   /**
    * Whether so many further deletions may be published now. If not, that is noted, and they are asked about again later.
    * @param fresh deletions, of records that stand in the table, that are not in the log yet. Those that are count by themselves, applied or parked.
+   * @throws {DatabaseError} `REPLAY_UNDER_WAY` while the register does not know which records stand in the table.
    */
   admits(module: string, fresh: number): Promise<boolean>;
   /** Notes that a whole list of deletions was let through: nothing of the module is held any more. */
@@ -28,6 +31,7 @@ const countAlive = `select count(*)::int as live from lockstep.record_version r,
 /** The breaker, in `lockstep.held_deletions`. */
 export const deletionBreaker = ({ pool }: Pick<Database, 'pool'>): DeletionBreaker => ({
   admits: async (module, fresh) => {
+    if (await isReplaying({ pool }, module)) throw new DatabaseError(`the register of ${module} is being filled from the log, and deletions are judged by it`, 'REPLAY_UNDER_WAY');
     if (fresh === 0) return true;
     const { rows } = await pool.query<{ recent: number; is_released: boolean }>(
       `with hour as (select extract(epoch from now() - interval '1 hour') * 1000 as ago)

@@ -2,9 +2,10 @@
  * A failure of the database.
  * - `DATABASE_UNREACHABLE`: no connection; retried.
  * - `LEASE_LOST`: the connection that held a lease broke; its holder stops at once.
+ * - `REPLAY_UNDER_WAY`: the register is being filled from the log; what has to be decided by it is tried again.
  */
 export class DatabaseError extends Error {
-  readonly code: 'DATABASE_UNREACHABLE' | 'LEASE_LOST';
+  readonly code: 'DATABASE_UNREACHABLE' | 'LEASE_LOST' | 'REPLAY_UNDER_WAY';
   readonly retryable = true;
 
   constructor(message: string, code: DatabaseError['code'], options?: ErrorOptions) {

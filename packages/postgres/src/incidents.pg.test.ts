@@ -4,6 +4,7 @@ import { catchUps } from './catch-ups.ts';
 import type { Database } from './database.ts';
 import { deletionBreaker } from './deletion-breaker.ts';
 import { incidents } from './incidents.ts';
+import { noteLostClaims } from './standing-claims.ts';
 import { openTestDatabase } from './testing.ts';
 
 let db: Database;
@@ -72,6 +73,16 @@ describe('held deletions', () => {
     await deletionBreaker(db).passed('Leads');
     expect(await held()).toEqual([]);
     expect(await deletionBreaker(db).release('Leads')).toBe(false);
+  });
+
+  test('not even one is let through while the register is being filled from the log after the loss of the database', async () => {
+    const claim = { at: new Date('2026-05-04T09:00:00Z'), topicId: 'a-topic', endOffsets: [3] };
+    await db.pool.query(`insert into lockstep.mapping (module, fingerprint) values ('Leads', 'x') on conflict do nothing`);
+    await noteLostClaims(db, 'Leads', { changes: null, everything: { ...claim, expectedRows: 3 } });
+    await expect(deletionBreaker(db).admits('Leads', 0)).rejects.toMatchObject({ code: 'REPLAY_UNDER_WAY', retryable: true });
+    await db.pool.query(`insert into lockstep.projection_offset (topic_id, topic, partition, next_offset) values ('a-topic', 'leads', 0, 3)`);
+    expect(await deletionBreaker(db).admits('Leads', 1)).toBe(true);
+    await db.pool.query('truncate lockstep.projection_offset, lockstep.watermark, lockstep.bulk_run cascade');
   });
 
   test('a release outlives the lists that it lets through', async () => {

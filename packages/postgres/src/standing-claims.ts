@@ -40,6 +40,19 @@ export async function isReadingKnown({ pool }: Pick<Database, 'pool'>, module: s
 }
 
 /**
+ * Whether the claims of a module were restored, and its tables have not come to their offsets: a register that is being filled again says nothing of what is missing
+ * in it. A first load that was restored has no pages.
+ */
+export async function isReplaying({ pool }: Pick<Database, 'pool'>, module: string): Promise<boolean> {
+  const { rows: [row] } = await pool.query<{ is_replaying: boolean }>(
+    `select exists (select from lockstep.bulk_run r where r.module = $1 and r.kind = 'initial' and r.state = 'complete' and not exists (select from lockstep.bulk_page p where p.run_id = r.id))
+       and not exists (select from lockstep.freshness where module = $1 and refreshed_at is not null) as is_replaying`,
+    [module],
+  );
+  return row?.is_replaying === true;
+}
+
+/**
  * Notes claims of a database that was lost, and the first load that they say was completed, in one transaction; unless something is known of the module.
  * @returns whether they were noted.
  * @throws an error of the database, a duplicate key, where another process does the same at the same moment; then nothing of it is noted twice.

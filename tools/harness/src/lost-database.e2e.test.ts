@@ -7,6 +7,7 @@ import { fetchJson } from './http.ts';
 import type { Lockstep } from './lockstep.ts';
 import { waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 import { withLockstep } from './testing.ts';
+import { waitUntil } from './wait-until.ts';
 
 const simulator = ['--leads', '600', '--deals', '50', '--products', '50'];
 const modules = ['Leads', 'Deals', 'Products'];
@@ -25,13 +26,18 @@ async function query<T extends object>({ databaseUrl }: Lockstep, sql: string): 
   }
 }
 
+/** Schema and rows are gone, and the apps are not running. */
+async function loseDatabase(lockstep: Lockstep): Promise<void> {
+  await Promise.all(Object.values(lockstep.apps).map((app) => app.stop()));
+  await query(lockstep, 'drop schema lockstep cascade; truncate leads, deals, products cascade');
+}
+
 describe('a database that was lost', () => {
   test('comes back from the log when the apps start, and what happened meanwhile by catch-up: nothing is read in bulk', async () => {
     await withLockstep({ simulator, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
       await waitUntilLoaded(lockstep);
       await waitUntilCaughtUp(lockstep, { modules });
-      await Promise.all(Object.values(lockstep.apps).map((app) => app.stop()));
-      await query(lockstep, 'drop schema lockstep cascade; truncate leads, deals, products cascade');
+      await loseDatabase(lockstep);
       const [edited, deleted] = await crm<string[]>(lockstep, 'ids/Leads?first=2');
       await crm(lockstep, `records/Leads/${edited}`, 'POST', { Company: 'While it was lost' });
       await crm(lockstep, `records/Leads/${deleted}`, 'DELETE');
@@ -45,6 +51,22 @@ describe('a database that was lost', () => {
       expect(before).toBeGreaterThan(0);
       expect(await jobs()).toBe(before);
       expect(await query(lockstep, `select kind, state, count(*)::int as n from lockstep.bulk_run group by 1, 2`)).toEqual([{ kind: 'initial', state: 'complete', n: 3 }]);
+    });
+  });
+
+  test('is replayed before anything is read: deletions that are too many to be believed are held, as they would have been', async () => {
+    await withLockstep({ simulator, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
+      await waitUntilLoaded(lockstep);
+      await waitUntilCaughtUp(lockstep, { modules });
+      await loseDatabase(lockstep);
+      for (const id of await crm<string[]>(lockstep, 'ids/Leads?first=120')) await crm(lockstep, `records/Leads/${id}`, 'DELETE');
+      // The projector comes last: whoever does not wait for it knows no record.
+      await Promise.all((['ingress', 'scheduler'] as const).map((name) => lockstep.restart(name)));
+      await waitUntil('the restored claims', async () => (await query(lockstep, 'select from lockstep.watermark')).length === 6 || null, { timeoutMs: 30_000, everyMs: 100 });
+      await lockstep.restart('projector');
+      await waitUntil('held deletions', async () => (await query(lockstep, 'select from lockstep.held_deletions'))[0] ?? null, { timeoutMs: 60_000, everyMs: 100 });
+      await waitUntilQuiet(lockstep);
+      expect(await query(lockstep, 'select count(*)::int as alive from leads where deleted_at is null')).toEqual([{ alive: 600 }]);
     });
   });
 });

@@ -755,4 +755,11 @@ export const mutants = [
     tests: ['src/claims.kafka.test.ts'],
     testName: 'later than the broker knew',
   },
+  {
+    name: 'deletions are judged by a register that is still being filled',
+    changes: [{ file: 'packages/postgres/src/deletion-breaker.ts', from: 'if (await isReplaying({ pool }, module)) throw', to: 'if (module === "") throw' }],
+    project: 'packages/postgres',
+    tests: ['src/incidents.pg.test.ts'],
+    testName: 'not even one',
+  },
 ];
