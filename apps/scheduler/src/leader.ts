@@ -8,6 +8,7 @@ import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, d
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
+import { indexLogs } from './log-indexer.ts';
 import { recallClaims } from './recall-claims.ts';
 import { Verifier } from './verifier.ts';
 
@@ -41,6 +42,7 @@ const ROUND_EVERY_MS = 500;
 const IDLE_ROUND_EVERY_MS = 2_000;
 const HINT_EVERY_MS = 1_000;
 const VERIFY_ROUND_EVERY_MS = 10_000;
+const INDEX_EVERY_MS = 60_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
@@ -75,6 +77,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         for (const module of deps.modules) await verifier.verify(module);
       },
     });
+    const indexing = loop({ name: 'log index', everyMs: INDEX_EVERY_MS, signal, log, body: () => indexLogs({ ...deps, signal }) });
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
@@ -98,7 +101,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         }
       },
     });
-    await Promise.all([hinting, verifying]);
+    await Promise.all([hinting, verifying, indexing]);
   } finally {
     metrics.isLeader.set(0);
     await held.release();

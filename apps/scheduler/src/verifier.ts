@@ -7,12 +7,11 @@ import { ModuleProjection } from '@lockstep/projection';
 import { noteVerification, type Verification, verifyModule } from '@lockstep/rebuild';
 
 import type { LeaderDeps } from './leader.ts';
+import { restingFor } from './resting.ts';
 import { isVerificationDue } from './verification-due.ts';
 
 export type VerifierDeps = Pick<LeaderDeps, 'db' | 'kafka' | 'admin' | 'log' | 'verifyEveryMs'> & { readonly reporter: Pick<Reporter, 'open' | 'close'>; readonly signal: AbortSignal };
 
-/** Of the time that a comparison takes, it leaves so many times as much to others. */
-const REST = 3;
 /** How many differences are named in an incident. */
 const NAMED = 5;
 
@@ -55,11 +54,7 @@ export class Verifier {
   async #compare(module: ModuleDefinition): Promise<Verification> {
     const { db, kafka, admin, signal } = this.#deps;
     const projection = new ModuleProjection(module, await readEpsilon(db));
-    let since = performance.now();
-    const breathe = async (): Promise<void> => {
-      await sleep(REST * (performance.now() - since), undefined, { signal });
-      since = performance.now();
-    };
+    const breathe = restingFor((ms) => sleep(ms, undefined, { signal }));
     const verification = await verifyModule({ pool: db.pool, kafka, admin }, projection, { atMost: 100, breathe, signal });
     await noteVerification(db.pool, verification);
     return verification;

@@ -1,13 +1,15 @@
 import type { KafkaClient } from './client.ts';
 import { type ConsumedMessage, createConsumer } from './consumer.ts';
 
-/** A partition's messages before an offset, from the first one on or from another. */
+/** A partition's messages before an offset, from the first one on or from another. Several of one partition come in order. */
 export type PartitionSpan = { readonly partition: number; readonly from?: number; readonly end: number };
 
 /** What is done with the messages, which come partition by partition, each in order. */
 export type LogReader = {
   readonly onMessages: (partition: number, messages: readonly ConsumedMessage[]) => Promise<void>;
   readonly onPartitionEnd: (partition: number) => Promise<void>;
+  /** Compressed bytes of a fetch; 2 MB by default. Less is faster where the parts are small. */
+  readonly fetchBytes?: number;
 };
 
 /**
@@ -18,7 +20,7 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
   const left = spans.filter(({ from = 0, end }) => end > from);
   for (const { partition } of spans.filter((span) => !left.includes(span))) await reader.onPartitionEnd(partition);
   if (left.length === 0) return;
-  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: 2 * 1024 * 1024 });
+  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: reader.fetchBytes ?? 2 * 1024 * 1024 });
   const done = Promise.withResolvers<void>();
   let [current] = left;
   let following = current?.from ?? 0;
@@ -47,10 +49,11 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
         if (partition !== current?.partition) return;
         const { end } = current;
         try {
-          const wanted = messages.filter(({ offset }) => offset < end);
+          // What was fetched before a part of the same partition was passed over may still come.
+          const wanted = messages.filter(({ offset }) => offset >= following && offset < end);
           if (wanted.length > 0) await reader.onMessages(partition, wanted);
           // What ends it may have no message of its own.
-          following = Math.min(end, (messages.at(-1)?.offset ?? following - 1) + 1);
+          following = Math.min(end, Math.max(following, (messages.at(-1)?.offset ?? -1) + 1));
           if (following === end) await goOn();
         } catch (error) {
           done.reject(error);

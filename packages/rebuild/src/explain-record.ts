@@ -42,7 +42,7 @@ export type Explanation = {
 export async function explainRecord({ pool, kafka, admin }: VerifyDeps, projection: ModuleProjection, id: string, topic: string = topicOf(projection.module)): Promise<Explanation> {
   const { module, epsilonMs } = projection;
   const parked = await readParkedOf({ pool }, module.apiName, id);
-  const events = await readRecord(kafka, topic, id, await admin.topicOffsets(topic));
+  const events = await readRecord({ pool, kafka, admin }, topic, id, await admin.topicOffsets(topic));
   const isParked = new Set(parked.map(({ offset }) => offset));
   const { rows: positions } = await pool.query<{ partition: number; next: string }>('select partition, next_offset as next from lockstep.projection_offset where topic = $1', [topic]);
   const next = new Map(positions.map((row) => [row.partition, Number(row.next)]));

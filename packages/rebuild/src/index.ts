@@ -5,6 +5,8 @@ export { explainRecord } from './explain-record.ts';
 export type { Difference, DifferenceKind, Differences, WrongValue } from './differences.ts';
 export { RebuildError } from './errors.ts';
 export type { RebuildErrorCode } from './errors.ts';
+export { extendLogIndex } from './log-index.ts';
+export type { LogIndexDeps } from './log-index.ts';
 export { noteVerification } from './note-verification.ts';
 export { rebuildModule } from './rebuild-module.ts';
 export type { RebuildOptions, Rebuilt } from './rebuild-module.ts';

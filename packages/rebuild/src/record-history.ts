@@ -1,5 +1,7 @@
-import { type ConsumedMessage, type KafkaClient, partitionOf, readLog } from '@lockstep/kafka';
+import { type ConsumedMessage, type PartitionOffsets, partitionOf, readLog } from '@lockstep/kafka';
 import { compareVersions, decodeEvent, emptyRegister, EventFormatError, isAlive, type Observation, observe, type RecordEvent, type Register } from '@lockstep/record-log';
+
+import { type LogIndexDeps, spansWithKey } from './log-index.ts';
 
 /** A message about a record, where it stands, and where it came from. */
 export type LoggedEvent = {
@@ -46,21 +48,27 @@ export type HistoryOptions = {
   readonly parked: ReadonlySet<number>;
 };
 
+// A part of the log that has a filter is about a megabyte: a larger fetch brings what is not wanted.
+const FETCH_BYTES = 512 * 1024;
+const SMALL_PART = 30_000;
+
 /**
- * Everything the log holds of one record, oldest first. Reads the record's whole partition, and decodes its own messages only.
- * @param upTo the offset that is next, of each partition.
+ * Everything the log holds of one record, oldest first. Reads those parts of its partition in which it may stand, and decodes its own messages only.
+ * @param upTo the first offset of each partition, and the one that is next.
  * @throws {KafkaError} when no broker answers, or the partition cannot be read (`LOG_CORRUPT`).
  */
-export async function readRecord(kafka: KafkaClient, topic: string, id: string, upTo: readonly { readonly partition: number; readonly low: number; readonly high: number }[]): Promise<LoggedEvent[]> {
+export async function readRecord({ pool, kafka, admin }: LogIndexDeps, topic: string, id: string, upTo: readonly PartitionOffsets[]): Promise<LoggedEvent[]> {
   const partition = partitionOf(id, upTo.length);
   const { low = 0, high = 0 } = upTo.find((one) => one.partition === partition) ?? {};
   const key = Buffer.from(id);
   const found: LoggedEvent[] = [];
-  await readLog(kafka, topic, [{ partition, from: low, end: high }], {
+  const spans = await spansWithKey(pool, await admin.topicId(topic), key, { partition, low, high });
+  await readLog(kafka, topic, spans, {
     onMessages: async (_, messages) => {
       for (const message of messages) if (message.key?.equals(key) === true) found.push(loggedEvent(partition, message));
     },
     onPartitionEnd: async () => undefined,
+    ...(spans.length > 0 && spans.every(({ from = 0, end }) => end - from <= SMALL_PART) ? { fetchBytes: FETCH_BYTES } : {}),
   });
   return found;
 }

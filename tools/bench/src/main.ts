@@ -3,6 +3,7 @@ import { cpus, totalmem } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { withFolder } from './fixture.ts';
+import { runHistory } from './history.ts';
 import { runLive } from './live.ts';
 import { median } from './measure.ts';
 import { runMemory } from './memory.ts';
@@ -13,7 +14,7 @@ import { stopAll } from './with-lockstep.ts';
 
 /* npm run bench: measures the whole path on this machine, medians with the floor beside them. A result counts only at 0 mismatches. */
 
-const parts = ['page', 'projector', 'live', 'memory', 'verify'] as const;
+const parts = ['page', 'projector', 'live', 'memory', 'verify', 'history'] as const;
 type Part = (typeof parts)[number];
 
 function whole(text: string): number {
@@ -22,12 +23,13 @@ function whole(text: string): number {
   return value;
 }
 
-type Given = { runs: number; rows: number; only: Part[]; memoryRows: number; liveSeconds: number };
+type Given = { runs: number; rows: number; only: Part[]; memoryRows: number; historyMessages: number; liveSeconds: number };
 const given = new Command('npm run bench --')
   .description('Measures Lockstep on this machine. Exit code 1 when a result is wrong or an error stopped it.')
   .option('--runs <number>', 'runs of page and projector', whole, 5)
   .option('--rows <number>', 'rows of the page', whole, 200_000)
   .option('--memory-rows <number>', 'rows of the larger first load, and of verify', whole, 1_000_000)
+  .option('--history-messages <number>', 'messages of the topic that a history is read from', whole, 2_000_000)
   .option('--live-seconds <number>', 'how long each live measurement goes on', whole, 30)
   .addOption(new Option('--only <parts...>', 'these parts only').choices(parts).default([...parts]))
   .parse()
@@ -82,6 +84,14 @@ const measurements: Record<Part, (folder: string) => Promise<void>> = {
     say(`  verify      ${verify.seconds.toFixed(1)} s, peak RSS ${verify.rssMb} MB`);
     say(`  rebuild     ${rebuild.seconds.toFixed(1)} s into an empty database, its proof included, peak RSS ${rebuild.rssMb} MB`);
     say(`  floor       ${floor.seconds.toFixed(1)} s, COPY of the table into an unlogged one`);
+  },
+  history: async (folder) => {
+    const { messages, whole: of, indexSeconds, indexed, missing } = await runHistory(folder, { rows: given.rows, messages: given.historyMessages });
+    mismatches += missing;
+    say(`\nWhy one row is so, a topic of ${messages.toLocaleString('en-US')} messages`);
+    say(`  by the index      ${median(indexed).toFixed(2)} s      (${list(indexed, 2)})`);
+    say(`  whole partition   ${median(of).toFixed(2)} s      (${list(of, 2)})`);
+    say(`  making the index  ${indexSeconds.toFixed(1)} s at full speed`);
   },
 };
 

@@ -12,6 +12,7 @@ import { CreateClock } from './013-create-clock.ts';
 import { AddTriedTime } from './014-add-tried-time.ts';
 import { KeepParkedCoverage } from './015-keep-parked-coverage.ts';
 import { CreateVerification } from './017-create-verification.ts';
+import { CreateLogIndex } from './018-create-log-index.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -29,4 +30,5 @@ export const migrationsList = [
   { name: '014-add-tried-time', class: AddTriedTime },
   { name: '015-keep-parked-coverage', class: KeepParkedCoverage },
   { name: '017-create-verification', class: CreateVerification },
+  { name: '018-create-log-index', class: CreateLogIndex },
 ];
