@@ -33,6 +33,8 @@ export type Applied = {
 
 // Below this many records one statement over arrays is faster than a COPY and its round trips.
 const COPY_FROM = 50;
+// Of a large batch so many records are looked up, to find out whether it is mostly outdated.
+const SAMPLE = 16;
 
 /**
  * Applies a batch in one transaction: folds it, merges the fold into the register, writes the winners into the legacy table
@@ -75,7 +77,7 @@ async function begin(client: PoolClient, projection: ModuleProjection, batch: Ba
     { text: 'begin' },
     advance(projection, batch),
     projection.shapeStatement,
-    ...(isSmall ? [...holdParked(projection, folded), mergeFromArrays(projection, folded)] : [anyParked(projection)]),
+    ...(isSmall ? [...holdParked(projection, folded), mergeFromArrays(projection, folded)] : [anyParked(projection), countOutdated(projection, folded), { text: createNarrowStage }]),
   ]);
   await checkAdvanced(client, projection, batch, moved);
   projection.checkShape(shape?.rows ?? []);
@@ -83,7 +85,13 @@ async function begin(client: PoolClient, projection: ModuleProjection, batch: Ba
   if (isSmall) return { merged: mergedOf(results.at(-1) as QueryResult, folded), hasParked };
   // Thousands of ids are sent only where something is parked at all.
   if (hasParked) hasParked = ((await sendTogether(client, holdParked(projection, folded)))[0]?.rowCount ?? 0) > 0;
-  return { merged: await mergeRegister(client, projection, folded), hasParked };
+  const { rows: [{ count } = { count: 0 }] } = results[0] as QueryResult<{ count: number }>;
+  return { merged: folded.records.size === 0 ? [] : await mergeByStage(client, projection, folded, count > SAMPLE / 2), hasParked };
+}
+
+function countOutdated({ registerSql }: ModuleProjection, { records }: FoldedBatch): Statement {
+  const step = Math.max(1, Math.floor(records.size / SAMPLE));
+  return { ...registerSql.countOutdated, values: recordsAsArrays([...records.values()].filter((_, i) => i % step === 0).slice(0, SAMPLE)) };
 }
 
 /** Rows of bulk files that the register refused. */
@@ -119,8 +127,12 @@ export async function mergeRegister(client: PoolClient, projection: ModuleProjec
   if (records.size === 0) return [];
   if (records.size < COPY_FROM) return mergedOf(await client.query(mergeFromArrays(projection, folded)), folded);
   await client.query(createNarrowStage);
-  await copyInto(client, 'narrow', recordsAsCopyText(records.values()));
-  return mergedOf(await client.query({ text: projection.registerSql.mergeStage, ...AS_ARRAYS }), folded);
+  return await mergeByStage(client, projection, folded, false);
+}
+
+async function mergeByStage(client: PoolClient, { registerSql: { mergeStage, mergeFewOfStage } }: ModuleProjection, folded: FoldedBatch, isOutdated: boolean): Promise<Merged[]> {
+  await copyInto(client, 'narrow', recordsAsCopyText(folded.records.values()));
+  return mergedOf(await client.query({ text: isOutdated ? mergeFewOfStage : mergeStage, ...AS_ARRAYS }), folded);
 }
 
 const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBatch): Merged[] =>

@@ -15,7 +15,15 @@ const NARROW_COLUMNS = 'record_id, modified_ms, version_ms, observed_ms, content
 const fromArrays = `unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[]) as narrow (${NARROW_COLUMNS})`;
 
 /** The statements on a module's part of the register. */
-export type RegisterSql = { readonly mergeStage: string; readonly mergeArrays: Prepared; readonly confirm: Prepared };
+export type RegisterSql = {
+  readonly mergeStage: string;
+  /** The same, for a stage that is mostly outdated: such a row is found by reading. In a merge it would be locked, and that is a write. */
+  readonly mergeFewOfStage: string;
+  readonly mergeArrays: Prepared;
+  /** How many of the records in arrays would change nothing, as `count`. */
+  readonly countOutdated: Prepared;
+  readonly confirm: Prepared;
+};
 
 /**
  * The fold in SQL: a component-wise maximum of what stands and what comes. It returns only records that changed: their
@@ -28,7 +36,11 @@ export function registerSql({ apiName, slug }: ModuleDefinition, epsilonMs: numb
   // A repair competes with another time than its own.
   const version = (of: string): string => `(coalesce(${of}.version_ms, ${of}.modified_ms), ${of}.observed_ms, ${of}.content_hash, ${of}.modified_ms)`;
   // Where nothing was seen yet, modified_ms is null and anything seen wins; where nothing is seen now, it cannot win.
-  const wins = `(excluded.modified_ms is not null and (r.modified_ms is null or ${version('excluded')} > ${version('r')}))`;
+  const winsAs = (of: string): string => `(${of}.modified_ms is not null and (r.modified_ms is null or ${version(of)} > ${version('r')}))`;
+  const wins = winsAs('excluded');
+  const changes = (of: string): string => `${winsAs(of)} or ${of}.deleted_ms > coalesce(r.deleted_ms, -1) or ${of}.listed_ms > coalesce(r.listed_ms, -1)`;
+  // One look into the index for each record, however large the register: a subquery that stands alone becomes no join. Null where the record is new.
+  const changesIts = `(select (${changes('narrow')}) is true from ${table} r where r.record_id = narrow.record_id)`;
   const taken = ['modified_ms', 'version_ms', 'observed_ms', 'content_hash', 'log_partition', 'log_offset'];
   const staysAlive = isAliveSql({ observed: 'r.observed_ms', deleted: 'greatest(r.deleted_ms, excluded.deleted_ms)' }, epsilon);
   const merge = (source: string): string => `
@@ -39,9 +51,15 @@ export function registerSql({ apiName, slug }: ModuleDefinition, epsilonMs: numb
       deleted_ms = greatest(r.deleted_ms, excluded.deleted_ms),
       listed_ms = greatest(r.listed_ms, excluded.listed_ms),
       hidden_since = case when r.hidden_since is not null and not ${wins} and ${staysAlive} then r.hidden_since end
-    where ${wins} or excluded.deleted_ms > coalesce(r.deleted_ms, -1) or excluded.listed_ms > coalesce(r.listed_ms, -1)
+    where ${changes('excluded')}
     returning record_id, ${['observed_ms', 'deleted_ms', 'log_partition', 'log_offset'].map((column) => `case when xmax <> 0 then ${column} end`).join(', ')}`;
-  return { mergeStage: merge('narrow'), mergeArrays: prepared(merge(fromArrays)), confirm: prepared(confirm({ apiName, table, epsilon })) };
+  return {
+    mergeStage: merge('narrow'),
+    mergeFewOfStage: merge(`narrow where coalesce(${changesIts}, true)`),
+    mergeArrays: prepared(merge(fromArrays)),
+    countOutdated: prepared(`select count(*)::integer as count from ${fromArrays} where not ${changesIts}`),
+    confirm: prepared(confirm({ apiName, table, epsilon })),
+  };
 }
 
 /**
