@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg';
 
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
 import { decide, type Decision, wonOf } from './decide.ts';
-import { type Fault, faultOrThrow } from './fault-of-data.ts';
+import { type Fault, faultOrThrow, pointsElsewhere } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
@@ -114,19 +114,49 @@ export class WaitingUnit {
     const index = constraints.uniqueIndexes.get(violatedIndex(error, projection) ?? '');
     if (index === undefined) return false;
     const holder = this.#find(await holderOf(client, projection, winner, index), path);
-    if (holder === undefined || this.#stuck.has(holder.recordId)) return false;
+    if (holder === undefined) return false;
+    const isBegun = this.#begun.has(holder.recordId);
+    if (!isBegun && !projection.keepsDeleted && (await this.#removeOrEmpty(holder, index))) return true;
+    if (this.#stuck.has(holder.recordId)) return false;
     Object.assign(path.at(-1) as Link, { conflict: faultOrThrow(error), index });
     if (this.written.has(holder.recordId)) return false;
-    const isBegun = this.#begun.has(holder.recordId);
     const { winners: [next] } = await this.#decisionOf(holder);
-    // One whose row is removed, or not written at all, is never emptied.
+    // One whose row is not written at all is never emptied.
     if (!isBegun && (this.#order === 'holders first' || next === undefined)) {
       await this.#write(holder, path);
       return true;
     }
-    if (next === undefined || !(await this.#release(next, index))) return false;
+    if (next === undefined || !(await this.#release(next.record.id, next.record.coverage, index))) return false;
     if (!isBegun) this.#due.push({ waiting: holder, path });
     return true;
+  }
+
+  /**
+   * A row that is to go gives up its value: it goes, or, while rows of other tables point to it, is emptied of the value. Its removal waits on then, and the
+   * register does not know of it.
+   * @returns false where the record is not to be removed, or nothing may be emptied.
+   */
+  async #removeOrEmpty(holder: Waiting, index: UniqueIndex): Promise<boolean> {
+    const { client, projection } = this.#context;
+    await client.query('savepoint removal');
+    const { dead } = await this.#decisionOf(holder);
+    if (dead.length === 0) {
+      await client.query('release savepoint removal');
+      return false;
+    }
+    const error = await this.#attempt(async () => {
+      await writeDead(client, projection, dead);
+      await client.query('set constraints all immediate; set constraints all deferred');
+    });
+    if (error === undefined) {
+      this.#begun.add(holder.recordId);
+      this.written.add(holder.recordId);
+      await client.query('release savepoint removal');
+      return true;
+    }
+    await client.query('rollback to savepoint removal; release savepoint removal');
+    this.#decisions.delete(holder.recordId);
+    return pointsElsewhere(faultOrThrow(error).code) && (await this.#release(holder.recordId, projection.own.id, index));
   }
 
   /** @returns the record, where it waits and is among those that are tried. */
@@ -151,8 +181,8 @@ export class WaitingUnit {
     for (const { recordId, conflict } of path) this.#stuck.set(recordId, conflict ?? fault);
   }
 
-  /** Empties a column of a row that is still to be written, or several. @returns false when there is none that may be. */
-  async #release({ record: { id, coverage } }: Winner, { releasable }: UniqueIndex): Promise<boolean> {
+  /** Empties a column of a row that is still to be written, or to be removed, or several. @returns false when there is none that may be. */
+  async #release(id: string, coverage: string, { releasable }: UniqueIndex): Promise<boolean> {
     const { client, projection } = this.#context;
     const { table, columns } = await projection.planFor(client, coverage);
     const mapped = releasable.filter((column) => columns.includes(column));

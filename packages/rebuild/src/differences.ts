@@ -33,12 +33,14 @@ export const REGISTER_COLUMNS = ['modified_ms', 'version_ms', 'observed_ms', 'co
  * @param atMost how many of each kind are named; all are counted.
  */
 export async function findDifferences(client: PoolClient, projection: ModuleProjection, shadow: Shadow, atMost: number): Promise<Differences> {
-  const { module: { keyColumn, table, slug }, keepsDeleted } = projection;
+  const { module: { apiName, keyColumn, table, slug }, keepsDeleted } = projection;
   const name = `${quote(table.schema)}.${quote(table.name)}`;
   const key = quote(keyColumn);
   const keyType = columnOf(projection.table, keyColumn).type;
   const register = `lockstep.record_version_${slug}`;
   const isSame = (one: string, other: string): string => `${one} operator(pg_catalog.=) ${other}`;
+  // A row whose removal waits may have given up a unique value to another record.
+  const isToStay = keepsDeleted ? '' : ` and not exists (select from lockstep.parked p where p.module = '${apiName}' and p.record_id = e." record_id"::pg_catalog.text and p.deleted_ms is not null and p.retryable and p.resolved_at is null)`;
   const layerings: ExpectedRows[] = [];
   for (const [index, layering] of shadow.layerings.entries()) layerings.push(await expectedRows(client, projection, index, layering));
   await client.query(`
@@ -50,7 +52,7 @@ export async function findDifferences(client: PoolClient, projection: ModuleProj
       union all select case when s.record_id is null then 'register entry too many' when r.record_id is null then 'register entry missing' else 'register entry differs' end,
         coalesce(r.record_id, s.record_id), coalesce(r.record_id, s.record_id)::pg_catalog.text::${keyType}, null
         from ${register} r full join shadow_register s on r.record_id = s.record_id where (${entryOf('r')}) is distinct from (${entryOf('s')});
-    ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e." record_id", t.${key}, ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, 'e." key"')} where ${differs('t', 'e')};`).join('\n')}
+    ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e." record_id", t.${key}, ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, 'e." key"')} where ${differs('t', 'e')}${isToStay};`).join('\n')}
     alter table difference add column entry text;
     update difference d set entry = row(${entryOf('r')})::text from ${register} r where r.record_id::pg_catalog.text = d.key::pg_catalog.text;
     create index on difference ((key::pg_catalog.text)); create index on shadow_register (key); create index on shadow_content (" partition", " offset"); analyze difference`);
