@@ -7,6 +7,7 @@ import { faultOrThrow } from './fault-of-data.ts';
 import { foldBatch } from './fold-batch.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
 import { ringsOf } from './rings-of.ts';
+import { quoted } from './statements.ts';
 import type { SelfReference } from './unique-indexes.ts';
 import type { Waiting, WaitingContext } from './waiting-unit.ts';
 import { columnOf } from './write-plan.ts';
@@ -83,12 +84,12 @@ async function needsOf(context: WaitingContext, candidates: readonly Waiting[]):
 type Need = { readonly id: string; readonly other: string };
 
 /** The rows that winners of one coverage point to and the table lacks. */
-async function lackedBy({ client, projection }: WaitingContext, winners: Decision['winners'], { columns, referred }: SelfReference): Promise<Need[]> {
+async function lackedBy({ client, projection }: WaitingContext, winners: Decision['winners'], { columns, referred, operators }: SelfReference): Promise<Need[]> {
   const [first] = winners;
   const plan = first && (await projection.planFor(client, first.record.coverage));
   if (plan === undefined || ![...columns, ...referred].every((column) => plan.columns.includes(column))) return [];
   const key = `"${projection.module.keyColumn}"`;
-  const isReferred = (of: string): string => columns.map((column, i) => `${of}."${referred[i]}" = s."${column}"`).join(' and ');
+  const isReferred = (of: string): string => columns.map((column, i) => `${of}."${referred[i]}" ${operators[i]} s."${column}"`).join(' and ');
   await client.query(`${plan.createStage}; delete from ${plan.stage}`);
   await copyInto(client, `${plan.stage} (${plan.columns.map((column) => `"${column}"`).join(', ')})`, winnersAsCopyText(winners, plan));
   const byKey = referred.length === 1 && referred[0] === projection.module.keyColumn ? `s."${columns[0]}"::text` : 'null';
@@ -100,11 +101,11 @@ async function lackedBy({ client, projection }: WaitingContext, winners: Decisio
 }
 
 /** The rows that point to those that are to be removed. */
-async function pointingTo({ client, projection: { module, table } }: WaitingContext, ids: readonly string[], { columns, referred }: SelfReference): Promise<Need[]> {
+async function pointingTo({ client, projection: { module, table } }: WaitingContext, ids: readonly string[], { columns, referred, operators }: SelfReference): Promise<Need[]> {
   if (ids.length === 0) return [];
   const [key, name] = [`"${module.keyColumn}"`, `"${module.table.schema}"."${module.table.name}"`];
   const { rows } = await client.query<Need>(
-    `select t.${key}::text as id, o.${key}::text as other from ${name} t join ${name} o on ${columns.map((column, i) => `o."${column}" = t."${referred[i]}"`).join(' and ')}
+    `select t.${key}::text as id, o.${key}::text as other from ${name} t join ${name} o on ${columns.map((column, i) => `t.${quoted(referred[i] as string)} ${operators[i]} o.${quoted(column)}`).join(' and ')}
      where t.${key} = any($1::${columnOf(table, module.keyColumn).type}[]) and o.${key} <> t.${key}`,
     [ids],
   );

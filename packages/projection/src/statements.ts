@@ -29,3 +29,6 @@ export async function sendTogether(client: PoolClient, statements: readonly Stat
     pipelining.pipeline = false;
   }
 }
+
+/** An identifier as the catalogue has it, which may hold quotes. Those of a mapping are plain. */
+export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;

@@ -9,6 +9,7 @@ import type { LogMessage } from './fold-batch.ts';
 import { adoptMapping } from './module-projection.ts';
 import { retryParked } from './retry-parked.ts';
 import { at, recordId, Topic } from './testing.ts';
+import { readConstraints } from './unique-indexes.ts';
 
 /* Tables that are legal and unusual: each was seen to stop a partition, to lose a value, or to touch what belongs to others. */
 
@@ -158,6 +159,17 @@ test.each([['varchar(5)', 'yes       '], ['char(8)', 'no  '], ['text', 'maybe']]
   const topic = await opened(`alter table public.legacy add flag ${type}`, { module });
   await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'a', Flag: value })]);
   expect(await open()).toMatchObject([{ code: 'VALUE_NOT_EXACT' }]);
+});
+
+test('a column to which others refer by way of a partition is not to be emptied', async () => {
+  const topic = await opened(
+    `create table public.legacy_0 (number text, stage text, deleted timestamptz, modified timestamptz, id bigint not null);
+     alter table public.legacy attach partition public.legacy_0 for values with (modulus 1, remainder 0);
+     create table public.orders (legacy_id bigint, number text, foreign key (legacy_id, number) references public.legacy_0 (id, number) on update set null)`,
+    { table: 'create table public.legacy (id bigint unique, modified timestamptz, deleted timestamptz, stage text, number text, constraint one_number unique (id, number), constraint one_stage unique (id, stage)) partition by hash (id)' },
+  );
+  const { uniqueIndexes } = await readConstraints(client, topic.projection.module);
+  expect([uniqueIndexes.get('one_number')?.releasable, uniqueIndexes.get('one_stage')?.releasable]).toEqual([[], ['stage']]);
 });
 
 test('a numeric key that shows digits after the point is refused, with the remedy', async () => {

@@ -6,6 +6,7 @@ import { type Fault, faultOrThrow, pointsElsewhere } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
+import { writtenRows } from './written-elsewhere.ts';
 import { holderOf, type TableConstraints, type UniqueIndex } from './unique-indexes.ts';
 
 /** Messages of one record that are applied together. */
@@ -43,6 +44,8 @@ export class WaitingUnit {
   readonly #begun = new Set<string>();
   readonly #due: { readonly waiting: Waiting; readonly path: readonly Link[] }[] = [];
   readonly #released = new Set<string>();
+  /** The conflicts for which a value was emptied, and what had been written elsewhere before: where triggers may see it. */
+  readonly #emptied: { readonly conflict: unknown; readonly elsewhere: number }[] = [];
 
   constructor(context: WaitingContext, pending: ReadonlyMap<string, Waiting>, stuck: Stuck, order: 'holders first' | 'holders last') {
     this.#context = context;
@@ -71,6 +74,19 @@ export class WaitingUnit {
       if (isBlocked) this.#noteStuck(path, conflict);
       throw error;
     }
+    await this.#checkUnseen();
+  }
+
+  /** @throws the conflict for which a value was emptied, where triggers have written other rows since: others would keep what they made of it. */
+  async #checkUnseen(): Promise<void> {
+    const { client, projection } = this.#context;
+    if (this.#emptied.length === 0) return;
+    const { elsewhere } = await writtenRows(client, projection);
+    const seen = this.#emptied.find((emptied) => emptied.elsewhere !== elsewhere);
+    if (seen === undefined) return;
+    const { code, cause } = faultOrThrow(seen.conflict);
+    this.firstConflict = { code, cause: `${cause}; to make room a value would have to be empty for a moment, and triggers of the table would write to other rows then` };
+    throw seen.conflict;
   }
 
   async #write(waiting: Waiting, before: readonly Link[]): Promise<void> {
@@ -116,7 +132,7 @@ export class WaitingUnit {
     const holder = this.#find(await holderOf(client, projection, winner, index), path);
     if (holder === undefined) return false;
     const isBegun = this.#begun.has(holder.recordId);
-    if (!isBegun && !projection.keepsDeleted && (await this.#removeOrEmpty(holder, index))) return true;
+    if (!isBegun && !projection.keepsDeleted && (await this.#removeOrEmpty(holder, index, error))) return true;
     if (this.#stuck.has(holder.recordId)) return false;
     Object.assign(path.at(-1) as Link, { conflict: faultOrThrow(error), index });
     if (this.written.has(holder.recordId)) return false;
@@ -126,7 +142,7 @@ export class WaitingUnit {
       await this.#write(holder, path);
       return true;
     }
-    if (next === undefined || !(await this.#release(next.record.id, next.record.coverage, index))) return false;
+    if (next === undefined || !(await this.#release(next.record.id, next.record.coverage, index, error))) return false;
     if (!isBegun) this.#due.push({ waiting: holder, path });
     return true;
   }
@@ -136,7 +152,7 @@ export class WaitingUnit {
    * register does not know of it.
    * @returns false where the record is not to be removed, or nothing may be emptied.
    */
-  async #removeOrEmpty(holder: Waiting, index: UniqueIndex): Promise<boolean> {
+  async #removeOrEmpty(holder: Waiting, index: UniqueIndex, conflict: unknown): Promise<boolean> {
     const { client, projection } = this.#context;
     await client.query('savepoint removal');
     const { dead } = await this.#decisionOf(holder);
@@ -156,7 +172,7 @@ export class WaitingUnit {
     }
     await client.query('rollback to savepoint removal; release savepoint removal');
     this.#decisions.delete(holder.recordId);
-    return pointsElsewhere(faultOrThrow(error).code) && (await this.#release(holder.recordId, projection.own.id, index));
+    return pointsElsewhere(faultOrThrow(error).code) && (await this.#release(holder.recordId, projection.own.id, index, conflict));
   }
 
   /** @returns the record, where it waits and is among those that are tried. */
@@ -182,8 +198,9 @@ export class WaitingUnit {
   }
 
   /** Empties a column of a row that is still to be written, or to be removed, or several. @returns false when there is none that may be. */
-  async #release(id: string, coverage: string, { releasable }: UniqueIndex): Promise<boolean> {
+  async #release(id: string, coverage: string, { releasable }: UniqueIndex, conflict: unknown): Promise<boolean> {
     const { client, projection } = this.#context;
+    const before = projection.table.triggers.length === 0 ? undefined : await writtenRows(client, projection);
     const { table, columns } = await projection.planFor(client, coverage);
     const mapped = releasable.filter((column) => columns.includes(column));
     // One of them is enough, unless they may be null together only: a check, or a foreign key MATCH FULL.
@@ -192,7 +209,9 @@ export class WaitingUnit {
       if (emptied.length === 0 || this.#released.has(release)) continue;
       this.#released.add(release);
       const error = await this.#attempt(() => client.query(`update ${table} set ${emptied.map((column) => `"${column}" = null`).join(', ')} where "${projection.module.keyColumn}" = $1`, [id]));
-      if (error === undefined) return true;
+      if (error !== undefined) continue;
+      if (before !== undefined) this.#emptied.push({ conflict, elsewhere: before.own + 1 === (await writtenRows(client, projection)).own ? before.elsewhere : Number.NaN });
+      return true;
     }
     return false;
   }
