@@ -27,7 +27,7 @@ export function winnersAsCopyText<W extends Written>(winners: readonly W[], plan
     if (before !== undefined) end += text.write(before(winner), end, 'latin1');
     const deleted = !plan.hasDeletedColumn ? '' : deletedMs === null ? '\t\\N' : `\t${exactTime('the deletion time', deletedTime(deletedMs), plan.deletedStepMs)}`;
     end += text.write(`${record.id}\t${exactTime('the modified time', new Date(record.modifiedMs).toISOString(), plan.modifiedStepMs)}${deleted}`, end, 'latin1');
-    end = writeCopyFields(record.value, record.fieldsAt, plan.keep, text, end, plan.rules);
+    end = writeCopyFields(record.value, record.fieldsAt, plan.keep, text, end, plan.rules, plan.fieldColumns);
     text[end++] = 0x0a;
   }
   return text.subarray(0, end);

@@ -5,10 +5,10 @@ import { writeCopyFields } from './copy-text.ts';
 
 const unescaped: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t', '\\': '\\' };
 const read = (cell: string): string | null => (cell === '\\N' ? null : cell.replace(/\\(.)/g, (_, c: string) => unescaped[c] ?? `?${c}`));
-const write = (json: string, keep: readonly boolean[]): Buffer => {
-  const source = Buffer.from(json);
+const write = (json: string, keep: readonly boolean[], end = '}'): Buffer => {
+  const source = Buffer.from(json + end);
   const target = Buffer.alloc(source.length);
-  return target.subarray(0, writeCopyFields(source, 0, keep, target, 0));
+  return target.subarray(0, writeCopyFields(source, 0, keep, target, 0, [], keep.map((_, i) => (i === 1 ? 'company' : undefined))));
 };
 const copied = (json: string, keep: readonly boolean[]): (string | null)[] => write(json, keep).toString().split('\t').slice(1).map(read);
 const storable = fc.string({ unit: 'binary' }).map((text) => text.toWellFormed().replaceAll('\0', ''));
@@ -44,6 +44,15 @@ describe('writeCopyFields', () => {
     ['an unknown escape', String.raw`["\x41"]`, 1],
   ])('refuses %s', (_, json, count) => {
     expect(() => write(json, Array.from({ length: count }, () => true))).toThrow(expect.objectContaining({ code: 'EVENT_FIELDS_MALFORMED' }));
+  });
+
+  test.each(['', '}}', '} ', '},', '}]}', '}\n'])('refuses an event that ends with %j instead of a brace', (end) => {
+    expect(() => write('["a"]', [true], end)).toThrow(expect.objectContaining({ code: 'EVENT_FIELDS_MALFORMED' }));
+  });
+
+  test('names the column of a text that cannot be stored, and takes no offence at one that no column receives', () => {
+    expect(() => write(String.raw`["a","b\u0000"]`, [true, true])).toThrow('company: the text holds U+0000, which Postgres cannot store');
+    expect(copied(String.raw`["a","b\u0000\ud800"]`, [true, false])).toEqual(['a']);
   });
 
   test.each([String.raw`["a\u0000b"]`, String.raw`["\ud800"]`, String.raw`["\udc00\ud800"]`])('refuses %s, which no Postgres text can hold', (json) => {

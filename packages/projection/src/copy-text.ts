@@ -5,6 +5,7 @@ const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const CLOSE = 0x5d;
+const END = 0x7d;
 const TAB = 0x09;
 const SPACE = 0x20;
 const [N, T, F, U] = [0x6e, 0x74, 0x66, 0x75];
@@ -13,16 +14,17 @@ const [N, T, F, U] = [0x6e, 0x74, 0x66, 0x75];
  * Writes the fields of an event as COPY text, byte by byte, without building a value: JSON and COPY escape alike, but for
  * quotes, slashes and `\u`. The text is never longer than the JSON it comes from.
  *
- * @param json the message; `at` is the offset of the `[` of its fields.
+ * @param json the message, which ends behind its fields; `at` is the offset of their `[`.
  * @param keep one entry per field of the coverage: whether it is mapped to a column. Unmapped fields are skipped.
  * @param rules one entry per field of the coverage, where its column does not hold every text as it stands.
  * @param target receives, for each kept field, a tab and its text; it has room for the rest of `json` from `at`.
+ * @param columns one entry per field of the coverage: the column to be named in the cause of a text that cannot be stored.
  * @returns where the text ends in `target`.
  * @throws {ProjectionError} `EVENT_FIELDS_MALFORMED` when the fields are not a flat JSON array of `keep.length` strings,
- *   booleans and nulls; `VALUE_NOT_STORABLE` for what no Postgres text can hold (U+0000, half a surrogate pair); `VALUE_NOT_EXACT` for
- *   what the column would change in silence.
+ *   booleans and nulls, or when anything stands behind the event; `VALUE_NOT_STORABLE` for what no Postgres text can hold (U+0000, half a
+ *   surrogate pair) in a kept field; `VALUE_NOT_EXACT` for what the column would change in silence.
  */
-export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean[], target: Buffer, to: number, rules: CellRules = noRules): number {
+export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean[], target: Buffer, to: number, rules: CellRules = noRules, columns: readonly (string | undefined)[] = []): number {
   let pos = at + 1;
   let out = to;
   for (let field = 0; field < keep.length; field += 1) {
@@ -44,7 +46,7 @@ export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean
         if (escaped === QUOTE || escaped === 0x2f) {
           target[out++] = escaped;
         } else if (escaped === U) {
-          const end = writeCodePoint(json, pos, target, out);
+          const end = writeCodePoint(json, pos, target, out, keep[field] === true ? (columns[field] ?? `field ${field}`) : undefined);
           pos = end.pos;
           out = end.out;
         } else if (escaped === BACKSLASH || escaped === N || escaped === T || escaped === 0x72 || escaped === F || escaped === 0x62) {
@@ -72,6 +74,7 @@ export function writeCopyFields(json: Buffer, at: number, keep: readonly boolean
     if (keep[field] !== true) out = start;
     if (json[pos++] !== (field === keep.length - 1 ? CLOSE : COMMA)) throw malformed(field);
   }
+  if (json[pos] !== END || json.length !== pos + 1) throw new ProjectionError('the message does not end where its event does', 'EVENT_FIELDS_MALFORMED');
   return out;
 }
 
@@ -88,14 +91,17 @@ const notExact = ({ column }: CellRule): ProjectionError => new ProjectionError(
 
 const malformed = (field: number): ProjectionError => new ProjectionError(`field ${field} is not what its coverage promises`, 'EVENT_FIELDS_MALFORMED');
 
-/** The code point of a `\u` escape, as UTF-8; what stands escaped in our JSON is control characters and broken surrogates. */
-function writeCodePoint(json: Buffer, at: number, target: Buffer, to: number): { pos: number; out: number } {
+/**
+ * The code point of a `\u` escape, as UTF-8; what stands escaped in our JSON is control characters and broken surrogates.
+ * @param name what to call the field in a cause; undefined where it is passed over.
+ */
+function writeCodePoint(json: Buffer, at: number, target: Buffer, to: number, name: string | undefined): { pos: number; out: number } {
   const unit = unitAt(json, at);
   const isHigh = unit >= 0xd800 && unit <= 0xdbff;
   const low = isHigh && json[at + 4] === BACKSLASH && json[at + 5] === U ? unitAt(json, at + 6) : 0;
   const isPair = low >= 0xdc00 && low <= 0xdfff;
-  if (unit === 0 || (unit >= 0xd800 && unit <= 0xdfff && !isPair)) {
-    throw new ProjectionError(`a text holds U+${unit.toString(16).padStart(4, '0')}, which Postgres cannot store`, 'VALUE_NOT_STORABLE');
+  if (name !== undefined && (unit === 0 || (unit >= 0xd800 && unit <= 0xdfff && !isPair))) {
+    throw new ProjectionError(`${name}: the text holds U+${unit.toString(16).padStart(4, '0')}, which Postgres cannot store`, 'VALUE_NOT_STORABLE');
   }
   // Tab, line feed, carriage return and backslash mean something in COPY text even when JSON had them as \u.
   const text = isPair ? String.fromCharCode(unit, low) : (copyEscape[unit] ?? String.fromCharCode(unit));

@@ -129,6 +129,21 @@ describe.each([
     }
   });
 
+  test('an event with bytes behind it is parked, whatever they are, and a text that cannot be stored with its column', async () => {
+    const behind = ['x', '}', ']}', '}]}'].map((bytes, i) => {
+      const { value, ...rest } = topic.seen({ n: 10 + i, modified: '10:00:00', Last_Name: 'Behind' });
+      return { ...rest, value: Buffer.concat([value as Buffer, Buffer.from(bytes)]) };
+    });
+    const { applied } = await topic.project([...filler(), ...behind, topic.seen({ n: 20, modified: '10:00:00', Company: 'a\0b' }), topic.seen({ n: 21, modified: '10:00:00', City: '\ud800' }), topic.seen({ modified: '10:00:00', Last_Name: 'Good' })]);
+    expect(applied).toBe(others + 1);
+    expect(await rows(`select record_id, code from lockstep.parked where record_id < '${recordId(20)}' and code not like 'EVENT_%'`)).toEqual([]);
+    expect(await rows(`select record_id, code, cause from lockstep.parked where record_id >= '${recordId(20)}' order by record_id`)).toEqual([
+      { record_id: recordId(20), code: 'VALUE_NOT_STORABLE', cause: 'company: the text holds U+0000, which Postgres cannot store' },
+      { record_id: recordId(21), code: 'VALUE_NOT_STORABLE', cause: 'city: the text holds U+d800, which Postgres cannot store' },
+    ]);
+    expect(await ours('last_name')).toEqual([{ last_name: 'Good' }]);
+  });
+
   test('a second run of the same batch is fenced off and changes nothing', async () => {
     const batch = [...filler(), topic.seen({ modified: '10:00:00', Last_Name: 'Once' })];
     await topic.project(batch);

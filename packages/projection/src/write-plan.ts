@@ -16,6 +16,8 @@ import { prepared, type Prepared } from './statements.ts';
 export type WritePlan = {
   /** One entry per field of the coverage: whether a column receives it. */
   readonly keep: readonly boolean[];
+  /** One entry per field of the coverage: the column that receives it. */
+  readonly fieldColumns: readonly (string | undefined)[];
   /** One entry per field of the coverage: what its column holds unchanged. */
   readonly rules: CellRules;
   /** Key, modified time, deletion mark (if rows are marked), then the kept fields' columns. */
@@ -58,6 +60,7 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
   const merge = { table, keyColumn, modifiedTimeColumn, columns: written.map((column) => column.name), mayPropose };
   return {
     keep: mapped.map((mapping) => mapping !== undefined),
+    fieldColumns: mapped.map((mapping) => mapping?.column),
     rules: cells.map((cell) => cell && cellRule(cell.mapping, cell.column)),
     columns: merge.columns,
     hasDeletedColumn: onDelete.action === 'mark',

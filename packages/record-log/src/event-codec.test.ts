@@ -105,6 +105,22 @@ describe('what is no event', () => {
     expect(() => decodeEvent(value)).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED' }));
   });
 
+  const content = { id: '12', modifiedMs: 1000, versionMs: 9000, observedMs: 2000, coverage: covered.id, fields: ['A', null] };
+  const values = [encodeSeen(content).value, encodeRepaired(content).value, encodeDeleted({ id: '12', deletedMs: 3000 }), encodeCoverage({ coverage: covered.id, fields: covered.fields })];
+
+  test.each(['}', ' x', '\0', '\n{"v":1}', ',', ']', '}]}'])('an event with %j behind it is malformed', (behind) => {
+    for (const value of values) expect(() => decodeEvent(Buffer.from(value + behind))).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED' }));
+  });
+
+  test.each(['}', ' x', '\0', '\n{"v":1}', ',', ']', ' '])('a content with %j behind it has no head', (behind) => {
+    for (const value of values) expect([readSeenHead(Buffer.from(value + behind)), readRepairedHead(Buffer.from(value + behind))]).toEqual([null, null]);
+  });
+
+  test.each([['a byte order mark', Buffer.from([0xef, 0xbb, 0xbf]), 0], ['a byte that is no UTF-8', Buffer.from([0xff]), '{"v":1,"type":"coverage","coverage":"c","fields":["L'.length]])('an event with %s is malformed: nothing is replaced', (_, bytes, at) => {
+    const value = Buffer.from(encodeCoverage({ coverage: 'c', fields: ['Last_Name'] }));
+    expect(() => decodeEvent(Buffer.concat([value.subarray(0, at), bytes, value.subarray(at)]))).toThrow(expect.objectContaining({ code: 'EVENT_MALFORMED' }));
+  });
+
   test('a newer event version has its own code, because it must stop the reader', () => {
     expect(() => decodeEvent('{"v":3,"type":"anything"}')).toThrow(expect.objectContaining({ code: 'EVENT_VERSION_UNKNOWN' }));
   });

@@ -80,7 +80,7 @@ const envelope = z.object({ v: z.number().int().positive() });
  * @throws {EventFormatError} `EVENT_VERSION_UNKNOWN` for an event of a newer build, `EVENT_MALFORMED` for anything else.
  */
 export function decodeEvent(value: Uint8Array | string): RecordEvent {
-  const json = parse(typeof value === 'string' ? value : new TextDecoder().decode(value));
+  const json = parse(value);
   const { data: version } = envelope.safeParse(json);
   if (version !== undefined && version.v > EVENT_VERSION) {
     throw new EventFormatError(`event version ${version.v}; this build reads up to ${EVENT_VERSION}: deploy the newer one`, 'EVENT_VERSION_UNKNOWN');
@@ -92,9 +92,12 @@ export function decodeEvent(value: Uint8Array | string): RecordEvent {
   return observationOf(event.data);
 }
 
-function parse(text: string): unknown {
+// A decoder that is not told so replaces what is no UTF-8, and drops a byte order mark.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function parse(value: Uint8Array | string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(typeof value === 'string' ? value : utf8.decode(value));
   } catch (cause) {
     throw new EventFormatError('no JSON', 'EVENT_MALFORMED', { cause });
   }

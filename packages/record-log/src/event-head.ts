@@ -13,6 +13,7 @@ const seen = /^\{"v":1,"type":"seen","id":"([1-9]\d{0,18})","m":(-?\d{1,15}),"o"
  * @returns null for any other event and for anything unexpected: take `decodeEvent`, which says what it is.
  */
 export function readSeenHead(value: Buffer): SeenHead | null {
+  if (!isEnded(value)) return null;
   const match = seen.exec(value.toString('latin1', 0, HEAD_BYTES));
   if (match === null) return null;
   const [text, id = '', modified, observed, hash = '', coverage = ''] = match;
@@ -23,8 +24,14 @@ const repaired = /^\{"v":2,"type":"repaired","id":"([1-9]\d{0,18})","m":(-?\d{1,
 
 /** Reads a `RecordRepaired`'s head; null for any other event. */
 export function readRepairedHead(value: Buffer): (SeenHead & { readonly versionMs: number }) | null {
+  if (!isEnded(value)) return null;
   const match = repaired.exec(value.toString('latin1', 0, REPAIRED_HEAD_BYTES));
   if (match === null) return null;
   const [text, id = '', modified, observed, hash = '', version, coverage = ''] = match;
   return { id, modifiedMs: Number(modified), versionMs: Number(version), observedMs: Number(observed), hash, coverage, fieldsAt: text.length - 1 };
 }
+
+const [CLOSE, END] = [0x5d, 0x7d];
+
+/** Whether a message ends as fields do: nothing may stand behind an event. */
+const isEnded = (value: Buffer): boolean => value[value.length - 1] === END && value[value.length - 2] === CLOSE;
