@@ -25,7 +25,11 @@ describe('the canonical form is the same from a CSV cell and from JSON', () => {
     ['datetime', '2024-07-20T00:51:23+05:30', '2024-07-19T12:21:23-07:00', '2024-07-19T19:21:23Z'],
     ['datetime', '2024-07-19T19:21:23Z', '2024-07-19T19:21:23.000Z', '2024-07-19T19:21:23Z'],
     ['lookup', '5545974000002011001', { name: 'Chapman', id: '5545974000002011001' }, '5545974000002011001'],
+    ['lookup', '5545974000002011001', { id: '5545974000002011001', name: 'Chapman', email: 'c@example.com', layout: { id: '7' } }, '5545974000002011001'],
+    ['lookup', '7', { id: 7, name: 'Seven' }, '7'],
     ['lookup', '', null, null],
+    ['lookup', '', { id: null, name: null }, null],
+    ['lookup', '', { id: '', name: '' }, null],
     ['multiselect', 'English;German', ['English', 'German'], 'English;German'],
     ['multiselect', '', [], null],
     ['multiselect', '', [''], null],
@@ -101,6 +105,21 @@ describe('an instant', () => {
 test('a list of what has no name loses nothing of it', () => {
   expect(canonicalJson('text', [{ id: '1', qty: 2 }, 7])).toBe('[{"id":"1","qty":2},7]');
   expect(canonicalJson('multiselect', [null])).toBe('[null]');
+});
+
+describe('an object that has no id of its own', () => {
+  test.each([
+    [{ name: 'Chapman', id: null }, '{"id":null,"name":"Chapman"}'],
+    [{ name: 'Chapman', id: '' }, '{"id":"","name":"Chapman"}'],
+    [{ name: 'Chapman', id: { id: '5545974000002011001' } }, '{"id":{"id":"5545974000002011001"},"name":"Chapman"}'],
+    [{ name: 'Chapman', id: ['5545974000002011001'] }, '{"id":["5545974000002011001"],"name":"Chapman"}'],
+    [{ name: 'Chapman', id: true }, '{"id":true,"name":"Chapman"}'],
+    [{ name: 'Chapman' }, '{"name":"Chapman"}'],
+    [{}, '{}'],
+  ])('%j loses nothing of it, and is of one form whatever the order of its keys', (value, json) => {
+    const turned = Object.fromEntries(Object.entries(value).toReversed());
+    for (const kind of ['lookup', 'text', 'integer'] as const) expect([canonicalJson(kind, value), canonicalJson(kind, turned)]).toEqual([json, json]);
+  });
 });
 
 test('an id is a whole number from 1 to 2^63 - 1 without leading zeros', () => {

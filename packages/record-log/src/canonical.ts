@@ -32,16 +32,31 @@ export function canonicalCell(kind: FieldKind, cell: string): FieldValue {
 export function canonicalJson(kind: FieldKind, value: unknown): FieldValue {
   if (value === null || value === undefined || value === '') return null;
   if (Array.isArray(value)) return canonicalList(kind, value);
-  if (typeof value === 'object') return 'id' in value ? canonicalJson('integer', value.id) : JSON.stringify(value);
+  if (typeof value === 'object') return canonicalObject(value);
   if (typeof value === 'boolean') return kind === 'boolean' ? value : String(value);
   return canonicalCell(kind, `${value as string | number}`);
 }
+
+/**
+ * The id of a lookup, as bulk files have it. An object without one is JSON, so that no part of it is lost: no column of a lookup takes that, and it is kept
+ * aside. One that holds nothing is empty, as its cell is.
+ */
+function canonicalObject(value: object): FieldValue {
+  const id = 'id' in value ? value.id : undefined;
+  if (typeof id === 'number' || (typeof id === 'string' && id !== '')) return canonicalCell('lookup', String(id));
+  return 'id' in value && Object.values(value).every((part) => part === null || part === '') ? null : jsonOf(value);
+}
+
+/** JSON that does not depend on the order of keys, which a reply may choose. */
+const jsonOf = (value: object): string =>
+  JSON.stringify(value, (_, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1))) : part);
 
 /** The names of a list, joined as COQL and bulk files join them; a list of anything else is JSON: no part of it may be lost. */
 function canonicalList(kind: FieldKind, items: readonly unknown[]): FieldValue {
   if (items.length === 0) return null;
   const names = items.map(nameOf);
-  if (names.some((name) => name === null)) return JSON.stringify(items);
+  if (names.some((name) => name === null)) return jsonOf(items);
   const text = names.join(kind === 'tags' ? ',' : ';');
   // As an empty cell is.
   return text === '' ? null : text;
