@@ -28,7 +28,7 @@ export { isAliveSql, timesOf } from './fold-sql.ts';
 export type { TimesSql } from './fold-sql.ts';
 export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
-export { outdatedByParked, resolveOvertakenOf } from './overtaken.ts';
+export { outdatedByParked, removalWaitsSql, resolveOvertakenOf } from './overtaken.ts';
 export { referrers } from './referrers.ts';
 export type { Referrers, Referring } from './referrers.ts';
 export { registerAudits } from './register-audits.ts';

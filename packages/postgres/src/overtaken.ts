@@ -45,6 +45,13 @@ const resolve = (which: string): string => `
   from judged j where j.id = p.id and (j.is_overtaken or (j.is_moot and p.resolved_at is null))
   returning p.id, j.is_overtaken as "isOvertaken"`;
 
+/**
+ * Whether a removal of the record waits whose entry in the register has this alias, or is not done with yet: its row may have given up a value to another
+ * record, so the register's content may not be what stands in the table.
+ */
+export const removalWaitsSql = (alias: string): string =>
+  `exists (select from lockstep.parked d where d.module = ${alias}.module and d.record_id = ${alias}.record_id::text and d.deleted_ms is not null and d.retryable and (d.resolved_at is null or d.value is not null))`;
+
 /** Resolves all that is overtaken, or moot. Repeating it changes nothing. */
 export const resolveOvertaken = resolve('true');
 

@@ -1,6 +1,6 @@
 import type { Database } from './database.ts';
 import { epsilonSetting, isAliveSql, isDoubtfulDeathSql, timesOf } from './fold-sql.ts';
-import { parkedObservedMs } from './overtaken.ts';
+import { parkedObservedMs, removalWaitsSql } from './overtaken.ts';
 
 /** What the register holds of a record. Times are epoch milliseconds of the CRM, the hash is 32 hex digits. */
 export type RegisterEntry = {
@@ -8,6 +8,7 @@ export type RegisterEntry = {
   /** Where the record was repaired: the time its version competes with, greater than the `Modified_Time` that was read. */
   readonly versionMs?: number;
   readonly observedMs: number | null;
+  /** Null also while a removal of the record waits: its row may have given up a value, so a look is to bring all of the content. */
   readonly hash: string | null;
   readonly deletedMs: number | null;
   /** When the CRM last listed it as deleted, as far as is known. */
@@ -45,8 +46,8 @@ export const registerReader = ({ pool }: Pick<Database, 'pool'>): RegisterReader
   known: async (module, ids) => {
     if (ids.length === 0) return new Map();
     const { rows } = await pool.query<Row>(
-      `select record_id as id, modified_ms, version_ms, observed_ms, replace(content_hash::text, '-', '') as hash, deleted_ms, listed_ms
-       from lockstep.record_version where module = $1 and record_id = any($2::bigint[])`,
+      `select record_id as id, modified_ms, version_ms, observed_ms, case when not ${removalWaitsSql('r')} then replace(content_hash::text, '-', '') end as hash, deleted_ms, listed_ms
+       from lockstep.record_version r where module = $1 and record_id = any($2::bigint[])`,
       [module, ids],
     );
     return new Map(rows.map((row) => [row.id, entryOf(row)]));

@@ -1,5 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import { isAliveSql, timesOf } from '@lockstep/postgres';
+import { isAliveSql, removalWaitsSql, timesOf } from '@lockstep/postgres';
 
 import { prepared, type Prepared } from './statements.ts';
 
@@ -30,7 +30,7 @@ export type RegisterSql = {
  * deletion, their look, and the position of the winner, by which the caller knows whether its own content won; of a record that is new
  * to the register nothing more than that, for it is as it was given. What was seen, or counts as deleted now, is hidden no more.
  */
-export function registerSql({ apiName, slug }: ModuleDefinition, epsilonMs: number): RegisterSql {
+export function registerSql({ apiName, slug, onDelete }: ModuleDefinition, epsilonMs: number): RegisterSql {
   const table = `lockstep.record_version_${slug}`;
   const epsilon = `${epsilonMs}::bigint`;
   // A repair competes with another time than its own.
@@ -58,7 +58,7 @@ export function registerSql({ apiName, slug }: ModuleDefinition, epsilonMs: numb
     mergeFewOfStage: merge(`narrow where coalesce(${changesIts}, true)`),
     mergeArrays: prepared(merge(fromArrays)),
     countOutdated: prepared(`select count(*)::integer as count from ${fromArrays} where not ${changesIts}`),
-    confirm: prepared(confirm({ apiName, table, epsilon })),
+    confirm: prepared(confirm({ apiName, table, epsilon, isRemoved: onDelete.action === 'remove' })),
   };
 }
 
@@ -67,12 +67,14 @@ export function registerSql({ apiName, slug }: ModuleDefinition, epsilonMs: numb
  * register, but does not hold for it, makes a look wanted, which sees all of the record. In a batch a record has confirmations of one
  * content only.
  */
-function confirm({ apiName, table, epsilon }: { readonly apiName: string; readonly table: string; readonly epsilon: string }): string {
+function confirm({ apiName, table, epsilon, isRemoved }: { readonly apiName: string; readonly table: string; readonly epsilon: string; readonly isRemoved: boolean }): string {
+  // While the removal of a row waits, the row may have given up a unique value: then it is not the content that would be confirmed.
+  const stands = isRemoved ? ` and not ${removalWaitsSql('r')}` : '';
   const isSame = (of: string): string => `r.modified_ms = ${of}.modified_ms and coalesce(r.version_ms, r.modified_ms) = ${of}.version_ms and r.content_hash = ${of}.content_hash`;
   const after = { observed: 'c.observed_ms', deleted: 'r.deleted_ms' };
   return `
     with newer as (
-      select c.*, coalesce(${isSame('c')}, false) and ${isAliveSql(timesOf('r'), epsilon)} = ${isAliveSql(after, epsilon)} as holds
+      select c.*, coalesce(${isSame('c')}, false) and ${isAliveSql(timesOf('r'), epsilon)} = ${isAliveSql(after, epsilon)}${stands} as holds
       from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[]) as c (record_id, modified_ms, version_ms, observed_ms, content_hash)
       left join ${table} r on r.record_id = c.record_id
       where r.modified_ms is null or (c.version_ms, c.observed_ms) > (coalesce(r.version_ms, r.modified_ms), r.observed_ms)),

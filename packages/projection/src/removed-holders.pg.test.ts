@@ -1,12 +1,13 @@
 import { createTestDatabase } from '@lockstep/local-stack';
 import { products } from '@lockstep/modules';
-import { connect, type Database, migrate } from '@lockstep/postgres';
+import { connect, type Database, migrate, registerReader } from '@lockstep/postgres';
+import { encodeConfirmed } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { adoptMapping } from './module-projection.ts';
 import { type Retried, retryParked } from './retry-parked.ts';
-import { recordId, Topic } from './testing.ts';
+import { at, recordId, Topic } from './testing.ts';
 
 let testDatabase: Awaited<ReturnType<typeof createTestDatabase>>;
 let db: Database;
@@ -29,7 +30,7 @@ afterAll(async () => {
 beforeEach(async () => {
   await client.query(`
     truncate public.products, public.product_reviews cascade;
-    truncate lockstep.record_version, lockstep.projection_offset, lockstep.parked;
+    truncate lockstep.record_version, lockstep.projection_offset, lockstep.parked, lockstep.look_wanted;
     alter table public.products drop constraint if exists one_code cascade;
     alter table public.products alter column product_code drop not null;
     alter table public.product_reviews drop constraint product_reviews_product_id_fkey;
@@ -80,6 +81,23 @@ describe('a removed row that rows of another table keep', () => {
     await product.project([product.seen({ n: 1, modified: '09:00:00', observed: '10:10:00', Product_Name: 'First', Product_Code: 'X', Unit_Price: '10.00' })]);
     await retry();
     expect(await standing()).toEqual([{ name: 'First', code: 'X' }, { name: 'Second', code: 'Y' }]);
+    expect(await waits()).toEqual([]);
+  });
+
+  test('is not confirmed to be what it was: a look at all of it is wanted, and brings the value back', async () => {
+    await taken();
+    await retry();
+    await product.project([product.seen({ n: 2, modified: '10:05:00', Product_Name: 'Second', Product_Code: 'Y' })]);
+    const again = product.seen({ n: 1, modified: '09:00:00', observed: '10:10:00', Product_Name: 'First', Product_Code: 'X', Unit_Price: '10.00' });
+    const { hash } = JSON.parse(String(again.value)) as { hash: string };
+    await product.project([product.message(encodeConfirmed({ id: first, modifiedMs: at('09:00:00'), observedMs: at('10:09:00'), hash }))]);
+    expect(await rows('select record_id, reason from lockstep.look_wanted')).toEqual([{ record_id: first, reason: 'unconfirmed' }]);
+    // By this the look is written down in full: the register does not claim to have the content.
+    expect((await registerReader(db).known('Products', [first, second]))).toMatchObject(new Map([[first, { hash: null }], [second, { hash: expect.any(String) }]]));
+    await product.project([{ ...again, offset: product.message(null).offset }]);
+    await retry();
+    expect(await standing()).toEqual([{ name: 'First', code: 'X' }, { name: 'Second', code: 'Y' }]);
+    expect((await registerReader(db).known('Products', [first])).get(first)).toMatchObject({ hash });
     expect(await waits()).toEqual([]);
   });
 
