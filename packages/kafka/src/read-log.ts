@@ -8,8 +8,6 @@ export type PartitionSpan = { readonly partition: number; readonly from?: number
 export type LogReader = {
   readonly onMessages: (partition: number, messages: readonly ConsumedMessage[]) => Promise<void>;
   readonly onPartitionEnd: (partition: number) => Promise<void>;
-  /** Compressed bytes of a fetch; 2 MB by default. Less is faster where the parts are small. */
-  readonly fetchBytes?: number;
 };
 
 /**
@@ -20,7 +18,7 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
   const left = spans.filter(({ from = 0, end }) => end > from);
   for (const { partition } of spans.filter((span) => !left.includes(span))) await reader.onPartitionEnd(partition);
   if (left.length === 0) return;
-  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: reader.fetchBytes ?? 2 * 1024 * 1024 });
+  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: 512 * 1024 });
   const done = Promise.withResolvers<void>();
   let [current] = left;
   let following = current?.from ?? 0;

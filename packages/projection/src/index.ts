@@ -2,6 +2,8 @@ export type { Applied, Batch } from './apply-batch.ts';
 export { winnersAsCopyText } from './copy-rows.ts';
 export { writeCopyFields } from './copy-text.ts';
 export { deletedTime } from './decide.ts';
+export { scaleOf } from './described-table.ts';
+export type { DescribedColumn } from './described-table.ts';
 export { ProjectionError } from './errors.ts';
 export type { ProjectionErrorCode } from './errors.ts';
 export { faultOfData, faultOrThrow } from './fault-of-data.ts';

@@ -2,7 +2,8 @@ import type { ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
 import { RebuildError } from './errors.ts';
-import { quote, type Shadow } from './shadow.ts';
+import { quote } from './quote.ts';
+import type { Shadow } from './shadow.ts';
 import { inSnapshot, standsNowhere, type Verification, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
 
 /**

@@ -1,8 +1,11 @@
 import { columnOf, type ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
+import type { Suspects } from './compare-digests.ts';
 import { expectedRows, type ExpectedRows } from './expected-rows.ts';
-import { quote, type Shadow } from './shadow.ts';
+import { areListed } from './fold-suspects.ts';
+import { quote } from './quote.ts';
+import type { Shadow } from './shadow.ts';
 
 /** A value that is not what the log amounts to, as texts; null is NULL. The place is that of the message it should come from. */
 export type WrongValue = { readonly column: string; readonly inTable: string | null; readonly byLog: string | null; readonly partition: number; readonly offset: number };
@@ -30,15 +33,16 @@ export const REGISTER_COLUMNS = ['modified_ms', 'version_ms', 'observed_ms', 'co
 /**
  * Compares register and table with their shadow, in the shadow's transaction, and leaves what differs in the temporary table `difference`
  * (kind, record_id, key, layering, entry: the register's as it was seen).
- * @param atMost how many of each kind are named; all are counted.
+ * @param options.atMost how many of each kind are named; all are counted.
  */
-export async function findDifferences(client: PoolClient, projection: ModuleProjection, shadow: Shadow, atMost: number): Promise<Differences> {
+export async function findDifferences(client: PoolClient, projection: ModuleProjection, shadow: Shadow, { atMost, suspects }: { readonly atMost: number; readonly suspects: Suspects }): Promise<Differences> {
+  const isSame = (one: string, other: string): string => `${one} operator(pg_catalog.=) ${other}`;
+  const [inTable, inRegister] = areListed(suspects) ? [(alias: string): string => ` and exists (select from suspect_key k where ${isSame('k.key', alias)})`, 'where record_id in (select record_id from suspect_entry)'] : [() => '', ''];
   const { module: { apiName, keyColumn, table, slug }, keepsDeleted } = projection;
   const name = `${quote(table.schema)}.${quote(table.name)}`;
   const key = quote(keyColumn);
   const keyType = columnOf(projection.table, keyColumn).type;
   const register = `lockstep.record_version_${slug}`;
-  const isSame = (one: string, other: string): string => `${one} operator(pg_catalog.=) ${other}`;
   // A row whose removal waits may have given up a unique value to another record.
   const isToStay = keepsDeleted ? '' : ` and not exists (select from lockstep.parked p where p.module = '${apiName}' and p.record_id = e." record_id"::pg_catalog.text and p.deleted_ms is not null and p.retryable and p.resolved_at is null)`;
   const layerings: ExpectedRows[] = [];
@@ -47,11 +51,11 @@ export async function findDifferences(client: PoolClient, projection: ModuleProj
     analyze shadow_content; analyze shadow_register;
     create temp table difference as
       select 'row missing' as kind, r.record_id, r.key, r.layering from shadow_register r where r.has_row and r.layering is not null and not exists (select from ${name} t where ${isSame(`t.${key}`, 'r.key')})
-      union all select 'row too many', null, t.${key}, null from ${name} t where t.${key} is not null
+      union all select 'row too many', null, t.${key}, null from ${name} t where t.${key} is not null${inTable(`t.${key}`)}
         and not exists (select from shadow_register r where ${isSame('r.key', `t.${key}`)} and (r.has_row${keepsDeleted ? ' or r.modified_ms is null' : ''}))
       union all select case when s.record_id is null then 'register entry too many' when r.record_id is null then 'register entry missing' else 'register entry differs' end,
         coalesce(r.record_id, s.record_id), coalesce(r.record_id, s.record_id)::pg_catalog.text::${keyType}, null
-        from ${register} r full join shadow_register s on r.record_id = s.record_id where (${entryOf('r')}) is distinct from (${entryOf('s')});
+        from (select * from ${register} ${inRegister}) r full join shadow_register s on r.record_id = s.record_id where (${entryOf('r')}) is distinct from (${entryOf('s')});
     ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e." record_id", t.${key}, ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, 'e." key"')} where ${differs('t', 'e')}${isToStay};`).join('\n')}
     alter table difference add column entry text;
     update difference d set entry = row(${entryOf('r')})::text from ${register} r where r.record_id::pg_catalog.text = d.key::pg_catalog.text;

@@ -1,7 +1,8 @@
 import { columnOf, type ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
-import { type Layering, quote } from './shadow.ts';
+import { quote } from './quote.ts';
+import type { Layering } from './shadow.ts';
 
 /** The rows that are made of contents of certain coverages, one above the other, as a query on the shadow. */
 export type ExpectedRows = {

@@ -2,8 +2,9 @@ import { topicOf } from '@lockstep/modules';
 import type { ModuleProjection } from '@lockstep/projection';
 import { isSettled } from '@lockstep/record-log';
 
+import { quote } from './quote.ts';
 import { type HistoryEntry, historyOf, readRecord } from './record-history.ts';
-import { columnsWritten, quote } from './shadow.ts';
+import { columnsWritten } from './shadow.ts';
 import { standsNowhere, type VerifyDeps } from './verify-module.ts';
 
 /** A column of a record's row, and the message its value came from. Values are texts; null is NULL. */

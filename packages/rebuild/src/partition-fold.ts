@@ -1,20 +1,10 @@
-import { compareVersions, decodeEvent, isAliveBy, readRepairedHead, readSeenHead, type RecordConfirmed, type SeenHead, type Version, versionTime } from '@lockstep/record-log';
+import { decodeEvent, isAliveBy, readRepairedHead, readSeenHead, type RecordConfirmed, type SeenHead, versionTime } from '@lockstep/record-log';
+
+import { halves, type IdHasher, isInSlice, type Slice } from './id-hash.ts';
+import { RecordTable } from './record-table.ts';
 
 /** A content that counts for some fields of a row: the message it stands in, and the coverage that names its fields. */
 export type Layer = { readonly offset: number; readonly coverage: string };
-
-/** What the log says of one record: its register, and the contents its row is made of, the newest first. Times are epoch milliseconds of the CRM. */
-export type RecordFold = {
-  readonly id: string;
-  /** Null while nothing was seen. */
-  version: Version | null;
-  /** Upper bound of the latest deletion, and when the CRM last listed it; null for never. */
-  deletedMs: number | null;
-  listedMs: number | null;
-  /** Where the winner stands; while nothing was seen, the first deletion. */
-  offset: number;
-  layers: readonly Layer[];
-};
 
 /** A message of the partition, in the order of the log. */
 export type FoldedMessage = { readonly offset: number; readonly value: Buffer | null };
@@ -27,19 +17,40 @@ export type PartitionFoldOptions = {
   readonly covers: (newer: string, older: string) => boolean;
   readonly onCoverage: (coverage: string, fields: readonly string[]) => void;
   /** A content that has won up to here; it may be outdated by a later one. */
-  readonly onContent: (head: SeenHead, message: FoldedMessage) => void;
+  readonly onContent: (records: RecordTable, slot: number, head: SeenHead, message: FoldedMessage) => void;
+  readonly hasher: IdHasher;
+  /** Whether records of this hash are folded at all. */
+  readonly isWanted?: (idHash: number) => boolean;
+  /** How many records are kept at most: with one more, half of the ids is left for another reading. */
+  readonly atMost?: number;
 };
 
+// Some 60 MB.
+const AT_MOST = 1 << 19;
+
 /**
- * Folds a partition message by message, as `@lockstep/record-log` defines it, keeping of each record its register and where its contents stand: a
- * few hundred bytes, whatever the row's size.
+ * Folds a partition message by message, as `@lockstep/record-log` defines it, keeping of each record its register and where its contents stand. Of a
+ * partition with more records than are kept at once it folds a slice, and the others later.
  */
 export class PartitionFold {
-  readonly records = new Map<string, RecordFold>();
+  readonly records = new RecordTable();
+  /** What is to be folded by reading the partition again. */
+  readonly left: Slice[] = [];
   readonly #options: PartitionFoldOptions;
+  readonly #atMost: number;
+  #slice: Slice;
 
-  constructor(options: PartitionFoldOptions) {
+  constructor(options: PartitionFoldOptions, slice: Slice) {
     this.#options = options;
+    this.#atMost = options.atMost ?? AT_MOST;
+    this.#slice = slice;
+  }
+
+  /** Begins with another partition or slice. */
+  begin(slice: Slice): void {
+    this.records.clear();
+    this.left.length = 0;
+    this.#slice = slice;
   }
 
   /** @throws {EventFormatError} for what is no event. */
@@ -49,7 +60,7 @@ export class PartitionFold {
     const event = decodeEvent(message.value ?? '');
     switch (event.type) {
       case 'RecordDeleted':
-        return this.#observeDeletion(event.id, event.deletedMs + 999, event.listedMs ?? null, message.offset);
+        return this.#observeDeletion(event.id, event.deletedMs + 999, event.listedMs ?? Number.NaN, message.offset);
       case 'RecordConfirmed':
         return this.#observeConfirmation(event);
       case 'CoverageDeclared':
@@ -61,55 +72,96 @@ export class PartitionFold {
   }
 
   #observeContent(head: SeenHead & { readonly versionMs?: number }, message: FoldedMessage): void {
-    const { id, modifiedMs, observedMs, hash, coverage } = head;
-    const version: Version = { modifiedMs, observedMs, hash, ...(head.versionMs === undefined ? {} : { versionMs: head.versionMs }) };
-    const layer = { offset: message.offset, coverage };
-    const known = this.records.get(id);
-    if (known === undefined) {
-      this.records.set(id, { id, version, deletedMs: null, listedMs: null, offset: message.offset, layers: [layer] });
-    } else {
-      if (known.version !== null && compareVersions(version, known.version) <= 0) return;
-      known.version = version;
-      known.offset = message.offset;
-      known.layers = this.#onTop(layer, known.layers);
-      this.#forgetRemoved(known);
-    }
-    this.#options.onContent(head, message);
+    const idHash = this.#options.hasher.ofText(head.id);
+    if (!this.#isWanted(idHash)) return;
+    const { records } = this;
+    const found = records.find(head.id, idHash);
+    const slot = found < 0 ? this.#add(head.id, idHash) : found;
+    if (slot < 0) return;
+    const isFirst = !records.isSeen(slot);
+    if (!isFirst && this.#compare(head, slot) <= 0) return;
+    if (found < 0) this.#stack(slot, { offset: message.offset, coverage: head.coverage }, []);
+    else this.#stack(slot, { offset: message.offset, coverage: head.coverage }, records.layers(slot));
+    records.modifiedMs[slot] = head.modifiedMs;
+    records.versionMs[slot] = versionTime(head);
+    records.observedMs[slot] = head.observedMs;
+    records.offsets[slot] = message.offset;
+    records.setHash(slot, head.hash);
+    this.#forgetRemoved(slot);
+    this.#options.onContent(records, slot, head, message);
+  }
+
+  /** As `compareVersions` does, without an object for what stands. */
+  #compare(head: SeenHead, slot: number): number {
+    const { records } = this;
+    return versionTime(head) - (records.versionMs[slot] as number)
+      || head.observedMs - (records.observedMs[slot] as number)
+      || records.compareHash(head.hash, slot)
+      || head.modifiedMs - (records.modifiedMs[slot] as number);
   }
 
   /** A newer content leaves what it does not speak of as it stands. */
-  #onTop(layer: Layer, before: readonly Layer[]): readonly Layer[] {
+  #stack(slot: number, layer: Layer, before: readonly Layer[]): void {
     const layers = [layer];
     for (const older of before) if (!layers.some(({ coverage }) => coverage === older.coverage || this.#options.covers(coverage, older.coverage))) layers.push(older);
-    return layers;
+    this.records.coverageOf[slot] = this.records.coverageIndex(layer.coverage);
+    if (layers.length === 1) this.records.layersOf.delete(slot);
+    else this.records.layersOf.set(slot, layers);
   }
 
-  #observeDeletion(id: string, deletedMs: number, listedMs: number | null, offset: number): void {
-    const known = this.records.get(id);
-    if (known === undefined) {
-      this.records.set(id, { id, version: null, deletedMs, listedMs, offset, layers: [] });
-      return;
+  #observeDeletion(id: string, deletedMs: number, listedMs: number, offset: number): void {
+    const idHash = this.#options.hasher.ofText(id);
+    if (!this.#isWanted(idHash)) return;
+    const { records } = this;
+    let slot = records.find(id, idHash);
+    if (slot < 0) {
+      slot = this.#add(id, idHash);
+      if (slot < 0) return;
+      records.offsets[slot] = offset;
     }
-    known.deletedMs = Math.max(known.deletedMs ?? deletedMs, deletedMs);
-    known.listedMs = listedMs === null ? known.listedMs : Math.max(known.listedMs ?? listedMs, listedMs);
-    this.#forgetRemoved(known);
+    records.deletedMs[slot] = latest(records.deletedMs[slot] as number, deletedMs);
+    records.listedMs[slot] = latest(records.listedMs[slot] as number, listedMs);
+    this.#forgetRemoved(slot);
   }
 
   /** A row that was removed leaves nothing for a later content of a smaller coverage. */
-  #forgetRemoved(known: RecordFold): void {
-    if (!this.#options.keepsDeleted && !isAliveBy({ observedMs: known.version?.observedMs, deletedMs: known.deletedMs }, this.#options.epsilonMs)) known.layers = [];
+  #forgetRemoved(slot: number): void {
+    if (this.#options.keepsDeleted || isAliveBy({ observedMs: orNull(this.records.observedMs[slot]), deletedMs: orNull(this.records.deletedMs[slot]) }, this.#options.epsilonMs)) return;
+    if (this.records.isSeen(slot)) this.records.layersOf.set(slot, []);
   }
 
   #observeConfirmation(confirmed: RecordConfirmed): void {
-    const known = this.records.get(confirmed.id);
-    const version = known?.version;
-    if (known === undefined || version === null || version === undefined) return;
-    const isSame = version.modifiedMs === confirmed.modifiedMs && versionTime(version) === versionTime(confirmed) && version.hash === confirmed.hash;
-    if (!isSame || confirmed.observedMs <= version.observedMs) return;
-    const { deletedMs } = known;
+    const idHash = this.#options.hasher.ofText(confirmed.id);
+    if (!this.#isWanted(idHash)) return;
+    const { records } = this;
+    const slot = records.find(confirmed.id, idHash);
+    if (slot < 0 || !records.isSeen(slot)) return;
+    const isSame = records.modifiedMs[slot] === confirmed.modifiedMs && records.versionMs[slot] === versionTime(confirmed) && records.compareHash(confirmed.hash, slot) === 0;
+    const observedMs = records.observedMs[slot] as number;
+    if (!isSame || confirmed.observedMs <= observedMs) return;
+    const deletedMs = orNull(records.deletedMs[slot]);
     const { epsilonMs } = this.#options;
-    if (isAliveBy({ observedMs: confirmed.observedMs, deletedMs }, epsilonMs) === isAliveBy({ observedMs: version.observedMs, deletedMs }, epsilonMs)) {
-      known.version = { ...version, observedMs: confirmed.observedMs };
+    if (isAliveBy({ observedMs: confirmed.observedMs, deletedMs }, epsilonMs) === isAliveBy({ observedMs, deletedMs }, epsilonMs)) records.observedMs[slot] = confirmed.observedMs;
+  }
+
+  #isWanted(idHash: number): boolean {
+    return isInSlice(this.#slice, idHash) && this.#options.isWanted?.(idHash) !== false;
+  }
+
+  /** A slot for a new record; -1 where it is in the part that is left for another reading. */
+  #add(id: string, idHash: number): number {
+    while (this.records.size >= this.#atMost) {
+      const [here, later] = halves(this.#slice);
+      this.#slice = here;
+      this.left.push(later);
+      this.records.retain((hash) => isInSlice(here, hash));
     }
+    return isInSlice(this.#slice, idHash) ? this.records.add(id, idHash) : -1;
   }
 }
+
+/** The later of two times, of which NaN is none. */
+const latest = (one: number, other: number): number => (Number.isNaN(one) ? other : Number.isNaN(other) ? one : Math.max(one, other));
+
+/** NaN as null. */
+export const orNull = (value: number | undefined): number | null => (value === undefined || Number.isNaN(value) ? null : value);

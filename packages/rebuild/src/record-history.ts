@@ -48,10 +48,6 @@ export type HistoryOptions = {
   readonly parked: ReadonlySet<number>;
 };
 
-// A part of the log that has a filter is about a megabyte: a larger fetch brings what is not wanted.
-const FETCH_BYTES = 512 * 1024;
-const SMALL_PART = 30_000;
-
 /**
  * Everything the log holds of one record, oldest first. Reads those parts of its partition in which it may stand, and decodes its own messages only.
  * @param upTo the first offset of each partition, and the one that is next.
@@ -68,7 +64,6 @@ export async function readRecord({ pool, kafka, admin }: LogIndexDeps, topic: st
       for (const message of messages) if (message.key?.equals(key) === true) found.push(loggedEvent(partition, message));
     },
     onPartitionEnd: async () => undefined,
-    ...(spans.length > 0 && spans.every(({ from = 0, end }) => end - from <= SMALL_PART) ? { fetchBytes: FETCH_BYTES } : {}),
   });
   return found;
 }

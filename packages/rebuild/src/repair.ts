@@ -5,7 +5,8 @@ import type { PoolClient } from 'pg';
 import { entryOf, REGISTER_COLUMNS } from './differences.ts';
 import { RebuildError } from './errors.ts';
 import { expectedRows } from './expected-rows.ts';
-import { quote, type Shadow } from './shadow.ts';
+import { quote } from './quote.ts';
+import type { Shadow } from './shadow.ts';
 
 /** A record that could not be made right, and why. */
 export type LeftDifference = { readonly id: string; readonly cause: string };

@@ -1,10 +1,13 @@
 import { copyInto } from '@lockstep/postgres';
 import { columnOf, deletedTime, faultOfData, type ModuleProjection, winnersAsCopyText, type WritePlan } from '@lockstep/projection';
-import { isAliveBy, type SeenHead, versionTime } from '@lockstep/record-log';
+import type { SeenHead } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 
 import type { Difference } from './differences.ts';
-import type { FoldedMessage, Layer, RecordFold } from './partition-fold.ts';
+import type { FoldedMessage, Layer } from './partition-fold.ts';
+import { quote } from './quote.ts';
+import type { RecordTable } from './record-table.ts';
+import { MOST_ENTRY_BYTES, standingOf, writeEntry } from './standing.ts';
 
 /** Bytes of contents that are held before they are sent. */
 const CHUNK_BYTES = 4_000_000;
@@ -28,6 +31,7 @@ export class Shadow {
   readonly #client: PoolClient;
   readonly #projection: ModuleProjection;
   readonly #indexes = new Map<string, number>();
+  readonly #entry = Buffer.allocUnsafeSlow(MOST_ENTRY_BYTES);
   #waiting: Content[] = [];
   #waitingBytes = 0;
 
@@ -102,7 +106,7 @@ export class Shadow {
   }
 
   /** Takes what a whole partition amounts to. */
-  async addPartition(partition: number, records: ReadonlyMap<string, RecordFold>): Promise<void> {
+  async addPartition(partition: number, records: RecordTable): Promise<void> {
     await this.flush();
     let text: string[] = [];
     let length = 0;
@@ -110,8 +114,8 @@ export class Shadow {
       await copyInto(this.#client, 'shadow_register', Buffer.from(text.join(''), 'latin1'));
       [text, length] = [[], 0];
     };
-    for (const record of records.values()) {
-      const line = this.#lineOf(partition, record);
+    for (let slot = 0; slot < records.size; slot += 1) {
+      const line = this.#lineOf(partition, records, slot);
       text.push(line);
       length += line.length;
       if (length >= CHUNK_BYTES) await send();
@@ -120,23 +124,18 @@ export class Shadow {
     this.#unstorable.clear();
   }
 
-  #lineOf(partition: number, { id, version, deletedMs, listedMs, offset, layers }: RecordFold): string {
-    const { keepsDeleted, epsilonMs } = this.#projection;
-    const isDead = deletedMs !== null && !isAliveBy({ observedMs: version?.observedMs, deletedMs }, epsilonMs);
-    const hasRow = version !== null && (keepsDeleted || !isDead);
+  #lineOf(partition: number, records: RecordTable, slot: number): string {
+    const id = records.idOf(slot);
+    const { hasRow, markMs } = standingOf(records, slot, this.#projection);
+    const layers = hasRow ? records.layers(slot) : [];
     const cells = [
-      id,
-      ...(version === null ? [null, null, null, null] : [version.modifiedMs, versionTime(version) === version.modifiedMs ? null : versionTime(version), version.observedMs, version.hash]),
-      deletedMs,
-      listedMs,
-      partition,
-      offset,
+      this.#entry.toString('latin1', 0, writeEntry(partition, records, slot, this.#entry, 0)),
       id,
       hasRow ? 't' : 'f',
-      isDead && keepsDeleted ? deletedTime(deletedMs) : null,
-      ...(hasRow && this.#fits(partition, id, layers) ? [this.#layeringOf(layers), `{${layers.map((layer) => layer.offset).join(',')}}`] : [null, null]),
+      markMs === null ? '\\N' : deletedTime(markMs),
+      ...(hasRow && this.#fits(partition, id, layers) ? [this.#layeringOf(layers), `{${layers.map((layer) => layer.offset).join(',')}}`] : ['\\N', '\\N']),
     ];
-    return `${cells.map((cell) => cell ?? '\\N').join('\t')}\n`;
+    return `${cells.join('\t')}\n`;
   }
 
   #fits(partition: number, id: string, layers: readonly Layer[]): boolean {
@@ -161,5 +160,3 @@ export class Shadow {
 export function columnsWritten({ module: { keyColumn, modifiedTimeColumn, onDelete, fields } }: ModuleProjection): string[] {
   return [keyColumn, modifiedTimeColumn, ...(onDelete.action === 'mark' ? [onDelete.deletedColumn] : []), ...fields.map(({ column }) => column)];
 }
-
-export const quote = (identifier: string): string => `"${identifier}"`;

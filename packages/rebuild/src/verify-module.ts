@@ -1,14 +1,14 @@
-import { type Admin, type KafkaClient, KafkaError, type PartitionSpan, readLog } from '@lockstep/kafka';
-import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import { type Admin, type KafkaClient, KafkaError, type PartitionSpan } from '@lockstep/kafka';
+import { topicOf } from '@lockstep/modules';
 import { type ModuleProjection, standingMapping } from '@lockstep/projection';
-import { EventFormatError } from '@lockstep/record-log';
 import type { Pool, PoolClient } from 'pg';
 
 import { cancelWhenAborted } from './cancel-when-aborted.ts';
+import { compareDigests } from './compare-digests.ts';
 import { type Differences, findDifferences } from './differences.ts';
 import { RebuildError } from './errors.ts';
-import { PartitionFold } from './partition-fold.ts';
-import { Shadow } from './shadow.ts';
+import { foldSuspects } from './fold-suspects.ts';
+import type { Shadow } from './shadow.ts';
 
 export type VerifyDeps = { readonly pool: Pool; readonly kafka: KafkaClient; readonly admin: Pick<Admin, 'checkLogTopic' | 'partitionsOf' | 'topicId' | 'topicOffsets'> };
 
@@ -35,6 +35,8 @@ export type Verification = Differences & {
   readonly messages: number;
   /** Records that the log knows, those that were deleted included. */
   readonly records: number;
+  /** Those of them that a digest did not settle, which were compared column by column. */
+  readonly inDetail: number;
   /** Messages that are parked, and so are no part of register and table yet. */
   readonly parked: number;
 };
@@ -58,7 +60,10 @@ export async function verifyModule(deps: VerifyDeps, projection: ModuleProjectio
   }
 }
 
-/** The same in a transaction that is open, whose temporary tables `difference`, `shadow_register` and `shadow_content` stay. */
+/**
+ * The same in a transaction that is open, whose temporary tables `difference`, `shadow_register` and `shadow_content` stay. The shadow has the records
+ * that may differ, and no others.
+ */
 export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress, breathe, signal }: VerifyOptions): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
   const { module } = projection;
   await checkWhole(admin, topic);
@@ -69,77 +74,22 @@ export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<Veri
     throw new RebuildError(`the projector writes ${module.apiName} by another mapping than this build's: use the same build, or the same definition`, 'MAPPING_CHANGED');
   }
   await projection.readTable(client);
-  // It is idle for as long as nothing of the log wins.
+  // It is idle for as long as nothing of the log differs.
   await client.query('set local idle_in_transaction_session_timeout = 0');
-  const parked = await readParked(client, topicId);
-  const shadow = await Shadow.create(client, projection);
+  const skipped = await readParked(client, topicId);
   const ofMessages = positions.reduce((sum, { end }) => sum + end, 0);
-  let messages = 0;
-  let records = 0;
-  let fold = newFold();
-  let won: Parameters<Shadow['add']>[] = [];
-  function newFold(): PartitionFold {
-    return new PartitionFold({
-      epsilonMs: projection.epsilonMs,
-      keepsDeleted: projection.keepsDeleted,
-      covers: (newer, older) => coverages.covers(newer, older),
-      onCoverage: (coverage, fields) => coverages.declare(coverage, fields),
-      onContent: (head, message) => won.push([partitionInHand, head, message]),
-    });
-  }
-  const coverages = new Coverages(module);
-  let partitionInHand = 0;
-  await readLog(kafka, topic, positions, {
-    onMessages: async (partition, batch) => {
-      partitionInHand = partition;
-      const skipped = parked.get(partition);
-      for (const { offset, value } of batch) if (skipped?.has(offset) !== true) observe(fold, { offset, value });
-      for (const content of won) await shadow.add(...content);
-      won = [];
-      messages += batch.length;
-      onProgress?.({ messages, ofMessages });
-      signal?.throwIfAborted();
-      await breathe?.();
-    },
-    onPartitionEnd: async (partition) => {
-      await shadow.addPartition(partition, fold.records);
-      records += fold.records.size;
-      fold = newFold();
-    },
-  });
+  const onMessages = async (messages: number): Promise<void> => {
+    onProgress?.({ messages, ofMessages });
+    signal?.throwIfAborted();
+    await breathe?.();
+  };
+  const log = { kafka, topic, positions, skipped, onMessages };
+  const { messages, records, suspects } = await compareDigests(client, projection, log);
+  const { shadow, inDetail } = await foldSuspects(client, projection, log, suspects);
   await checkOnePlace(client, topic);
-  const found = await findDifferences(client, projection, shadow, atMost);
+  const found = await findDifferences(client, projection, shadow, { atMost, suspects });
   const { rows: [waiting] } = await client.query<{ n: number }>('select count(*)::int as n from lockstep.parked where topic_id = $1 and resolved_at is null', [topicId]);
-  return { shadow, verification: { module: module.apiName, topic, topicId, positions, messages, records, parked: waiting?.n ?? 0, ...found } };
-}
-
-/** What the projector parks for good, because it is no event, is no part of the fold either. */
-function observe(fold: PartitionFold, message: Parameters<PartitionFold['observe']>[0]): void {
-  try {
-    fold.observe(message);
-  } catch (error) {
-    if (!(error instanceof EventFormatError) || error.code === 'EVENT_VERSION_UNKNOWN') throw error;
-  }
-}
-
-/** Which coverage speaks of all that another one does, as far as it is mapped. */
-class Coverages {
-  readonly #mapped: ReadonlySet<string>;
-  readonly #fields = new Map<string, ReadonlySet<string>>();
-
-  constructor({ fields }: ModuleDefinition) {
-    this.#mapped = new Set(fields.map(({ field }) => field));
-  }
-
-  declare(coverage: string, fields: readonly string[]): void {
-    this.#fields.set(coverage, new Set(fields.filter((field) => this.#mapped.has(field))));
-  }
-
-  covers(newer: string, older: string): boolean {
-    const [all, some] = [this.#fields.get(newer), this.#fields.get(older)];
-    // What covers all that is mapped covers a coverage that was never declared as well.
-    return all !== undefined && (all.size === this.#mapped.size || (some !== undefined && [...some].every((field) => all.has(field))));
-  }
+  return { shadow, verification: { module: module.apiName, topic, topicId, positions, messages, records, inDetail, parked: waiting?.n ?? 0, ...found } };
 }
 
 export async function checkWhole(admin: VerifyDeps['admin'], topic: string): Promise<void> {

@@ -1,0 +1,2 @@
+/** An identifier that holds no quote. */
+export const quote = (identifier: string): string => `"${identifier}"`;
