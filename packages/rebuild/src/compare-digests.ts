@@ -1,17 +1,15 @@
-import { randomInt } from 'node:crypto';
-
 import type { KafkaClient, PartitionSpan } from '@lockstep/kafka';
 import type { ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
 import { Coverages } from './coverages.ts';
-import { DigestSums } from './digest-sums.ts';
+import type { DigestSums } from './digest-sums.ts';
 import { foldLog } from './fold-log.ts';
-import { type IdHasher, idHasher } from './id-hash.ts';
-import { type RecordTable, UNFIT_FOR_DIGEST } from './record-table.ts';
+import type { IdHasher } from './id-hash.ts';
+import { LogDigests } from './log-digests.ts';
 import { OF_ENTRY, RowDigests } from './row-digests.ts';
 import { readLines, subtractLines } from './standing-digests.ts';
-import { ENTRY_COLUMNS, MOST_ENTRY_BYTES, standingOf, writeEntry } from './standing.ts';
+import { ENTRY_COLUMNS } from './standing.ts';
 
 /** The part of a log that is compared: up to the positions, without what stands nowhere. */
 export type ComparedLog = {
@@ -29,68 +27,57 @@ export type Suspects = { readonly share: number; readonly hasher: IdHasher; read
 /** What a comparison by digests leaves. */
 export type Compared = { readonly messages: number; readonly records: number; readonly suspects: Suspects };
 
+/** What a log amounts to, as sums of digests. */
+export type ExpectedDigests = { readonly sums: DigestSums; readonly hasher: IdHasher; readonly messages: number; readonly records: number };
+
 /**
  * Folds the log and reads table and register, each once and side by side, and keeps of both a sum of digests by buckets of records. Where the sums
  * agree, rows and entries do; a table that is right is compared without a temporary table, and in memory of one size.
+ * @param known what the log amounts to up to the positions, where that is known from having loaded it.
  */
-export async function compareDigests(client: PoolClient, projection: ModuleProjection, log: ComparedLog): Promise<Compared> {
-  const sums = new DigestSums();
-  const hasher = idHasher(randomInt(2 ** 32));
-  const rows = new RowDigests(projection, sums);
-  const [folded] = await Promise.all([
-    addLog(projection, log, { sums, hasher, rows }),
-    readLines(client, rows.query, subtractLines(sums, hasher, { hasMark: projection.keepsDeleted }))
-      .then(() => readLines(client, `select ${ENTRY_COLUMNS.join(', ')} from lockstep.record_version_${projection.module.slug}`, subtractLines(sums, hasher, { head: OF_ENTRY }))),
-  ]);
-  return { ...folded, suspects: { share: sums.settle(), hasher, includes: (idHash) => sums.isSuspect(idHash) } };
+export async function compareDigests(client: PoolClient, projection: ModuleProjection, log: ComparedLog, known?: ExpectedDigests): Promise<Compared> {
+  const digests = known === undefined ? new LogDigests(projection) : undefined;
+  const { sums, hasher } = (known ?? digests) as Pick<ExpectedDigests, 'sums' | 'hasher'>;
+  const ended = new AbortController();
+  const reading = async (): Promise<void> => {
+    await readLines(client, new RowDigests(projection, sums).query, subtractLines(sums, hasher, { hasMark: projection.keepsDeleted }), ended.signal);
+    await readLines(client, `select ${ENTRY_COLUMNS.join(', ')} from lockstep.record_version_${projection.module.slug}`, subtractLines(sums, hasher, { head: OF_ENTRY }), ended.signal);
+  };
+  // Where one ends early, so does the other.
+  const ending = (error: unknown): never => {
+    ended.abort();
+    throw error;
+  };
+  const read = reading().catch(ending);
+  const [{ messages, records }] = await Promise.all([known ?? addLog(digests as LogDigests, projection, log, ended.signal).catch(ending), read]);
+  return { messages, records, suspects: { share: sums.settle(), hasher, includes: (idHash) => sums.isSuspect(idHash) } };
 }
 
-type Digesting = { readonly sums: DigestSums; readonly hasher: IdHasher; readonly rows: RowDigests };
-
-async function addLog(projection: ModuleProjection, { kafka, topic, positions, skipped, onMessages }: ComparedLog, { sums, hasher, rows }: Digesting): Promise<{ messages: number; records: number }> {
+async function addLog(digests: LogDigests, projection: ModuleProjection, { kafka, topic, positions, skipped, onMessages }: ComparedLog, ended: AbortSignal): Promise<{ messages: number; records: number }> {
   const coverages = new Coverages(projection.module);
-  const entry = sums.room(MOST_ENTRY_BYTES);
-  const entryAt = DigestSums.start + entry.write(OF_ENTRY, DigestSums.start, 'latin1');
   let [messages, records] = [0, 0];
   await foldLog(kafka, topic, positions, {
     fold: {
       epsilonMs: projection.epsilonMs,
       keepsDeleted: projection.keepsDeleted,
-      hasher,
+      hasher: digests.hasher,
       covers: (newer, older) => coverages.covers(newer, older),
       onCoverage: (coverage, fields) => {
         coverages.declare(coverage, fields);
-        rows.learn({ id: coverage, fields });
+        digests.learn({ id: coverage, fields });
       },
-      onContent: (table, slot, head, { value }) => {
-        const digest = rows.of(head, value as Buffer);
-        table.flags[slot] = digest === null ? UNFIT_FOR_DIGEST : 0;
-        if (digest !== null) table.digests.set(digest, slot * 4);
-      },
+      onContent: (table, slot, head, { value }) => digests.note(table, slot, head, value as Buffer),
     },
     skipped,
     onMessages: async (_, count) => {
+      ended.throwIfAborted();
       messages += count;
       await onMessages(messages);
     },
     onFolded: async (partition, folded) => {
       records += folded.size;
-      for (let slot = 0; slot < folded.size; slot += 1) addRecord(partition, folded, slot);
+      for (let slot = 0; slot < folded.size; slot += 1) digests.add(partition, folded, slot);
     },
   });
   return { messages, records };
-
-  function addRecord(partition: number, folded: RecordTable, slot: number): void {
-    const idHash = folded.idHashes[slot] as number;
-    const { hasRow, markMs } = standingOf(folded, slot, projection);
-    sums.add(idHash, DigestSums.digest(entry, writeEntry(partition, folded, slot, entry, entryAt)));
-    if (!hasRow) return;
-    // Of several contents each would have to say which columns it leaves alone.
-    if (folded.flags[slot] === UNFIT_FOR_DIGEST || folded.layersOf.has(slot)) return sums.mark(idHash);
-    sums.add(idHash, folded.digests, slot * 4);
-    if (markMs === null) return;
-    const mark = rows.ofDeletion(folded.idOf(slot), markMs);
-    if (mark === null) sums.mark(idHash);
-    else sums.add(idHash, mark);
-  }
 }

@@ -10,13 +10,15 @@ export type LogFold = {
   readonly fold: PartitionFoldOptions;
   /** Offsets that are left out, by partition. */
   readonly skipped: ReadonlyMap<number, ReadonlySet<number>>;
+  /** A message that the projector parks for good, because it is no event, or not of the published form: no part of the fold. */
+  readonly onUnread?: (offset: number) => void;
   readonly onMessages: (partition: number, count: number) => Promise<void>;
   /** A partition, or a slice of one, is folded. */
   readonly onFolded: (partition: number, records: RecordTable) => Promise<void>;
 };
 
 /** Folds parts of a topic, one partition after the other; one of more records than fit is read more than once. */
-export async function foldLog(kafka: KafkaClient, topic: string, spans: readonly PartitionSpan[], { fold: options, skipped, onMessages, onFolded }: LogFold): Promise<void> {
+export async function foldLog(kafka: KafkaClient, topic: string, spans: readonly PartitionSpan[], { fold: options, skipped, onUnread, onMessages, onFolded }: LogFold): Promise<void> {
   const fold = new PartitionFold(options, WHOLE);
   let pending: Part[] = spans.map((span) => ({ span, slice: WHOLE }));
   for (let isFirst = true; pending.length > 0; isFirst = false) {
@@ -32,7 +34,7 @@ export async function foldLog(kafka: KafkaClient, topic: string, spans: readonly
       onMessages: async (partition, messages) => {
         begin(partition);
         const skip = skipped.get(partition);
-        for (const { offset, value } of messages) if (skip?.has(offset) !== true) observe(fold, { offset, value });
+        for (const { offset, value } of messages) if (skip?.has(offset) !== true && !isRead(fold, { offset, value })) onUnread?.(offset);
         await onMessages(partition, isFirst ? messages.length : 0);
       },
       onPartitionEnd: async (partition) => {
@@ -47,11 +49,11 @@ export async function foldLog(kafka: KafkaClient, topic: string, spans: readonly
 
 type Part = { readonly span: PartitionSpan; readonly slice: Slice };
 
-/** What the projector parks for good, because it is no event, is no part of the fold either. */
-function observe(fold: PartitionFold, message: Parameters<PartitionFold['observe']>[0]): void {
+function isRead(fold: PartitionFold, message: Parameters<PartitionFold['observe']>[0]): boolean {
   try {
-    fold.observe(message);
+    return fold.observe(message);
   } catch (error) {
     if (!(error instanceof EventFormatError) || error.code === 'EVENT_VERSION_UNKNOWN') throw error;
+    return false;
   }
 }

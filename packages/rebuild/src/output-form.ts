@@ -55,7 +55,7 @@ export function inOutputForm(form: Exclude<OutputForm, 'same'>, target: Buffer, 
 }
 
 /** A time in milliseconds, as a timestamp column gives it out; null where its spelling is not foreseen. */
-export function outputTime(ms: number, { base }: DescribedColumn): string | null {
+export function outputTime(ms: number, { base }: Pick<DescribedColumn, 'base'>): string | null {
   const iso = new Date(ms).toISOString();
   if (iso.length !== 24) return null;
   const fraction = ms % 1000 === 0 ? '' : iso.slice(19, 23).replace(/0+$/, '');

@@ -18,6 +18,8 @@ export type PartitionFoldOptions = {
   readonly onCoverage: (coverage: string, fields: readonly string[]) => void;
   /** A content that has won up to here; it may be outdated by a later one. */
   readonly onContent: (records: RecordTable, slot: number, head: SeenHead, message: FoldedMessage) => void;
+  /** A look that confirmed something newer than what stands at its place. */
+  readonly onUnconfirmed?: (id: string) => void;
   readonly hasher: IdHasher;
   /** Whether records of this hash are folded at all. */
   readonly isWanted?: (idHash: number) => boolean;
@@ -53,21 +55,30 @@ export class PartitionFold {
     this.#slice = slice;
   }
 
-  /** @throws {EventFormatError} for what is no event. */
-  observe(message: FoldedMessage): void {
+  /**
+   * @returns false for what is readable, but not of the one published form: the projector parks it for good.
+   * @throws {EventFormatError} for what is no event.
+   */
+  observe(message: FoldedMessage): boolean {
     const head = message.value === null ? null : (readSeenHead(message.value) ?? readRepairedHead(message.value));
-    if (head !== null) return this.#observeContent(head, message);
+    if (head !== null) {
+      this.#observeContent(head, message);
+      return true;
+    }
     const event = decodeEvent(message.value ?? '');
     switch (event.type) {
       case 'RecordDeleted':
-        return this.#observeDeletion(event.id, event.deletedMs + 999, event.listedMs ?? Number.NaN, message.offset);
+        this.#observeDeletion(event.id, event.deletedMs + 999, event.listedMs ?? Number.NaN, message.offset);
+        return true;
       case 'RecordConfirmed':
-        return this.#observeConfirmation(event);
+        this.#observeConfirmation(event);
+        return true;
       case 'CoverageDeclared':
-        return this.#options.onCoverage(event.coverage, event.fields);
+        this.#options.onCoverage(event.coverage, event.fields);
+        return true;
       case 'RecordSeen':
       case 'RecordRepaired':
-        // Readable, but not of the one published form: the projector parks it for good.
+        return false;
     }
   }
 
@@ -135,13 +146,15 @@ export class PartitionFold {
     if (!this.#isWanted(idHash)) return;
     const { records } = this;
     const slot = records.find(confirmed.id, idHash);
-    if (slot < 0 || !records.isSeen(slot)) return;
-    const isSame = records.modifiedMs[slot] === confirmed.modifiedMs && records.versionMs[slot] === versionTime(confirmed) && records.compareHash(confirmed.hash, slot) === 0;
-    const observedMs = records.observedMs[slot] as number;
-    if (!isSame || confirmed.observedMs <= observedMs) return;
+    if (slot < 0 || !records.isSeen(slot)) return this.#options.onUnconfirmed?.(confirmed.id);
+    const [versionMs, observedMs] = [records.versionMs[slot] as number, records.observedMs[slot] as number];
+    if ((versionTime(confirmed) - versionMs || confirmed.observedMs - observedMs) <= 0) return;
+    const isSame = records.modifiedMs[slot] === confirmed.modifiedMs && versionMs === versionTime(confirmed) && records.compareHash(confirmed.hash, slot) === 0;
     const deletedMs = orNull(records.deletedMs[slot]);
     const { epsilonMs } = this.#options;
-    if (isAliveBy({ observedMs: confirmed.observedMs, deletedMs }, epsilonMs) === isAliveBy({ observedMs, deletedMs }, epsilonMs)) records.observedMs[slot] = confirmed.observedMs;
+    const staysSo = isAliveBy({ observedMs: confirmed.observedMs, deletedMs }, epsilonMs) === isAliveBy({ observedMs, deletedMs }, epsilonMs);
+    if (isSame && staysSo) records.observedMs[slot] = confirmed.observedMs;
+    else this.#options.onUnconfirmed?.(confirmed.id);
   }
 
   #isWanted(idHash: number): boolean {

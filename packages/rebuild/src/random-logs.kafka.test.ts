@@ -62,7 +62,7 @@ function eventsOf(drawn: readonly Step[]): LogEvent[] {
   });
 }
 
-test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose deleted rows are removed', ofProducts]])('whatever the log of %s holds and however it is cut into batches, verify finds the projector right, and rebuild makes right what was damaged', async (_, subject) => {
+test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose deleted rows are removed', ofProducts]])('whatever the log of %s holds and however it is cut into batches, verify finds the projector right, and rebuild makes right what was damaged or lost', async (_, subject) => {
   const { module, coverages, column } = subject;
   const table = module.table.name;
   await fc.assert(fc.asyncProperty(fc.array(stepsOf(subject), { minLength: 1, maxLength: 80 }), fc.integer({ min: 1, max: 40 }), fc.nat(), async (drawn, size, damage) => {
@@ -80,6 +80,10 @@ test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose 
       await fixture.sql(`delete from lockstep.record_version where record_id % 5 = ${damage % 5}`);
       const { after, left } = await rebuildModule(fixture.deps, fixture.projection(module), options);
       expect({ found: after.found, left }).toEqual({ found: [], left: [] });
+      expect(await stand()).toEqual(before);
+      await fixture.loseDatabase();
+      const again = await rebuildModule(fixture.deps, fixture.projection(module), options);
+      expect({ found: again.after.found, rows: again.rows }).toEqual({ found: [], rows: 0 });
       expect(await stand()).toEqual(before);
     } finally {
       await fixture.close();

@@ -44,7 +44,7 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
 async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, ...options }: RebuildOptions): Promise<Rebuilt> {
   const claims = await restoreClaims({ ...deps, db: deps }, projection.module, options.topic ?? topicOf(projection.module));
   if (claims.status === 'incomplete') throw new RebuildError(`${claims.problem}. What the log does not hold cannot be rebuilt`, 'LOG_INCOMPLETE');
-  const replayed = await replayWhereEmpty(deps, projection, options);
+  const { messages: replayed, expected } = await replayWhereEmpty(deps, projection, options);
   let before: Verification | undefined;
   let [rows, entries] = [0, 0];
   let left: readonly LeftDifference[] = [];
@@ -52,7 +52,7 @@ async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnkno
     const client = await deps.pool.connect();
     try {
       await client.query('begin isolation level repeatable read');
-      const { verification: after, shadow } = await inSnapshot(client, deps, projection, options);
+      const { verification: after, shadow } = await inSnapshot(client, deps, projection, options, look === 1 ? expected : undefined);
       before ??= after;
       const isRight = Object.keys(after.counts).length === 0;
       if (isRight || look === MOST_LOOKS) return { claims, replayed, before, rows, entries, left: isRight ? [] : left, after };

@@ -7,8 +7,8 @@ const LOW_DIGITS = 9;
 const HEX = '0123456789abcdef';
 const [DASH, NINE] = [0x2d, 0x39];
 
-/** Bits of a record that `flags` has. */
-export const UNFIT_FOR_DIGEST = 1;
+/** Bits of a record that `flags` has: its content has no digest; it is left to the projector. */
+export const [NO_DIGEST, LEFT] = [1, 2] as const;
 
 /**
  * Records of a partition in typed arrays, one slot each, numbered from 0: about 120 bytes a record, whatever its row's size, and nothing for the collector

@@ -10,10 +10,12 @@ const [TAB, NEWLINE, BACKSLASH, N] = [0x09, 0x0a, 0x5c, 0x4e];
 /** What is done with a line of COPY text: `from` and `to` are where it begins and where its newline stands. */
 type OnLine = (bytes: Buffer, from: number, to: number) => void;
 
-/** Reads a query's rows as COPY text. */
-export async function readLines(client: PoolClient, query: string, onLine: OnLine): Promise<void> {
+/** Reads a query's rows as COPY text. Once it is ended, the rest is passed over. */
+export async function readLines(client: PoolClient, query: string, onLine: OnLine, ended?: AbortSignal): Promise<void> {
   let rest: Buffer | null = null;
   for await (const chunk of client.query(to(`copy (${query}) to stdout`)) as AsyncIterable<Buffer>) {
+    // The connection is good for something only once all of it has come.
+    if (ended?.aborted === true) continue;
     const bytes: Buffer = rest === null ? chunk : Buffer.concat([rest, chunk]);
     let from = 0;
     for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {

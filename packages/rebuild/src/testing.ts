@@ -73,7 +73,7 @@ export class Fixture {
 
   /** Schema `lockstep`, empty, as after a loss of the database. The rows of the legacy tables are gone, too. */
   async loseDatabase(): Promise<void> {
-    await this.sql('drop schema lockstep cascade; delete from leads');
+    await this.sql('drop schema lockstep cascade; delete from leads; delete from products');
     // The ORM of a process makes sure of its table once.
     const db = await connect({ url: this.#url, poolSize: 3 });
     await migrate(db, [leads, products]);

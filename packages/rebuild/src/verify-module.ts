@@ -4,7 +4,7 @@ import { type ModuleProjection, standingMapping } from '@lockstep/projection';
 import type { Pool, PoolClient } from 'pg';
 
 import { cancelWhenAborted } from './cancel-when-aborted.ts';
-import { compareDigests } from './compare-digests.ts';
+import { compareDigests, type ExpectedDigests } from './compare-digests.ts';
 import { type Differences, findDifferences } from './differences.ts';
 import { RebuildError } from './errors.ts';
 import { foldSuspects } from './fold-suspects.ts';
@@ -64,7 +64,7 @@ export async function verifyModule(deps: VerifyDeps, projection: ModuleProjectio
  * The same in a transaction that is open, whose temporary tables `difference`, `shadow_register` and `shadow_content` stay. The shadow has the records
  * that may differ, and no others.
  */
-export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress, breathe, signal }: VerifyOptions): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
+export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress, breathe, signal }: VerifyOptions, known?: LoadedDigests): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
   const { module } = projection;
   await checkWhole(admin, topic);
   const topicId = await admin.topicId(topic);
@@ -84,13 +84,19 @@ export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<Veri
     await breathe?.();
   };
   const log = { kafka, topic, positions, skipped, onMessages };
-  const { messages, records, suspects } = await compareDigests(client, projection, log);
+  const { messages, records, suspects } = await compareDigests(client, projection, log, stillHolds(known, positions) ? known : undefined);
   const { shadow, inDetail } = await foldSuspects(client, projection, log, suspects);
   await checkOnePlace(client, topic);
   const found = await findDifferences(client, projection, shadow, { atMost, suspects });
   const { rows: [waiting] } = await client.query<{ n: number }>('select count(*)::int as n from lockstep.parked where topic_id = $1 and resolved_at is null', [topicId]);
   return { shadow, verification: { module: module.apiName, topic, topicId, positions, messages, records, inDetail, parked: waiting?.n ?? 0, ...found } };
 }
+
+/** What table and register are to be once a log was loaded up to its ends. */
+export type LoadedDigests = ExpectedDigests & { readonly ends: ReadonlyMap<number, number> };
+
+/** Whether nothing was applied since. */
+const stillHolds = (known: LoadedDigests | undefined, positions: readonly PartitionSpan[]): boolean => known !== undefined && positions.length === known.ends.size && positions.every(({ partition, end }) => known.ends.get(partition) === end);
 
 export async function checkWhole(admin: VerifyDeps['admin'], topic: string): Promise<void> {
   try {

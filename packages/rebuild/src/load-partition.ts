@@ -1,0 +1,204 @@
+import { type KafkaClient, readLog } from '@lockstep/kafka';
+import { copyInto } from '@lockstep/postgres';
+import { faultOfData, type ModuleProjection, winnersAsCopyText, type WritePlan } from '@lockstep/projection';
+import { type CoverageDeclared, readRepairedHead, readSeenHead, type SeenHead } from '@lockstep/record-log';
+import type { PoolClient } from 'pg';
+
+import { Coverages } from './coverages.ts';
+import { foldLog } from './fold-log.ts';
+import type { LogDigests } from './log-digests.ts';
+import type { FoldedMessage } from './partition-fold.ts';
+import { quote } from './quote.ts';
+import { LEFT, type RecordTable } from './record-table.ts';
+import { ENTRY_COLUMNS, MOST_ENTRY_BYTES, standingOf, writeEntry } from './standing.ts';
+
+/** Bytes of contents that are sent at once. */
+const CHUNK_BYTES = 2_000_000;
+/** With more records that the projector has to see to, it sees to all of the partition. */
+const MOST_LEFT = 20_000;
+/** With more rows that the table refuses, too. */
+const MOST_REFUSED = 100;
+
+/** A partition of a log that is to be loaded, up to an offset. */
+export type LoadedPartition = { readonly kafka: KafkaClient; readonly topic: string; readonly topicId: string; readonly partition: number; readonly end: number };
+
+/** What is left to the projector: records, and messages that are no events, by offset. */
+export type LeftToProject = { readonly ids: ReadonlySet<string>; readonly offsets: ReadonlySet<number> };
+
+/** Too much of the partition is not simple; nothing was written. */
+export class NotSimple extends Error {}
+
+type Content = { readonly slot: number; readonly record: Pick<SeenHead, 'id' | 'modifiedMs' | 'fieldsAt'> & { readonly value: Buffer }; readonly deletedMs: number | null; readonly head: SeenHead };
+
+/**
+ * Loads a partition into register and table, in a transaction that is open: folds it, then reads it again and sends of each record the content that has won,
+ * and no other. What is not one content that the table holds is left to the projector.
+ * @param digests learn what was loaded.
+ * @throws {NotSimple} roll back, and let the projector project all of it.
+ */
+export class PartitionLoad {
+  readonly #client: PoolClient;
+  readonly #projection: ModuleProjection;
+  readonly #from: LoadedPartition;
+  readonly #digests: LogDigests;
+  readonly #left = { ids: new Set<string>(), offsets: new Set<number>() };
+  readonly #declared = new Map<string, CoverageDeclared>();
+  readonly #unconfirmed = new Set<string>();
+  #sending: Promise<void> = Promise.resolve();
+  #refused = 0;
+
+  constructor(client: PoolClient, projection: ModuleProjection, from: LoadedPartition, digests: LogDigests) {
+    this.#client = client;
+    this.#projection = projection;
+    this.#from = from;
+    this.#digests = digests;
+  }
+
+  /** @returns how many records were folded, and what of them is left. */
+  async run(onMessages: (count: number) => void): Promise<{ readonly records: number; readonly left: LeftToProject }> {
+    const { kafka, topic, partition, end } = this.#from;
+    const coverages = new Coverages(this.#projection.module);
+    let records = 0;
+    await foldLog(kafka, topic, [{ partition, end }], {
+      fold: {
+        epsilonMs: this.#projection.epsilonMs,
+        keepsDeleted: this.#projection.keepsDeleted,
+        hasher: this.#digests.hasher,
+        covers: (newer, older) => coverages.covers(newer, older),
+        onCoverage: (coverage, fields) => {
+          coverages.declare(coverage, fields);
+          this.#digests.learn({ id: coverage, fields });
+          this.#declared.set(coverage, { type: 'CoverageDeclared', coverage, fields });
+        },
+        onContent: () => undefined,
+        onUnconfirmed: (id) => this.#unconfirmed.add(id),
+      },
+      skipped: new Map(),
+      onUnread: (offset) => this.#left.offsets.add(offset),
+      onMessages: async (_, count) => onMessages(count),
+      onFolded: async (_, folded) => {
+        await this.#projection.declare(this.#client, [...this.#declared.values()]);
+        records += folded.size;
+        await this.#sendContents(folded);
+        await this.#sendEntries(folded);
+        for (let slot = 0; slot < folded.size; slot += 1) this.#digests.add(partition, folded, slot);
+      },
+    });
+    await this.#client.query('set constraints all immediate');
+    await this.#client.query(`insert into lockstep.look_wanted (module, record_id, reason) select $1, id, 'unconfirmed' from unnest($2::bigint[]) as u (id) on conflict (module, record_id) do nothing`, [this.#projection.module.apiName, [...this.#unconfirmed]]);
+    return { records, left: this.#left };
+  }
+
+  async #sendContents(records: RecordTable): Promise<void> {
+    const { kafka, topic, partition, end } = this.#from;
+    const isWinner = new Uint8Array(Math.ceil(end / 8));
+    for (let slot = 0; slot < records.size; slot += 1) {
+      if (!standingOf(records, slot, this.#projection).hasRow) continue;
+      const offset = records.offsets[slot] as number;
+      if (records.layersOf.has(slot)) this.#leave(records, slot);
+      else isWinner[offset >>> 3] = (isWinner[offset >>> 3] as number) | (1 << (offset & 7));
+    }
+    let chunk: Content[] = [];
+    let bytes = 0;
+    await readLog(kafka, topic, [{ partition, end }], {
+      onMessages: async (_, messages) => {
+        for (const message of messages) {
+          if (((isWinner[message.offset >>> 3] as number) & (1 << (message.offset & 7))) === 0) continue;
+          const content = this.#contentOf(records, message);
+          chunk.push(content);
+          bytes += content.record.value.length;
+          if (bytes < CHUNK_BYTES) continue;
+          await this.#send(records, chunk);
+          [chunk, bytes] = [[], 0];
+        }
+      },
+      onPartitionEnd: async () => undefined,
+    });
+    await this.#send(records, chunk);
+    await this.#sending;
+  }
+
+  #contentOf(records: RecordTable, message: FoldedMessage): Content {
+    const value = message.value as Buffer;
+    const head = (readSeenHead(value) ?? readRepairedHead(value)) as SeenHead;
+    const slot = records.find(head.id, this.#digests.hasher.ofText(head.id));
+    this.#digests.note(records, slot, head, value);
+    return { slot, record: { id: head.id, modifiedMs: head.modifiedMs, fieldsAt: head.fieldsAt, value }, deletedMs: standingOf(records, slot, this.#projection).markMs, head };
+  }
+
+  /** Sends contents while the next ones are read. */
+  async #send(records: RecordTable, contents: readonly Content[]): Promise<void> {
+    await this.#sending;
+    this.#sending = this.#sendByCoverage(records, contents);
+    // It is waited for later.
+    this.#sending.catch(() => undefined);
+  }
+
+  async #sendByCoverage(records: RecordTable, contents: readonly Content[]): Promise<void> {
+    for (const [coverage, group] of Map.groupBy(contents, ({ head }) => head.coverage)) {
+      const plan = await this.#planFor(coverage);
+      if (plan === null) for (const { slot } of group) this.#leave(records, slot);
+      else await this.#write(records, plan, group);
+    }
+  }
+
+  /** The plan for a coverage; null for one that was never declared. */
+  async #planFor(coverage: string): Promise<WritePlan | null> {
+    try {
+      return await this.#projection.planFor(this.#client, coverage);
+    } catch (error) {
+      if (faultOfData(error) === null) throw error;
+      return null;
+    }
+  }
+
+  /** Writes rows; where the table refuses one, the others without it. */
+  async #write(records: RecordTable, plan: WritePlan, contents: readonly Content[]): Promise<void> {
+    await this.#client.query('savepoint contents');
+    try {
+      await copyInto(this.#client, `${plan.table} (${plan.columns.map(quote).join(', ')})`, winnersAsCopyText(contents, plan));
+      await this.#client.query('release savepoint contents');
+    } catch (error) {
+      if (faultOfData(error) === null) throw error;
+      await this.#client.query('rollback to savepoint contents; release savepoint contents');
+      const [only] = contents;
+      if (contents.length === 1 && only !== undefined) {
+        this.#refused += 1;
+        if (this.#refused > MOST_REFUSED) throw new NotSimple('too many rows are refused', { cause: error });
+        return this.#leave(records, only.slot);
+      }
+      const half = contents.length >> 1;
+      await this.#write(records, plan, contents.slice(0, half));
+      await this.#write(records, plan, contents.slice(half));
+    }
+  }
+
+  #leave(records: RecordTable, slot: number): void {
+    records.flags[slot] = (records.flags[slot] as number) | LEFT;
+    this.#left.ids.add(records.idOf(slot));
+    if (this.#left.ids.size > MOST_LEFT) throw new NotSimple('too many records are not one content');
+  }
+
+  async #sendEntries(records: RecordTable): Promise<void> {
+    const { module: { apiName, slug } } = this.#projection;
+    const name = Buffer.from(`${apiName}\t`);
+    const most = name.length + MOST_ENTRY_BYTES;
+    let chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    let end = 0;
+    const send = async (): Promise<void> => {
+      await this.#sending;
+      this.#sending = copyInto(this.#client, `lockstep.record_version_${slug} (module, ${ENTRY_COLUMNS.join(', ')})`, chunk.subarray(0, end));
+      this.#sending.catch(() => undefined);
+      [chunk, end] = [Buffer.allocUnsafeSlow(CHUNK_BYTES), 0];
+    };
+    for (let slot = 0; slot < records.size; slot += 1) {
+      if (((records.flags[slot] as number) & LEFT) !== 0) continue;
+      end += name.copy(chunk, end);
+      end = writeEntry(this.#from.partition, records, slot, chunk, end);
+      chunk[end++] = 0x0a;
+      if (end > CHUNK_BYTES - most) await send();
+    }
+    await send();
+    await this.#sending;
+  }
+}
