@@ -18,7 +18,7 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
   const left = spans.filter(({ from = 0, end }) => end > from);
   for (const { partition } of spans.filter((span) => !left.includes(span))) await reader.onPartitionEnd(partition);
   if (left.length === 0) return;
-  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: 512 * 1024 });
+  const consumer = await createConsumer(kafka, { groupId: `lockstep-reader-${crypto.randomUUID()}`, topics: [topic], maxBytesPerPartition: 256 * 1024 });
   const done = Promise.withResolvers<void>();
   let [current] = left;
   let following = current?.from ?? 0;

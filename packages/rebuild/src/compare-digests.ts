@@ -66,7 +66,7 @@ async function addLog(digests: LogDigests, projection: ModuleProjection, { kafka
         coverages.declare(coverage, fields);
         digests.learn({ id: coverage, fields });
       },
-      onContent: (table, slot, head, { value }) => digests.note(table, slot, head, value as Buffer),
+      onContent: (table, slot, head, { value }) => void digests.note(table, slot, head, value as Buffer),
     },
     skipped,
     onMessages: async (_, count) => {

@@ -7,6 +7,7 @@ import type { PoolClient } from 'pg';
 import { Coverages } from './coverages.ts';
 import { foldLog } from './fold-log.ts';
 import type { LogDigests } from './log-digests.ts';
+import { Lines } from './lines.ts';
 import type { FoldedMessage } from './partition-fold.ts';
 import { quote } from './quote.ts';
 import { LEFT, type RecordTable } from './record-table.ts';
@@ -25,10 +26,38 @@ export type LoadedPartition = { readonly kafka: KafkaClient; readonly topic: str
 /** What is left to the projector: records, and messages that are no events, by offset. */
 export type LeftToProject = { readonly ids: ReadonlySet<string>; readonly offsets: ReadonlySet<number> };
 
+const [NO_MARK, NOTHING, NEWLINE] = [Buffer.from('\t\\N'), Buffer.alloc(0), Buffer.from('\n')];
+
 /** Too much of the partition is not simple; nothing was written. */
 export class NotSimple extends Error {}
 
-type Content = { readonly slot: number; readonly record: Pick<SeenHead, 'id' | 'modifiedMs' | 'fieldsAt'> & { readonly value: Buffer }; readonly deletedMs: number | null; readonly head: SeenHead };
+type Content = { readonly slot: number; readonly coverage: string; readonly record: Pick<SeenHead, 'id' | 'modifiedMs' | 'fieldsAt'> & { readonly value: Buffer }; readonly deletedMs: number | null };
+
+/** Contents that are sent together. */
+class Chunk {
+  /** Bytes of their messages. */
+  bytes = 0;
+  /** By coverage, contents of rows that are not marked as deleted, and their lines of COPY text, which were written for their digests. */
+  readonly asText = new Map<string, { readonly contents: Content[]; readonly lines: Lines }>();
+  readonly others: Content[] = [];
+  readonly #hasMark: boolean;
+
+  constructor(hasMark: boolean) {
+    this.#hasMark = hasMark;
+  }
+
+  add(content: Content, text: { readonly head: Buffer; readonly cells: Buffer } | null): void {
+    this.bytes += content.record.value.length;
+    if (text === null || content.deletedMs !== null) {
+      this.others.push(content);
+      return;
+    }
+    let group = this.asText.get(content.coverage);
+    if (group === undefined) this.asText.set(content.coverage, (group = { contents: [], lines: new Lines() }));
+    group.contents.push(content);
+    group.lines.add(text.head, this.#hasMark ? NO_MARK : NOTHING, text.cells, NEWLINE);
+  }
+}
 
 /**
  * Loads a partition into register and table, in a transaction that is open: folds it, then reads it again and sends of each record the content that has won,
@@ -98,18 +127,15 @@ export class PartitionLoad {
       if (records.layersOf.has(slot)) this.#leave(records, slot);
       else isWinner[offset >>> 3] = (isWinner[offset >>> 3] as number) | (1 << (offset & 7));
     }
-    let chunk: Content[] = [];
-    let bytes = 0;
+    let chunk = new Chunk(this.#projection.keepsDeleted);
     await readLog(kafka, topic, [{ partition, end }], {
       onMessages: async (_, messages) => {
         for (const message of messages) {
           if (((isWinner[message.offset >>> 3] as number) & (1 << (message.offset & 7))) === 0) continue;
-          const content = this.#contentOf(records, message);
-          chunk.push(content);
-          bytes += content.record.value.length;
-          if (bytes < CHUNK_BYTES) continue;
+          this.#take(records, message, chunk);
+          if (chunk.bytes < CHUNK_BYTES) continue;
           await this.#send(records, chunk);
-          [chunk, bytes] = [[], 0];
+          chunk = new Chunk(this.#projection.keepsDeleted);
         }
       },
       onPartitionEnd: async () => undefined,
@@ -118,28 +144,32 @@ export class PartitionLoad {
     await this.#sending;
   }
 
-  #contentOf(records: RecordTable, message: FoldedMessage): Content {
+  #take(records: RecordTable, message: FoldedMessage, chunk: Chunk): void {
     const value = message.value as Buffer;
     const head = (readSeenHead(value) ?? readRepairedHead(value)) as SeenHead;
     const slot = records.find(head.id, this.#digests.hasher.ofText(head.id));
-    this.#digests.note(records, slot, head, value);
-    return { slot, record: { id: head.id, modifiedMs: head.modifiedMs, fieldsAt: head.fieldsAt, value }, deletedMs: standingOf(records, slot, this.#projection).markMs, head };
+    const text = this.#digests.note(records, slot, head, value);
+    const { id, modifiedMs, fieldsAt, coverage } = head;
+    chunk.add({ slot, coverage, record: { id, modifiedMs, fieldsAt, value }, deletedMs: standingOf(records, slot, this.#projection).markMs }, text);
   }
 
   /** Sends contents while the next ones are read. */
-  async #send(records: RecordTable, contents: readonly Content[]): Promise<void> {
+  async #send(records: RecordTable, chunk: Chunk): Promise<void> {
     await this.#sending;
-    this.#sending = this.#sendByCoverage(records, contents);
+    this.#sending = this.#sendByCoverage(records, chunk);
     // It is waited for later.
     this.#sending.catch(() => undefined);
   }
 
-  async #sendByCoverage(records: RecordTable, contents: readonly Content[]): Promise<void> {
-    for (const [coverage, group] of Map.groupBy(contents, ({ head }) => head.coverage)) {
-      const plan = await this.#planFor(coverage);
-      if (plan === null) for (const { slot } of group) this.#leave(records, slot);
-      else await this.#write(records, plan, group);
-    }
+  async #sendByCoverage(records: RecordTable, { asText, others }: Chunk): Promise<void> {
+    for (const [coverage, { contents, lines }] of asText) await this.#writeAll(records, coverage, contents, lines);
+    for (const [coverage, contents] of Map.groupBy(others, (content) => content.coverage)) await this.#writeAll(records, coverage, contents);
+  }
+
+  async #writeAll(records: RecordTable, coverage: string, contents: readonly Content[], lines?: Lines): Promise<void> {
+    const plan = await this.#planFor(coverage);
+    if (plan === null) for (const { slot } of contents) this.#leave(records, slot);
+    else await this.#write(records, plan, contents, lines?.text);
   }
 
   /** The plan for a coverage; null for one that was never declared. */
@@ -153,10 +183,10 @@ export class PartitionLoad {
   }
 
   /** Writes rows; where the table refuses one, the others without it. */
-  async #write(records: RecordTable, plan: WritePlan, contents: readonly Content[]): Promise<void> {
+  async #write(records: RecordTable, plan: WritePlan, contents: readonly Content[], text?: Buffer): Promise<void> {
     await this.#client.query('savepoint contents');
     try {
-      await copyInto(this.#client, `${plan.table} (${plan.columns.map(quote).join(', ')})`, winnersAsCopyText(contents, plan));
+      await copyInto(this.#client, `${plan.table} (${plan.columns.map(quote).join(', ')})`, text ?? winnersAsCopyText(contents, plan));
       await this.#client.query('release savepoint contents');
     } catch (error) {
       if (faultOfData(error) === null) throw error;
@@ -181,22 +211,18 @@ export class PartitionLoad {
 
   async #sendEntries(records: RecordTable): Promise<void> {
     const { module: { apiName, slug } } = this.#projection;
-    const name = Buffer.from(`${apiName}\t`);
-    const most = name.length + MOST_ENTRY_BYTES;
-    let chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-    let end = 0;
+    const [name, entry] = [Buffer.from(`${apiName}\t`), Buffer.allocUnsafeSlow(MOST_ENTRY_BYTES)];
+    let lines = new Lines();
     const send = async (): Promise<void> => {
       await this.#sending;
-      this.#sending = copyInto(this.#client, `lockstep.record_version_${slug} (module, ${ENTRY_COLUMNS.join(', ')})`, chunk.subarray(0, end));
+      this.#sending = copyInto(this.#client, `lockstep.record_version_${slug} (module, ${ENTRY_COLUMNS.join(', ')})`, lines.text);
       this.#sending.catch(() => undefined);
-      [chunk, end] = [Buffer.allocUnsafeSlow(CHUNK_BYTES), 0];
+      lines = new Lines();
     };
     for (let slot = 0; slot < records.size; slot += 1) {
       if (((records.flags[slot] as number) & LEFT) !== 0) continue;
-      end += name.copy(chunk, end);
-      end = writeEntry(this.#from.partition, records, slot, chunk, end);
-      chunk[end++] = 0x0a;
-      if (end > CHUNK_BYTES - most) await send();
+      lines.add(name, entry.subarray(0, writeEntry(this.#from.partition, records, slot, entry, 0)), NEWLINE);
+      if (lines.length >= CHUNK_BYTES) await send();
     }
     await send();
     await this.#sending;

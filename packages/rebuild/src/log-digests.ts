@@ -27,11 +27,16 @@ export class LogDigests {
     this.#rows.learn(declared);
   }
 
-  /** Notes the digest of a record's content with the record, in the place of one before. */
-  note(records: RecordTable, slot: number, head: SeenHead, value: Buffer): void {
+  /**
+   * Notes the digest of a record's content with the record, in the place of one before.
+   * @returns the content as COPY text, until the next one; null where it is not foreseen.
+   */
+  note(records: RecordTable, slot: number, head: SeenHead, value: Buffer): RowDigests['last'] | null {
     const digest = this.#rows.of(head, value);
     records.flags[slot] = digest === null ? NO_DIGEST : 0;
-    if (digest !== null) records.digests.set(digest, slot * digest.length);
+    if (digest === null) return null;
+    records.digests.set(digest, slot * digest.length);
+    return this.#rows.last;
   }
 
   /** Adds a record as it is at the end of the log; one of which no digest is known is marked. */

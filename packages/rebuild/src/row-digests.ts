@@ -54,6 +54,12 @@ export class RowDigests {
     this.#orders.set(declared.id, cells.some((cell) => cell < 0) || plan.modifiedStepMs > 1 ? null : { plan, cells, inOrder: cells.length === plan.columns.length - first && cells.every((cell, at) => cell === at) });
   }
 
+  /**
+   * What the last content with a digest was made of, until the next one is: key and modified time, and its plan's cells, each behind its tab, both as
+   * COPY text.
+   */
+  readonly last: { head: Buffer; cells: Buffer } = { head: Buffer.alloc(0), cells: Buffer.alloc(0) };
+
   /** The digest of a row that a content alone stands for; null where it is not foreseen. */
   of({ id, modifiedMs, coverage, fieldsAt }: SeenHead, value: Buffer): Digest | null {
     const order = this.#orders.get(coverage);
@@ -64,6 +70,8 @@ export class RowDigests {
     const end = this.#writeCells(order.plan, value, fieldsAt);
     if (end < 0) return null;
     const at = DigestSums.start + this.#text.write(`${id}\t${time}`, DigestSums.start, 'latin1');
+    this.last.head = this.#text.subarray(DigestSums.start, at);
+    this.last.cells = this.#cells.subarray(0, end);
     return DigestSums.digest(this.#text, order.inOrder ? this.#copyAll(end, at) : this.#copyInOrder(order.cells, end, at));
   }
 

@@ -3,10 +3,11 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * Runs one of the programs beside this file in a fresh process, so that no run warms up the next.
+ * @param flags of Node's.
  * @returns what it printed, as JSON.
  */
-export async function inChild<T>(program: string, args: readonly string[]): Promise<T> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL(program, import.meta.url)), ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+export async function inChild<T>(program: string, args: readonly string[], flags: readonly string[] = []): Promise<T> {
+  const child = spawn(process.execPath, [...flags, fileURLToPath(new URL(program, import.meta.url)), ...args], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, MALLOC_ARENA_MAX: '2' } });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;

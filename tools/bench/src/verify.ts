@@ -26,7 +26,7 @@ export const runVerify = (folder: string, rows: number): Promise<VerifyRun> =>
     await fillTopic(lockstep, some.map(newerByADay));
     await positions.reached(topicOf(leads), before + some.length);
     await lockstep.apps['projector']?.stop();
-    const run = (mode: string): Promise<Measured> => inChild<Measured>('verify.child.ts', [mode, lockstep.kafkaBrokers.join(','), lockstep.databaseUrl]);
+    const run = (mode: string): Promise<Measured> => inChild<Measured>('verify.child.ts', [mode, lockstep.kafkaBrokers.join(','), lockstep.databaseUrl], ['--max-semi-space-size=16']);
     const floor = await run('floor');
     const verify = await run('verify');
     await loseDatabase(lockstep, positions);

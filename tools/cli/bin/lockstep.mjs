@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const own = join(here, '../../../node_modules/node/bin/node');
-const child = spawn(existsSync(own) ? own : process.execPath, [join(here, '../src/main.ts'), ...process.argv.slice(2)], { stdio: 'inherit' });
+const flags = ['--max-semi-space-size=16', '--max-old-space-size=1024'];
+const child = spawn(existsSync(own) ? own : process.execPath, [...flags, join(here, '../src/main.ts'), ...process.argv.slice(2)], { stdio: 'inherit', env: { MALLOC_ARENA_MAX: '2', ...process.env } });
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
 child.once('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
