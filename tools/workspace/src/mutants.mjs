@@ -415,7 +415,7 @@ export const mutants = [
   },
   {
     name: 'a retry without the check of deferred constraints',
-    changes: [{ file: 'packages/projection/src/waiting-unit.ts', from: "client.query('set constraints all immediate; set constraints all deferred')", to: 'Promise.resolve()' }],
+    changes: [{ file: 'packages/projection/src/waiting-unit.ts', from: "#attempt(() => client.query('set constraints all immediate; set constraints all deferred'))", to: '#attempt(() => Promise.resolve())' }],
     project: 'packages/projection',
     tests: ['src/conflicts.pg.test.ts'],
   },
@@ -682,7 +682,7 @@ export const mutants = [
   },
   {
     name: 'values are not compared with the log',
-    changes: [{ file: 'packages/rebuild/src/differences.ts', from: "where ${differs('t', 'e')};`", to: 'where false;`' }],
+    changes: [{ file: 'packages/rebuild/src/differences.ts', from: "where ${differs('t', 'e')}${isToStay};`", to: 'where false;`' }],
     project: 'packages/rebuild',
     tests: ['src/verify.kafka.test.ts'],
     testName: 'is named exactly',
