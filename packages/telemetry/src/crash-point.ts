@@ -11,8 +11,12 @@
  * - `job-created`: the CRM has a bulk job, the job table does not know it.
  * - `looks-hinted`: Kafka has the hints of wanted looks, which are still wanted.
  * - `batch-committed`: Postgres has a batch, the consumer group has not committed it.
+ * - `effect-applied`: a consumer's effect is made in its transaction, which is not committed.
+ * - `batch-consumed`: a consumer's transaction is committed, the process does not know.
+ * - `delivery-sent`: the receiver has a delivery, the outbox does not say so.
+ * - `lines-appended`: the file has lines, the outbox does not say so.
  */
-export const crashPoints = ['hint-stored', 'look-published', 'page-published', 'window-published', 'catch-up-read', 'watermark-noted', 'job-created', 'looks-hinted', 'batch-committed'] as const;
+export const crashPoints = ['hint-stored', 'look-published', 'page-published', 'window-published', 'catch-up-read', 'watermark-noted', 'job-created', 'looks-hinted', 'batch-committed', 'effect-applied', 'batch-consumed', 'delivery-sent', 'lines-appended'] as const;
 export type CrashPoint = (typeof crashPoints)[number];
 
 let armed = armedBy(process.env['LOCKSTEP_CRASH_AT']);

@@ -1,0 +1,15 @@
+export { defaultBackOff } from './back-off.ts';
+export type { BackOff } from './back-off.ts';
+export { loadConsumerConfig } from './config.ts';
+export type { ConsumerConfig } from './config.ts';
+export { databaseOf } from './config.ts';
+export type { ConsumedBatch, ConsumedChange, ConsumerDefinition, Fields, Observed, Outcome, Place, Transaction } from './definition.ts';
+export { ConsumerError } from './errors.ts';
+export type { ConsumerErrorCode } from './errors.ts';
+export { httpSend, isSignedBy, signatureOf } from './http-send.ts';
+export type { HttpSendOptions } from './http-send.ts';
+export type { Delivery } from './outbox.ts';
+export { runConsumer, startConsumer } from './run-consumer.ts';
+export type { ConsumerOptions, Delivering, RunningConsumer } from './run-consumer.ts';
+export { schemaOf } from './schema.ts';
+export type { Send } from './sender.ts';
