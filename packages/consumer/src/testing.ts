@@ -133,6 +133,12 @@ export class ConsumerFixture {
     }
   }
 
+  /** Resolves once the consumer has applied all that is in the topic, and delivered everything that came of it. */
+  async delivered(name: string): Promise<void> {
+    await this.caughtUp(name);
+    while ((await this.sql(`select from ${schemaOf(name)}.outbox where delivered_at is null limit 1`)).length > 0) await shortly();
+  }
+
   /** Messages in the topic. */
   async length(): Promise<number> {
     return (await this.admin.topicOffsets(this.topic.name)).reduce((sum, { high }) => sum + high, 0);
