@@ -121,7 +121,7 @@ export class Consumer {
     await Promise.all(assigned.map(({ tail }) => tail));
     await this.#commit().catch(() => undefined);
     await this.#consumer?.close();
-    this.#lock.release();
+    await this.#lock.release();
   }
 
   /** The ingress creates the topics; whichever app is first waits for the other. */

@@ -9,6 +9,8 @@ export type { ConsumerErrorCode } from './errors.ts';
 export { httpSend, isSignedBy, signatureOf } from './http-send.ts';
 export type { HttpSendOptions } from './http-send.ts';
 export type { Delivery } from './outbox.ts';
+export { replay } from './replay.ts';
+export type { ReplayDeps, ReplayedPartition, ReplayFrom } from './replay.ts';
 export { runConsumer, startConsumer } from './run-consumer.ts';
 export type { ConsumerOptions, Delivering, RunningConsumer } from './run-consumer.ts';
 export { schemaOf } from './schema.ts';

@@ -28,8 +28,12 @@ export class InstanceLock {
     }
   }
 
-  release(): void {
-    if (this.#client !== null) this.#giveUp(this.#client);
+  /** Gives it back; once this resolves a replay may begin. */
+  async release(): Promise<void> {
+    const client = this.#client;
+    if (client === null) return;
+    await client.query('select pg_advisory_unlock_shared(hashtext($1), hashtext($2))', key(this.#name)).catch(() => undefined);
+    this.#giveUp(client);
   }
 
   #giveUp(client: PoolClient): void {

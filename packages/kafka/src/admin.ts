@@ -21,6 +21,8 @@ export type Admin = {
   deleteTopics(topics: readonly string[]): Promise<void>;
   partitionsOf(topic: string): Promise<number>;
   topicOffsets(topic: string): Promise<PartitionOffsets[]>;
+  /** Of each partition the offset of the first message that was appended at this time or later, epoch milliseconds; its end where there is none. */
+  offsetsAt(topic: string, ms: number): Promise<ReadonlyMap<number, number>>;
   /** Messages of a topic that a consumer group has not committed yet. */
   groupLag(groupId: string, topic: string): Promise<number>;
   /** The id that Kafka gave the topic when it was created: a re-created topic of the same name has another. */
@@ -52,6 +54,7 @@ export async function createAdmin(client: KafkaClient): Promise<Admin> {
     deleteTopics: (topics) => reached(admin.deleteTopics({ topics: [...topics] }), 60_000),
     partitionsOf: async (topic) => (await metadataOf(admin, topic)).partitions.length,
     topicOffsets,
+    offsetsAt: async (topic, ms) => new Map((await reached(admin.fetchTopicOffsetsByTimestamp(topic, ms), TIMEOUT_MS)).map(({ partition, offset }) => [partition, Number(offset)])),
     groupLag: async (groupId, topic) => {
       const [[committed], ends] = await Promise.all([reached(admin.fetchOffsets({ groupId, topics: [topic] }), TIMEOUT_MS), topicOffsets(topic)]);
       const next = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]));

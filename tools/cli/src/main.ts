@@ -8,6 +8,7 @@ import { editRecord } from './crm-edit.ts';
 import { UsageError } from './errors.ts';
 import { explanationText, historyText } from './history.ts';
 import { fetchIncidents, incidentsText } from './incidents.ts';
+import { replayConsumer, replayedText, replayFrom } from './replay.ts';
 import { environment, readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
 import { onModule, progress, rebuiltText, verificationText } from './verify.ts';
@@ -142,6 +143,17 @@ program
     const explanation = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
     process.stdout.write(json ? `${JSON.stringify(explanation, null, 2)}\n` : explanationText(explanation));
     if (explanation.history.length === 0) process.exitCode = 1;
+  });
+
+program
+  .command('replay')
+  .description('hands the log over to a consumer again, once it is stopped, e.g. lockstep replay deals-won --from beginning')
+  .argument('<consumer>', 'its name, e.g. deals-won')
+  .requiredOption('--from <place>', 'beginning, an offset (1200), offsets of partitions (0/1200,3/17), or a time of appending (2026-03-02T10:05:00Z)')
+  .option(...checking.json)
+  .action(async (consumer: string, { from, json }: { from: string; json: boolean }) => {
+    const replayed = await replayConsumer(await environment('KAFKA_BROKERS', 'DATABASE_URL'), consumer, replayFrom(from));
+    process.stdout.write(json ? `${JSON.stringify(replayed, null, 2)}\n` : replayedText(consumer, replayed));
   });
 
 try {
