@@ -10,7 +10,7 @@ import { createProjectorMetrics } from './metrics.ts';
 import { type OpenTopic, openTopics } from './open-topics.ts';
 import { Projector } from './projector.ts';
 
-const config = loadConfig(process.env);
+const config = await loadConfig(process.env);
 const log = createLogger({ app: 'projector', level: config.logLevel });
 const TOPIC_RETRY_MS = 500;
 

@@ -23,12 +23,13 @@ export function findModule(name: string): ModuleDefinition {
 /**
  * The modules named in a configuration value.
  * @param names comma-separated API names, e.g. `Leads,Deals`.
+ * @param known the definitions to choose from; those of this build by default.
  * @throws {Error} naming the unknown module and those there are.
  */
-export function selectModules(names: string): readonly ModuleDefinition[] {
+export function selectModules(names: string, known: readonly ModuleDefinition[] = modules): readonly ModuleDefinition[] {
   return names.split(',').map((name) => {
-    const module = moduleByName(name.trim());
-    if (module === undefined) throw new Error(`unknown module "${name.trim()}"; there are ${modules.map((m) => m.apiName).join(', ')}`);
+    const module = known.find(({ apiName }) => apiName === name.trim());
+    if (module === undefined) throw new Error(`unknown module "${name.trim()}"; there are ${known.map((m) => m.apiName).join(', ')}`);
     return module;
   });
 }
