@@ -1,5 +1,7 @@
 export { defaultBackOff } from './back-off.ts';
 export type { BackOff } from './back-off.ts';
+export { fieldsOfRegister } from './change.ts';
+export type { CoverageFields } from './change.ts';
 export { loadConsumerConfig } from './config.ts';
 export type { ConsumerConfig } from './config.ts';
 export { databaseOf } from './config.ts';
