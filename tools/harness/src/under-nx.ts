@@ -7,11 +7,15 @@ import { fetchJson } from './http.ts';
 import { checkoutDir } from './paths.ts';
 import { waitUntil } from './wait-until.ts';
 
-/** Starts the three apps as `nx run-many -t serve` does, and returns once each is ready. @throws {HarnessError} with what an app said. */
+/** The projects to be served: the three apps, and the consumers that `LOCKSTEP_CONSUMERS` names, e.g. `deals-won,history`. */
+export const servedProjects = ({ LOCKSTEP_CONSUMERS: consumers = '' }: NodeJS.ProcessEnv): string[] =>
+  [...appNames, ...consumers.split(',').map((name) => name.trim()).filter((name) => name !== '')].map((name) => `@lockstep/${name}`);
+
+/** Starts the apps as `nx run-many -t serve` does, and returns once each of the three is ready. @throws {HarnessError} with what an app said. */
 export async function startUnderNx({ env, urls, logDir, signal }: { env: NodeJS.ProcessEnv; urls: Record<AppName, string>; logDir: string; signal: AbortSignal | undefined }): Promise<Child> {
   const portEnv = Object.fromEntries(appNames.map((name) => [`${name.toUpperCase()}_PORT`, new URL(urls[name]).port]));
   // Nx itself is started, not npm: a signal to npm would leave Nx and the apps behind.
-  const nx = startChild(join(checkoutDir, 'node_modules/.bin/nx'), ['run-many', '-t', 'serve', '--output-style=stream'], {
+  const nx = startChild(join(checkoutDir, 'node_modules/.bin/nx'), ['run-many', '-t', 'serve', '-p', servedProjects(env).join(','), '--output-style=stream'], {
     cwd: checkoutDir,
     env: { ...env, ...portEnv, FORCE_COLOR: '0' },
     logFile: join(logDir, 'apps.log'),
@@ -38,9 +42,9 @@ async function underNxReady({ name, url, nx, signal }: { name: AppName; url: str
 
 /** What an app said when it could not go on. */
 function fatalLine(log: string): string | undefined {
-  const wrong = [...log.matchAll(/^@lockstep\/(\w+): {3}([A-Z_]+: .*)$/gm)].map(([, app, problem]) => `${app}: ${problem}`);
+  const wrong = [...log.matchAll(/^@lockstep\/([\w-]+): {3}([A-Z_]+: .*)$/gm)].map(([, app, problem]) => `${app}: ${problem}`);
   if (wrong.length > 0) return `The configuration is not complete:\n  ${wrong.join('\n  ')}`;
-  const [, app = '', json = ''] = /^@lockstep\/(\w+): (\{"level":60.*\})$/m.exec(log) ?? [];
+  const [, app = '', json = ''] = /^@lockstep\/([\w-]+): (\{"level":60.*\})$/m.exec(log) ?? [];
   if (json === '') return undefined;
   const { err } = JSON.parse(json) as { err?: { message?: string } };
   return `${app} cannot go on: ${err?.message ?? json}`;
