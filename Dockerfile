@@ -1,4 +1,4 @@
-# One image for the three apps; the command says which: node --max-semi-space-size=16 --max-old-space-size=1024 apps/<app>/src/main.ts. Node runs the TypeScript itself, so there
+# One image for the three apps and the consumers; the command says which: node --max-semi-space-size=16 --max-old-space-size=1024 apps/<app>/src/main.ts. Node runs the TypeScript itself, so there
 # is no build; the workspace keeps its layout, because node_modules links to packages/ (Node strips no types below node_modules).
 
 # Only what decides which packages are installed, so that a change of the source does not install them again.
@@ -11,7 +11,7 @@ RUN mkdir /manifests && cp package-lock.json .npmrc /manifests/ && find . -name 
 FROM node:24.21.0-bookworm-slim AS dependencies
 WORKDIR /lockstep
 COPY --from=manifests /manifests ./
-RUN npm ci --omit=dev --ignore-scripts -w @lockstep/ingress -w @lockstep/projector -w @lockstep/scheduler && npm cache clean --force
+RUN npm ci --omit=dev --ignore-scripts -w @lockstep/ingress -w @lockstep/projector -w @lockstep/scheduler -w @lockstep/deals-won -w @lockstep/history && npm cache clean --force
 
 FROM node:24.21.0-bookworm-slim
 # Two heaps of the C library's instead of one for each thread: 30 MB less over 1,000,000 rows (docs/benchmarks.md).

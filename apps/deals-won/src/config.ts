@@ -1,3 +1,5 @@
+import { resolve } from 'node:path';
+
 import { type ConsumerConfig, loadConsumerConfig } from '@lockstep/consumer';
 import { parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
@@ -25,6 +27,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   return {
     consumer: loadConsumerConfig(env, { name: NAME, port: 8084 }),
     stage,
-    target: file === undefined ? { url: url as string, secret: secret as string } : { file },
+    target: file === undefined ? { url: url as string, secret: secret as string } : { file: resolve(file) },
   };
 }

@@ -20,13 +20,13 @@ type Point = { readonly atMs: number; readonly statement: Statement } | { readon
 export function timeline(statements: readonly Statement[], deletions: readonly number[], epsilonMs: number): Valid[] {
   const points = [...statements.flatMap((statement) => pointsOf(statement, deletions, epsilonMs)), ...deletions.map((deletedMs) => ({ atMs: deletedMs, deletedMs }))].toSorted((a, b) => a.atMs - b.atMs || order(a, b));
   const fieldsOf = namesOf(statements);
-  const folding = new Folding();
+  let register = emptyRegister;
   const valid: Valid[] = [];
   for (const [at, point] of points.entries()) {
-    folding.add(point);
+    // A restored version stands in the place of its own that counted before: so contents come in the order of their versions.
+    register = merge(register, 'statement' in point ? registerOf(point.statement) : { deletedMs: point.deletedMs });
     // What happens at one time has one result.
     if (points[at + 1]?.atMs === point.atMs) continue;
-    const { register } = folding;
     const isThere = isAlive(register, epsilonMs);
     extend(valid, point.atMs, isThere ? { modifiedMs: register.live?.modifiedMs ?? 0, fields: fieldsOfRegister(register, fieldsOf) ?? {} } : null);
   }
@@ -47,30 +47,6 @@ const order = (a: Point, b: Point): number => ('statement' in a && 'statement' i
 function namesOf(statements: readonly Statement[]): (coverage: string) => readonly string[] {
   const names = new Map(statements.map(({ coverage, fields }) => [coverage, Object.keys(fields)]));
   return (coverage) => names.get(coverage) ?? [];
-}
-
-/** Folds in the order of versions, whatever the order in which points come. */
-class Folding {
-  readonly #seen: Statement[] = [];
-  register: Register = emptyRegister;
-
-  add(point: Point): void {
-    if ('deletedMs' in point) {
-      this.register = merge(this.register, { deletedMs: point.deletedMs });
-      return;
-    }
-    const { statement } = point;
-    const isNewest = this.#seen.every(({ version }) => compareVersions(version, statement.version) <= 0);
-    this.#seen.push(statement);
-    if (isNewest) this.register = merge(this.register, registerOf(statement));
-    else this.#foldAgain();
-  }
-
-  #foldAgain(): void {
-    const { deletedMs } = this.register;
-    const inOrder = this.#seen.toSorted((a, b) => compareVersions(a.version, b.version));
-    this.register = inOrder.reduce((register, statement) => merge(register, registerOf(statement)), deletedMs === undefined ? emptyRegister : { deletedMs });
-  }
 }
 
 const registerOf = ({ version, coverage, fields }: Statement): Register => ({ live: version, content: { coverage, fields: Object.values(fields) } });

@@ -64,7 +64,7 @@ test('appends a line for each, in order, and goes on at the end of the file', as
 test('cuts off what was written and not noted, half a line included', async () => {
   await store(0, 3);
   await write();
-  await appendFile(path, '{"n":3,"text":"Ada & Söhne\\n"}\n{"n":4,"te');
+  await appendFile(path, `${'{"n":3,"text":"Ada & Söhne\\n"}\n'.repeat(9)}{"n":4,"te`);
   await store(3, 6);
   await write();
   expect(await numbers()).toEqual(upTo(6));

@@ -1,7 +1,7 @@
 import { deals } from '@lockstep/modules';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import type { ConsumerDefinition } from './definition.ts';
+import type { ConsumedChange, ConsumerDefinition } from './definition.ts';
 import { replay, type ReplayFrom } from './replay.ts';
 import type { Delivery } from './outbox.ts';
 import { ConsumerFixture, idOf, type TestConsumer } from './testing.ts';
@@ -9,13 +9,14 @@ import { ConsumerFixture, idOf, type TestConsumer } from './testing.ts';
 const NAME = 'replayed';
 let fixture: ConsumerFixture;
 let sent: Delivery[];
+let applied: ConsumedChange[];
 beforeEach(async () => {
   fixture = await ConsumerFixture.open(deals);
-  sent = [];
+  [sent, applied] = [[], []];
 });
 afterEach(() => fixture.close());
 
-const definition: ConsumerDefinition = { name: NAME, modules: [deals], deliveryOf: ({ kind, before, after }) => ({ kind, before: before?.['Stage'], after: after?.['Stage'] }) };
+const definition: ConsumerDefinition = { name: NAME, modules: [deals], apply: async ({ changes }) => void applied.push(...changes), deliveryOf: ({ kind, before, after }) => ({ kind, before: before?.['Stage'], after: after?.['Stage'] }) };
 const start = (): Promise<TestConsumer> => fixture.start({ definition, delivering: { send: async (delivery) => void sent.push(delivery) } });
 const stage = (n: number, name: string, modified = 0) => fixture.seen(n, { Stage: name }, { modified });
 const back = (from: ReplayFrom) => replay({ pool: fixture.pool, admin: fixture.admin }, NAME, from);
@@ -48,12 +49,13 @@ test('from the beginning everything is handed over again, with the same keys, an
 test('from an offset on, what lies before is known and has no effects', async () => {
   await fixture.publish([stage(1, 'A'), stage(1, 'B', 100), stage(1, 'C', 200)]);
   await consume();
-  sent = [];
+  [sent, applied] = [[], []];
   // The coverage is the first message of each partition.
   const partition = (await fixture.admin.topicOffsets(fixture.topic.name)).find(({ high }) => high === 4)?.partition as number;
   await back({ kind: 'offsets', offsets: new Map([[partition, 3]]) });
   await consume();
   expect(messages(1)).toEqual([changed('B', 'C')]);
+  expect(applied.map(({ after }) => after?.['Stage'])).toEqual(['C']);
 });
 
 test('from a time on, what was appended before has no effects', async () => {

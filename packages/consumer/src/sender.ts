@@ -85,8 +85,11 @@ export class Sender {
     await this.#forget();
     const isDown = this.#failuresInRow >= this.#backOff.downAfter;
     const due = await dueDeliveries(db.pool, schema, isDown ? 1 : concurrency);
-    const outcomes = await Promise.all(due.map((delivery) => this.#deliver(delivery, held)));
-    return outcomes.includes(true);
+    // All have to have ended, also where one could not be noted: none may be under way when it is due again.
+    const outcomes = await Promise.allSettled(due.map((delivery) => this.#deliver(delivery, held)));
+    const failed = outcomes.find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return outcomes.some((one) => one.status === 'fulfilled' && one.value);
   }
 
   async #held(): Promise<Lease | null> {
