@@ -675,7 +675,7 @@ export const mutants = [
   },
   {
     name: 'what is parked is compared as well',
-    changes: [{ file: 'packages/rebuild/src/verify-module.ts', from: 'if (skipped?.has(offset) !== true) observe', to: 'if (skipped?.has(offset) !== null) observe' }],
+    changes: [{ file: 'packages/rebuild/src/fold-log.ts', from: 'if (skip?.has(offset) !== true && !isRead', to: 'if (skip?.has(offset) !== null && !isRead' }],
     project: 'packages/rebuild',
     tests: ['src/verify.kafka.test.ts'],
     testName: 'without what is parked',
