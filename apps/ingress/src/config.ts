@@ -1,6 +1,6 @@
 import { checkReadable, type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
-import { type ModuleDefinition, selectModules } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition, selectModules } from '@lockstep/modules';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
 import { parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
@@ -40,7 +40,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const values = parseEnv(schema, env);
   const crm = loadCrmConfig(env);
   const modules = selectModules(values.LOCKSTEP_MODULES);
-  for (const module of modules) checkReadable(crm.version, module);
+  for (const module of modules) checkReadable(crm.version, { apiName: module.apiName, fields: loggedFields(module) });
   return {
     host: values.INGRESS_HOST,
     port: values.INGRESS_PORT,

@@ -1,7 +1,7 @@
 import { type CatchUpRules, defaultCatchUpRules } from '@lockstep/completeness';
 import { checkReadable, type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
-import { type ModuleDefinition, selectModules } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition, selectModules } from '@lockstep/modules';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
 import { parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
@@ -41,7 +41,7 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const values = parseEnv(schema, env);
   const crm = loadCrmConfig(env);
   const modules = selectModules(values.LOCKSTEP_MODULES);
-  for (const module of modules) checkReadable(crm.version, module);
+  for (const module of modules) checkReadable(crm.version, { apiName: module.apiName, fields: loggedFields(module) });
   return {
     host: values.SCHEDULER_HOST,
     port: values.SCHEDULER_PORT,

@@ -1,10 +1,10 @@
-import { leads } from '@lockstep/modules';
+import { coverageOf, leads } from '@lockstep/modules';
 import { multiSelectReader } from '@lockstep/record-log';
 import { describe, expect, test } from 'vitest';
 
 import { rowReader } from './row-reader.ts';
 
-const fields = leads.fields.map(({ field }) => field);
+const { fields } = coverageOf(leads);
 const header = ['Id', ...fields, 'Modified_Time'];
 const span = { lowerMs: 0, upperMs: 4_000_000_000_000 };
 const AT = '2026-05-04T10:00:00+05:30';

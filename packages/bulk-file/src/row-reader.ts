@@ -1,4 +1,4 @@
-import type { ModuleDefinition } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import { canonicalCell, type FieldKind, type FieldValue, instantMs, isRecordId, type LookSpan, type MultiSelect, observedAt } from '@lockstep/record-log';
 
 import { BulkFileError } from './errors.ts';
@@ -43,7 +43,9 @@ export function rowReader(module: ModuleDefinition, header: readonly string[], {
 
 type Columns = { readonly idAt: number; readonly modifiedAt: number; readonly columns: readonly { readonly field: string; readonly kind: FieldKind; readonly at: number }[] };
 
-function columnsOf({ apiName, fields }: ModuleDefinition, header: readonly string[]): Columns {
+function columnsOf(module: ModuleDefinition, header: readonly string[]): Columns {
+  const { apiName } = module;
+  const fields = loggedFields(module);
   const places = Map.groupBy(header.keys(), (at) => (header[at]?.toLowerCase() === 'id' ? 'id' : (header[at] as string)));
   const wanted = ['id', 'Modified_Time', ...fields.map(({ field }) => field)];
   const missing = wanted.filter((name) => !places.has(name));

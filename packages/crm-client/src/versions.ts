@@ -30,7 +30,7 @@ export const versionRules: Readonly<Record<ApiVersion, VersionRules>> = {
 };
 
 /**
- * Checks at start that one query can read every mapped field of a module. Two queries a look would be two moments, and a record
+ * Checks at start that one query can read every logged field of a module. Two queries a look would be two moments, and a record
  * has one.
  * @param fields without `id` and `Modified_Time`.
  * @throws {Error} naming the module and what to do.
@@ -38,5 +38,5 @@ export const versionRules: Readonly<Record<ApiVersion, VersionRules>> = {
 export function checkReadable(version: ApiVersion, { apiName, fields }: { readonly apiName: string; readonly fields: readonly unknown[] }): void {
   const most = versionRules[version].coqlColumns - 2;
   if (fields.length <= most) return;
-  throw new Error(`${fields.length} fields of ${apiName} are mapped, and one query of API ${version} reads ${most} beside id and Modified_Time: map fewer, or set CRM_API_VERSION to a later version`);
+  throw new Error(`${fields.length} fields of ${apiName} are logged, and one query of API ${version} reads ${most} beside id and Modified_Time: map and log fewer, or set CRM_API_VERSION to a later version`);
 }

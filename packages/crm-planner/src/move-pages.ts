@@ -1,5 +1,5 @@
 import { type CrmClient, CrmError } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import { pathSecret } from '@lockstep/notifications';
 import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
 import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
@@ -72,7 +72,7 @@ export class PageMover {
     try {
       const job = await crm.createBulkRead({
         module: module.apiName,
-        fields: [...module.fields.map(({ field }) => field), 'Modified_Time'],
+        fields: [...coverageOf(module).fields, 'Modified_Time'],
         page: page.pageNumber,
         pageToken: byToken ? (page.pageToken ?? '') : null,
         since: (await runs.runOf(page)).fromTime ?? null,

@@ -1,11 +1,11 @@
 import { type CrmClient, CrmError, type FieldMeta } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import { type MultiSelect, multiSelectReader } from '@lockstep/record-log';
 import { loop, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { ReaderMetrics } from './metrics.ts';
 
-/** What the CRM's fields metadata says of a module's mapped fields, as far as values depend on it. */
+/** What the CRM's fields metadata says of a module's logged fields, as far as values depend on it. */
 export type ModuleFacts = {
   /** False while it could not be read: then nothing is cut, and any text may have been. */
   readonly isKnown: boolean;
@@ -101,15 +101,16 @@ export class FieldFacts implements FieldFactsSource {
 
 const pauseMs = (troubles: number): number => Math.min(SOON_MS * 2 ** Math.max(0, troubles - 1), EVERY_MS);
 
-function factsOf({ fields: mapped }: ModuleDefinition, fields: readonly FieldMeta[]): ModuleFacts {
+function factsOf(module: ModuleDefinition, fields: readonly FieldMeta[]): ModuleFacts {
+  const logged = loggedFields(module);
   // A list without one of our fields is no reason for guesses either.
   const isKnown = fields.length > 0;
   const byName = new Map(fields.map((field) => [field.apiName, field]));
-  const lists = mapped.filter(({ kind }) => kind === 'multiselect').flatMap(({ field }) => byName.get(field) ?? []);
+  const lists = logged.filter(({ kind }) => kind === 'multiselect').flatMap(({ field }) => byName.get(field) ?? []);
   return {
     isKnown,
     multiSelects: new Map(lists.map(({ apiName, values }) => [apiName, multiSelectReader(values)])),
-    textareas: new Set(mapped.filter(({ field }) => typeof byName.get(field)?.textarea === 'string').map(({ field }) => field)),
-    richTexts: new Set(mapped.filter(({ field }) => byName.get(field)?.textarea === 'rich_text').map(({ field }) => field)),
+    textareas: new Set(logged.filter(({ field }) => typeof byName.get(field)?.textarea === 'string').map(({ field }) => field)),
+    richTexts: new Set(logged.filter(({ field }) => byName.get(field)?.textarea === 'rich_text').map(({ field }) => field)),
   };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { createCrmClient, createTokenSource, type CrmClient, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { type DrivenClock, drivenClock, type Simulator, startSimulator, type TruthRecord } from '@lockstep/crm-simulator';
-import { deals, leads, type ModuleDefinition, modules, products, topicOf } from '@lockstep/modules';
+import { coverageOf, deals, leads, type ModuleDefinition, modules, products, topicOf } from '@lockstep/modules';
 import type { CatchUpRow, ParkedEntry } from '@lockstep/postgres';
 import { decodeEvent, fold, isAlive, isSettled, type Observation, rowOf } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
@@ -108,7 +108,7 @@ const looks = { want: async (module: string, ids: readonly string[], reason: str
 const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true, passed: async () => undefined }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, epsilonMs: MINUTE, signal: stopping.signal });
 
 async function readAll(module: ModuleDefinition): Promise<void> {
-  const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
+  const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...coverageOf(module).fields, 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
   while ((await crm.bulkReadStatus(jobId)).state === 'running');
   const { observed, rows, rowCount = 0 } = await downloadedResults({ crm, folder }).open(jobId, stopping.signal);
   await publishRows({ ...deps(), rows, promised: rowCount, jobId, reading: 'run 1, page 1', module, span: { lowerMs: createdTime.getTime(), upperMs: observed.upperMs } });

@@ -44,7 +44,7 @@ export function lookMessages(module: ModuleDefinition, origin: Origin, epsilonMs
   const types = { seen: Buffer.from('lockstep.record.seen.v1'), confirmed: Buffer.from('lockstep.record.confirmed.v1'), repaired: Buffer.from('lockstep.record.repaired.v2') };
   return ({ unread = [], ...sighting }, known, { lowerMs, name }) => {
     const { id, modifiedMs, observedMs } = sighting;
-    const part = unread.length === 0 ? null : coverage(module.fields.map(({ field }) => field).filter((field) => !unread.includes(field)));
+    const part = unread.length === 0 ? null : coverage(coverageOf(module).fields.filter((field) => !unread.includes(field)));
     const covered = { ...sighting, coverage: part?.id ?? whole };
     const seen = encodeSeen(covered);
     const { hash } = seen;

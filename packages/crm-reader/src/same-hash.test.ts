@@ -46,14 +46,14 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
     register,
     noted,
     async byBulk(module: ModuleDefinition): Promise<RecordEvent[]> {
-      const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...module.fields.map(({ field }) => field), 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
+      const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...coverageOf(module).fields, 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });
       let status = await crm.bulkReadStatus(jobId);
       while (status.state === 'running') status = await crm.bulkReadStatus(jobId);
       const file = join(folder, `${jobId}.zip`);
       const { upperMs } = await crm.downloadBulkRead({ jobId, file });
       const sent: ProducedMessage[] = [];
       const { rows, rowCount } = await rowsOf(file);
-      const { bad, longTexts } = await publishRows({ rows, promised: rowCount, textareas: new Set(module.fields.map(({ field }) => field)), multiSelects: facts.of(module.apiName).multiSelects, jobId, reading: 'run 1, page 1', module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, epsilonMs: 60_000, signal: new AbortController().signal });
+      const { bad, longTexts } = await publishRows({ rows, promised: rowCount, textareas: new Set(coverageOf(module).fields), multiSelects: facts.of(module.apiName).multiSelects, jobId, reading: 'run 1, page 1', module, span: { lowerMs: createdTime.getTime(), upperMs }, producer: { send: async (_, messages) => void sent.push(...messages) }, epsilonMs: 60_000, signal: new AbortController().signal });
       expect(bad).toEqual([]);
       await texts.compare(module, longTexts);
       return eventsOf(sent);

@@ -1,17 +1,17 @@
-import { deals } from '@lockstep/modules';
+import { coverageOf, deals } from '@lockstep/modules';
 import { expect, test } from 'vitest';
 
 import { sightingOf, unreadable } from './sighting.ts';
 
 const observed = { lowerMs: 0, upperMs: 1 };
 const record = (values: Record<string, unknown>, unread: readonly string[] = []) => ({ id: '1', modifiedTime: '2026-05-04T10:00:00+05:30', values, unread });
-const full = Object.fromEntries(deals.fields.map(({ field }) => [field, null]));
+const full = Object.fromEntries(coverageOf(deals).fields.map((field) => [field, null]));
 
 test('a field that is missing from a reply is not null: the sighting makes no statement about it', () => {
   const { Stage: _, ...rest } = { ...full, Deal_Name: 'Name', Stage: 'Won' };
   const sighting = sightingOf(deals, record(rest, ['Description']), observed);
   expect(sighting?.unread?.toSorted()).toEqual(['Description', 'Stage']);
-  expect(sighting?.fields).toHaveLength(deals.fields.length - 2);
+  expect(sighting?.fields).toHaveLength(coverageOf(deals).fields.length - 2);
   expect(sightingOf(deals, record(full), observed)?.unread).toBeUndefined();
 });
 

@@ -1,11 +1,11 @@
 import type { FoundRecord, Observed } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import { canonicalJson, instantMs, isRecordId, observedAt, type Sighting } from '@lockstep/record-log';
 
 import type { DeadLetter } from './dead-letters.ts';
 import type { ReadRecord } from './whole-texts.ts';
 
-/** What was read of a record: the values of its module's fields in their order, without those that the reading makes no statement about. */
+/** What was read of a record: the values of its module's logged fields in their order, without those that the reading makes no statement about. */
 export type PartialSighting = Omit<Sighting, 'coverage'> & { readonly unread?: readonly string[] };
 
 /**
@@ -14,11 +14,12 @@ export type PartialSighting = Omit<Sighting, 'coverage'> & { readonly unread?: r
  */
 export function sightingOf(module: ModuleDefinition, { id, modifiedTime, values, unread }: ReadRecord, observed: Observed): PartialSighting | null {
   const modifiedMs = isRecordId(id) ? timeOf(modifiedTime) : null;
-  const read = module.fields.filter(({ field }) => !unread.includes(field) && Object.hasOwn(values, field));
+  const fields = loggedFields(module);
+  const read = fields.filter(({ field }) => !unread.includes(field) && Object.hasOwn(values, field));
   if (modifiedMs === null || read.length === 0) return null;
   const sighting = { id, modifiedMs, observedMs: observedAt(observed, modifiedMs), fields: read.map(({ field, kind }) => canonicalJson(kind, values[field])) };
-  if (read.length === module.fields.length) return sighting;
-  return { ...sighting, unread: module.fields.filter((one) => !read.includes(one)).map(({ field }) => field) };
+  if (read.length === fields.length) return sighting;
+  return { ...sighting, unread: fields.filter((one) => !read.includes(one)).map(({ field }) => field) };
 }
 
 export function timeOf(text: string): number | null {

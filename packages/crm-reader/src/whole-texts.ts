@@ -1,5 +1,5 @@
 import { type CrmClient, CrmError, type FoundRecord, type Look } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import type { TextCut, TextCuts } from '@lockstep/postgres';
 import type { Logger } from '@lockstep/telemetry';
 
@@ -92,7 +92,7 @@ export class WholeTexts {
   /** Whether a field's text may be cut, by its kind and length, or by what was seen of the field. */
   #suspect(module: ModuleDefinition, record: FoundRecord): Suspect[] {
     const { isKnown, richTexts } = this.#deps.facts.of(module.apiName);
-    const long = module.fields.filter(({ field, kind }) => kind === 'text' && isLong(record.values[field], { isRich: richTexts.has(field), cutAt: this.#cuts.get(`${module.apiName}.${field}`) })).map(({ field }) => field);
+    const long = loggedFields(module).filter(({ field, kind }) => kind === 'text' && isLong(record.values[field], { isRich: richTexts.has(field), cutAt: this.#cuts.get(`${module.apiName}.${field}`) })).map(({ field }) => field);
     if (long.length === 0) return [];
     // While kinds are not known, the one call that takes every kind is tried.
     return [{ record, rich: isKnown ? long.filter((field) => richTexts.has(field)) : [], other: isKnown ? long.filter((field) => !richTexts.has(field)) : long }];

@@ -40,4 +40,5 @@ export const deals = defineModule({
     { field: 'Exchange_Rate', kind: 'decimal', column: 'exchange_rate', type: 'numeric' },
     { field: 'Deal_Number', kind: 'text', column: 'deal_number', type: 'text' },
   ],
+  alsoLogged: [{ field: 'Record_Status__s', kind: 'text' }],
 });

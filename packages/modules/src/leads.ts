@@ -55,4 +55,5 @@ export const leads = defineModule({
     { field: 'Referred_By', kind: 'lookup', column: 'referred_by_id', type: 'bigint', refersTo: 'Contacts' },
     { field: 'Lead_Number', kind: 'text', column: 'lead_number', type: 'text' },
   ],
+  alsoLogged: [{ field: 'Record_Status__s', kind: 'text' }],
 });

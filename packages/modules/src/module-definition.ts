@@ -1,16 +1,22 @@
 import type { FieldKind } from '@lockstep/record-log';
 
+import { loggedFields } from './logged-fields.ts';
+
 /** Postgres types that a mapping may declare. The projector goes by the table's own types, which may be others. */
 export type ColumnType =
   | 'text' | 'bigint' | 'integer' | 'smallint' | 'numeric' | 'double precision' | 'boolean' | 'date' | 'timestamptz' | 'timestamp' | 'uuid'
   | `varchar(${number})` | `char(${number})` | `numeric(${number},${number})`;
 
-/** One core field of a CRM module, and the legacy column that receives it. */
-export type FieldMapping = {
+/** A field of a CRM module that is read and kept in the log. */
+export type LoggedField = {
   /** API name in the CRM, e.g. `Last_Name`. */
   readonly field: string;
   /** How the CRM's value is brought into its canonical form; the same from a CSV cell and from a JSON reply. */
   readonly kind: FieldKind;
+};
+
+/** One core field of a CRM module, and the legacy column that receives it. */
+export type FieldMapping = LoggedField & {
   readonly column: string;
   /** What the author of the mapping expects the column to be. Where the table has another type, the projector says so at its start. */
   readonly type: ColumnType;
@@ -49,6 +55,11 @@ export type ModuleDefinition = {
   readonly onConvert?: 'keep' | 'mark';
   /** The core fields in coverage order: those that bulk CSV and COQL can both read. */
   readonly fields: readonly FieldMapping[];
+  /**
+   * Fields that are kept in the log and have no column yet. One that is mapped later is filled from the log, without a call to the CRM, as far back as it was
+   * logged. They cost their bytes in the log, and their places among the fields of a query.
+   */
+  readonly alsoLogged?: readonly LoggedField[];
 };
 
 const scaled: ReadonlySet<FieldKind> = new Set(['integer', 'decimal', 'datetime']);
@@ -68,8 +79,9 @@ export function defineModule(definition: ModuleDefinition): ModuleDefinition {
     if (!identifier.test(name)) fail(`"${name}" is no plain lower-case identifier`);
   }
   if (new Set(columns).size !== columns.length) fail('a legacy column is mapped twice');
-  if (new Set(definition.fields.map((f) => f.field)).size !== definition.fields.length) fail('a CRM field is mapped twice');
-  if (definition.fields.some((f) => f.field === 'id' || f.field === 'Modified_Time')) {
+  const logged = loggedFields(definition);
+  if (new Set(logged.map((f) => f.field)).size !== logged.length) fail('a CRM field is mapped twice, or mapped and also logged');
+  if (logged.some((f) => f.field === 'id' || f.field === 'Modified_Time')) {
     fail('id and Modified_Time belong to every event; name their columns with keyColumn and modifiedTimeColumn');
   }
   if (definition.onConvert === 'mark' && !definition.fields.some(({ field, kind }) => field === 'Converted__s' && kind === 'boolean')) fail("onConvert 'mark' needs a boolean column for Converted__s");
@@ -79,6 +91,6 @@ export function defineModule(definition: ModuleDefinition): ModuleDefinition {
   if (notLookup !== undefined) fail(`${notLookup.field} is no lookup and cannot refer to ${notLookup.refersTo}`);
   // A bulk read of more than 200 fields silently exports all of them, and id and Modified_Time are always among them. What one
   // query reads on older versions is less: `checkReadable` of crm-client knows.
-  if (definition.fields.length > 198) fail(`${definition.fields.length} fields; a bulk read exports at most 198 beside id and Modified_Time`);
+  if (logged.length > 198) fail(`${logged.length} fields; a bulk read exports at most 198 beside id and Modified_Time`);
   return definition;
 }

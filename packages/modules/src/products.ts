@@ -39,4 +39,5 @@ export const products = defineModule({
     { field: 'Tag', kind: 'tags', column: 'tags', type: 'text' },
     { field: 'Product_Number', kind: 'text', column: 'product_number', type: 'text' },
   ],
+  alsoLogged: [{ field: 'Record_Status__s', kind: 'text' }],
 });

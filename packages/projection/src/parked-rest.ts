@@ -66,14 +66,16 @@ async function fieldsLeft(client: PoolClient, projection: ModuleProjection, park
   const version = { modifiedMs: Number(parked.modifiedMs), versionMs: Number(parked.versionMs ?? parked.modifiedMs), observedMs: Number(parked.observedMs), hash: parked.hash };
   if (compareVersions(version, record) > 0) return null;
   const spoken = new Set(await projection.fieldsOf(client, record.coverage));
-  const mapped = new Set(projection.own.fields);
+  const mapped = new Set(mappedFields(projection));
   const before = parked.fieldsLeft ?? (await fieldsOf(client, projection, parked.coverage));
   const left = before.filter((field) => mapped.has(field) && !spoken.has(field));
   return parked.fieldsLeft === null || left.length < before.length ? left : null;
 }
 
+const mappedFields = ({ module }: ModuleProjection): readonly string[] => module.fields.map(({ field }) => field);
+
 async function fieldsOf(client: PoolClient, projection: ModuleProjection, covered: string | null): Promise<readonly string[]> {
-  const { fields } = projection.own;
+  const fields = mappedFields(projection);
   if (covered === null) return fields;
   try {
     return await projection.fieldsOf(client, covered);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 import { createCrmClient, createTokenSource, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
 import { checkoutDir, type SimulatorProcess } from '@lockstep/harness';
-import { leads } from '@lockstep/modules';
+import { coverageOf, leads } from '@lockstep/modules';
 
 /** A page of Leads as the CRM exports it: the ZIP on disk, and when its job was created. */
 export type Page = { readonly file: string; readonly createdMs: number; readonly rows: number };
@@ -23,7 +23,7 @@ export async function exportPage(simulator: Pick<SimulatorProcess, 'url'>, folde
   const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator' });
   const crm = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }) });
   try {
-    const fields = [...leads.fields.map(({ field }) => field), 'Modified_Time'];
+    const fields = [...coverageOf(leads).fields, 'Modified_Time'];
     const { jobId, createdTime } = await crm.createBulkRead({ module: 'Leads', fields, page: 1, pageToken: null, callbackUrl: null });
     let status = await crm.bulkReadStatus(jobId);
     while (status.state === 'running') {

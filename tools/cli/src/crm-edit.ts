@@ -1,5 +1,5 @@
 import { createCrmClient, createTokenSource, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
-import { moduleByName } from '@lockstep/modules';
+import { loggedFields, moduleByName } from '@lockstep/modules';
 
 import { UsageError } from './errors.ts';
 
@@ -24,7 +24,12 @@ function fieldOf(module: string, text: string): [string, unknown] {
   const at = text.indexOf('=');
   if (at < 1) throw new UsageError(`"${text}" is no Field=value, e.g. Company="Ada & Sons"`);
   const name = text.slice(0, at);
-  return [name, valueOf(moduleByName(module)?.fields.find(({ field }) => field === name)?.kind, text.slice(at + 1))];
+  return [name, valueOf(kindOf(module, name), text.slice(at + 1))];
+}
+
+function kindOf(module: string, name: string): string | undefined {
+  const definition = moduleByName(module);
+  return definition && loggedFields(definition).find(({ field }) => field === name)?.kind;
 }
 
 function valueOf(kind: string | undefined, text: string): unknown {

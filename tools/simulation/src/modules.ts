@@ -6,7 +6,7 @@ import type { TableRules } from './memory/memory-table.ts';
 export const LONGEST_COMPANY = 80;
 
 /** The simulated modules: real ones, cut to a few fields of different kinds, so that a seed costs little. */
-const cutTo = (module: ModuleDefinition, names: readonly string[]): ModuleDefinition => ({ ...module, fields: module.fields.filter(({ field }) => names.includes(field)) });
+const cutTo = (module: ModuleDefinition, names: readonly string[]): ModuleDefinition => ({ ...module, fields: module.fields.filter(({ field }) => names.includes(field)), alsoLogged: [] });
 const shortened = (module: ModuleDefinition): ModuleDefinition => ({ ...module, fields: module.fields.map((one) => (one.field === 'Company' ? { ...one, type: `varchar(${LONGEST_COMPANY})` } : one)) });
 
 export const simulatedLeads = shortened(cutTo(leads, ['Company', 'Last_Name', 'Lead_Score', 'Email_Opt_Out']));

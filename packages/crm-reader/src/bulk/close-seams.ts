@@ -1,6 +1,6 @@
 import { type IdSpan, type Seam, seamsOf } from '@lockstep/completeness';
 import type { CrmClient, RecordPage } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns } from '@lockstep/postgres';
 
 import { publishFound, type PublishFoundDeps } from '../publish-found.ts';
@@ -29,7 +29,7 @@ export async function closeSeams(deps: CloseSeamsDeps, module: ModuleDefinition,
 const spanOf = (first: string | null | undefined, last: string | null | undefined): IdSpan | null => (typeof first === 'string' && typeof last === 'string' ? { first, last } : null);
 
 async function readSeam(deps: CloseSeamsDeps, module: ModuleDefinition, { afterId, beforeId, since, reading }: Seam & { since: Date | null; reading: string }, signal: AbortSignal): Promise<number> {
-  const fields = module.fields.map(({ field }) => field);
+  const fields = coverageOf(module).fields;
   let [from, found] = [afterId, 0];
   for (;;) {
     signal.throwIfAborted();

@@ -1,6 +1,6 @@
 import { BulkFileError } from '@lockstep/bulk-file';
 import { type CrmClient, CrmError } from '@lockstep/crm-client';
-import { leads } from '@lockstep/modules';
+import { coverageOf, leads } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns, PublishedRows } from '@lockstep/postgres';
 import { multiSelectReader } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
@@ -10,7 +10,7 @@ import { createReaderMetrics } from '../metrics.ts';
 import type { BulkResult } from './bulk-results.ts';
 import { ingestReadyPages } from './ingest-pages.ts';
 
-const fields = leads.fields.map(({ field }) => field);
+const { fields } = coverageOf(leads);
 const header = ['Id', ...fields, 'Modified_Time'];
 const row = (id: string): string[] => [id, ...fields.map(() => ''), '2026-05-04T10:00:00+05:30'];
 
@@ -115,7 +115,7 @@ describe('a page', () => {
   test('is not published before what lies between it and the page before it is in the log', async () => {
     const asked: unknown[] = [];
     const pages = (from: number): ReturnType<CrmClient['recordsBetween']> =>
-      Promise.resolve({ records: [{ id: String(from), modifiedTime: '2026-05-04T10:00:00+05:30', values: Object.fromEntries(leads.fields.map(({ field }) => [field, null])) }], observed: { lowerMs: 0, upperMs: 1 }, hasMore: from === 9 });
+      Promise.resolve({ records: [{ id: String(from), modifiedTime: '2026-05-04T10:00:00+05:30', values: Object.fromEntries(fields.map((field) => [field, null])) }], observed: { lowerMs: 0, upperMs: 1 }, hasMore: from === 9 });
     const crm = { recordsBetween: ({ afterId, beforeId }: { afterId: string; beforeId: string | null }) => (asked.push([afterId, beforeId, sent]), pages(Number(afterId) + 1)) };
     const before = { id: 2, pageNumber: 1, state: 'published', firstId: '1', lastId: '8' } as const;
     expect(await take(() => resultOf(row('12'), row('13')), { pageNumber: 2 }, { pages: [before], crm })).toEqual(['published 2, 12 to 13']);

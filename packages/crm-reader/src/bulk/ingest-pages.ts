@@ -1,6 +1,6 @@
 import { BulkFileError } from '@lockstep/bulk-file';
 import { CrmError } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns, WantedLooks } from '@lockstep/postgres';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
 
@@ -89,7 +89,7 @@ async function publish({ results, producer, register, texts, facts = noFacts, ep
   }
 }
 
-const textsOf = ({ fields }: ModuleDefinition): Set<string> => new Set(fields.filter(({ kind }) => kind === 'text').map(({ field }) => field));
+const textsOf = (module: ModuleDefinition): Set<string> => new Set(loggedFields(module).filter(({ kind }) => kind === 'text').map(({ field }) => field));
 
 /** A query gives multi-select values one by one: what the cell left open, a look decides. */
 async function noteUnexplained({ facts = noFacts, looks, metrics }: IngestPagesDeps, module: string, unexplained: RowsOutcome['unexplained']): Promise<void> {

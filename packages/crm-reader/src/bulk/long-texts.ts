@@ -1,4 +1,4 @@
-import type { ModuleDefinition } from '@lockstep/modules';
+import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import type { FieldValue } from '@lockstep/record-log';
 
 /** A long text as a bulk read gave it; `modifiedMs` says of which version. */
@@ -14,7 +14,7 @@ const SAMPLES_A_FIELD = 3;
  */
 export function longTexts(module: ModuleDefinition, fields: ReadonlySet<string>): { readonly found: readonly LongText[]; take(sighting: { readonly id: string; readonly modifiedMs: number; readonly fields: readonly FieldValue[] }): void } {
   const found: LongText[] = [];
-  let watched = module.fields.flatMap(({ field }, at) => (fields.has(field) ? [{ field, at, left: SAMPLES_A_FIELD }] : []));
+  let watched = loggedFields(module).flatMap(({ field }, at) => (fields.has(field) ? [{ field, at, left: SAMPLES_A_FIELD }] : []));
   return {
     found,
     take: ({ id, modifiedMs, fields: values }) => {

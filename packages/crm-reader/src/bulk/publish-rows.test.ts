@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 
 import type { BulkFileError } from '@lockstep/bulk-file';
 import type { ProducedMessage } from '@lockstep/kafka';
-import { leads } from '@lockstep/modules';
+import { coverageOf, leads } from '@lockstep/modules';
 import { decodeEvent, type RecordSeen } from '@lockstep/record-log';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ZipFile } from 'yazl';
@@ -28,7 +28,7 @@ beforeEach(() => {
   letters = [];
 });
 
-const fields = leads.fields.map(({ field }) => field);
+const { fields } = coverageOf(leads);
 const at = '2026-05-04T10:00:00+05:30';
 const header = ['Id', ...fields, 'Modified_Time'].join(',');
 const row = (id: string, values: Record<string, string> = {}): string => [id, ...fields.map((field) => values[field] ?? ''), values['Modified_Time'] ?? at].join(',');

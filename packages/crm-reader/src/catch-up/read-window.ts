@@ -1,5 +1,5 @@
 import type { CrmClient, PageEnd, RecordPage } from '@lockstep/crm-client';
-import type { ModuleDefinition } from '@lockstep/modules';
+import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpResult } from '@lockstep/postgres';
 
 import { publishFound, type PublishFoundDeps } from '../publish-found.ts';
@@ -26,7 +26,7 @@ const MAX_WINDOW_ROWS = 33_000;
  */
 export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition, from: Date, reading: string, maxRows = MAX_WINDOW_ROWS): Promise<WindowRead> {
   const { crm, signal } = deps;
-  const fields = module.fields.map(({ field }) => field);
+  const fields = coverageOf(module).fields;
   let startedMs: number | undefined;
   let after: PageEnd | null = null;
   const total = { rows: 0, seen: 0, unhinted: 0 };

@@ -1,6 +1,6 @@
 import { CrmError, type CrmClient, type FoundRecord, type Observed } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
-import { type ModuleDefinition, topicOf } from '@lockstep/modules';
+import { coverageOf, type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { isOwnHint } from '@lockstep/notifications';
 import type { RegisterReader } from '@lockstep/postgres';
 import { isRecordId } from '@lockstep/record-log';
@@ -92,7 +92,7 @@ export class Looker {
     this.#inFlight += 1;
     this.#lastStart = this.#time.elapsed();
     try {
-      const { records, observed } = await crm.lookAt({ module: module.apiName, fields: module.fields.map(({ field }) => field), ids: [...taken.keys()], signal });
+      const { records, observed } = await crm.lookAt({ module: module.apiName, fields: coverageOf(module).fields, ids: [...taken.keys()], signal });
       const news = await this.#publish(records, observed, taken);
       crashPoint('look-published');
       await this.#lookAgainAt(taken, new Set(records.map(({ id }) => id)), news);
