@@ -1,11 +1,10 @@
-import { hash } from 'node:crypto';
-
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import { type Coverage, coverage, type CoverageDeclared } from '@lockstep/record-log';
-import type { Pool, PoolClient } from 'pg';
+import type { PoolClient } from 'pg';
 
 import type { DescribedTable } from './described-table.ts';
 import { ProjectionError } from './errors.ts';
+import { fingerprintOf } from './mapping-state.ts';
 import { registerSql, type RegisterSql } from './register-sql.ts';
 import { shapeSql } from './table-catalogue.ts';
 import { checkTable, maySpeakOfTable } from './table-check.ts';
@@ -33,7 +32,7 @@ export class ModuleProjection {
   constructor(module: ModuleDefinition, epsilonMs: number) {
     this.module = module;
     this.registerSql = registerSql(module, epsilonMs);
-    this.fingerprint = hash('sha256', JSON.stringify(module)).slice(0, 32);
+    this.fingerprint = fingerprintOf(module);
     this.keepsDeleted = module.onDelete.action === 'mark';
     this.epsilonMs = epsilonMs;
     this.own = coverageOf(module);
@@ -73,6 +72,12 @@ export class ModuleProjection {
       if (!maySpeakOfTable(error) || !(await this.readTable(client))) throw error;
       return await work();
     }
+  }
+
+  /** Goes by a table that is not there yet, to see what it would hold; nothing is written by it. */
+  assumeTable(table: DescribedTable): void {
+    this.#plans.clear();
+    this.#table = table;
   }
 
   /** What the table is now, for {@link checkShape}; it stays so until the transaction ends. */
@@ -126,22 +131,4 @@ export class ModuleProjection {
   }
 }
 
-/**
- * Compares this build's mapping with the table, and makes it the current one.
- * @throws {ProjectionError} `TABLE_UNFIT` with every fault and its remedy; `CASCADING_FOREIGN_KEY` where the only fault is that removing a
- *   row would remove or change rows of other tables. Then the mapping that was current stays so.
- */
-export async function adoptMapping(pool: Pool, projection: ModuleProjection): Promise<void> {
-  await projection.readTable(pool);
-  await pool.query(
-    `insert into lockstep.mapping (module, fingerprint) values ($1, $2)
-     on conflict (module) do update set fingerprint = excluded.fingerprint, built_at = now() where mapping.fingerprint <> excluded.fingerprint`,
-    [projection.module.apiName, projection.fingerprint],
-  );
-}
-
-/** The fingerprint of the mapping that is current, or null before the first was adopted. */
-export async function standingMapping(client: Client, { module }: ModuleProjection): Promise<string | null> {
-  const { rows } = await client.query<{ fingerprint: string }>('select fingerprint from lockstep.mapping where module = $1', [module.apiName]);
-  return rows[0]?.fingerprint ?? null;
-}
+export { adoptMapping, standingMapping } from './adopt-mapping.ts';

@@ -31,7 +31,6 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
   if (relation === undefined) return null;
   // The shape first: what changes in between shows as a change later.
   const { rows: [{ shape } = { shape: '' }] } = relation.is_readable ? await client.query<{ shape: string }>(shapeSql(module).text) : { rows: [] };
-  const { rows } = await client.query<ColumnRow>(columnsSql, [relation.oid]);
   return {
     shape,
     kind: relation.kind,
@@ -50,8 +49,14 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     foreignChecks: relation.foreign_checks,
     hasInsertTrigger: relation.has_insert_trigger,
     missingGrants: relation.missing_grants,
-    columns: new Map(rows.map((row) => [row.name, described(row)])),
+    columns: await describeColumns(client, relation.oid),
   };
+}
+
+/** The columns of a relation, by name. */
+export async function describeColumns(client: Client, oid: string): Promise<Map<string, DescribedColumn>> {
+  const { rows } = await client.query<ColumnRow>(columnsSql, [oid]);
+  return new Map(rows.map((row) => [row.name, described(row)]));
 }
 
 type Relation = {

@@ -77,8 +77,8 @@ const relationNotes = ({ isPermanent, triggers }: DescribedTable): string[] => [
 const updateNotes = ({ fields }: ModuleDefinition, { updateCascades }: DescribedTable): string[] =>
   updateCascades.filter(({ column }) => fields.some((field) => field.column === column)).map(({ column, what }) => `when the value of column ${column} changes, so do rows of another table: ${what}`);
 
-// As Postgres shows what a mapping names.
-const declaredAs = (declared: string): string =>
+/** A type as Postgres shows what a mapping names. */
+export const declaredAs = (declared: string): string =>
   declared.replace('varchar', 'character varying').replace('char(', 'character(').replace('timestamptz', 'timestamp with time zone').replace(/^timestamp$/, 'timestamp without time zone');
 
 function columnNotes({ name, as, column }: Mapped): string[] {

@@ -17,6 +17,8 @@ export type VerifyOptions = {
   readonly topic?: string;
   /** How many differences of each kind are named; 1,000 by default. All are counted. */
   readonly atMost?: number;
+  /** Whether a mapping is compared that the projector does not write by: false by default. */
+  readonly isOtherMapping?: boolean;
   /** Called after each fetch. */
   readonly onProgress?: (progress: { readonly messages: number; readonly ofMessages: number }) => void;
   /** Awaited after each fetch, to go slowly; its failure ends the reading. */
@@ -64,13 +66,13 @@ export async function verifyModule(deps: VerifyDeps, projection: ModuleProjectio
  * The same in a transaction that is open, whose temporary tables `difference`, `shadow_register` and `shadow_content` stay. The shadow has the records
  * that may differ, and no others.
  */
-export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, onProgress, breathe, signal }: VerifyOptions, known?: LoadedDigests): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
+export async function inSnapshot(client: PoolClient, { kafka, admin }: Omit<VerifyDeps, 'pool'>, projection: ModuleProjection, { topic = topicOf(projection.module), atMost = 1_000, isOtherMapping = false, onProgress, breathe, signal }: VerifyOptions, known?: LoadedDigests): Promise<{ readonly verification: Verification; readonly shadow: Shadow }> {
   const { module } = projection;
   await checkWhole(admin, topic);
   const topicId = await admin.topicId(topic);
   const positions = await readPositions(client, module.apiName, topic, topicId);
   await checkReaches(admin, topic, positions);
-  if ((await standingMapping(client, projection)) !== projection.fingerprint) {
+  if (!isOtherMapping && (await standingMapping(client, projection)) !== projection.fingerprint) {
     throw new RebuildError(`the projector writes ${module.apiName} by another mapping than this build's: use the same build, or the same definition`, 'MAPPING_CHANGED');
   }
   await projection.readTable(client);
@@ -107,7 +109,7 @@ export async function checkWhole(admin: VerifyDeps['admin'], topic: string): Pro
   }
 }
 
-async function readPositions(client: PoolClient, apiName: string, topic: string, topicId: string): Promise<PartitionSpan[]> {
+export async function readPositions(client: PoolClient, apiName: string, topic: string, topicId: string): Promise<PartitionSpan[]> {
   const { rows } = await client.query<{ topic_id: string; partition: number; end: string }>('select topic_id, partition, next_offset as end from lockstep.projection_offset where topic = $1 order by partition', [topic]);
   const other = rows.find((row) => row.topic_id !== topicId);
   if (other !== undefined) throw new RebuildError(`topic ${topic} was created again: it has the id ${topicId}, and the table was projected from ${other.topic_id}. Restore that one`, 'LOG_INCOMPLETE');
@@ -115,7 +117,7 @@ async function readPositions(client: PoolClient, apiName: string, topic: string,
   return rows.map(({ partition, end }) => ({ partition, end: Number(end) }));
 }
 
-async function checkReaches(admin: VerifyDeps['admin'], topic: string, positions: readonly PartitionSpan[]): Promise<void> {
+export async function checkReaches(admin: VerifyDeps['admin'], topic: string, positions: readonly PartitionSpan[]): Promise<void> {
   const offsets = new Map((await admin.topicOffsets(topic)).map(({ partition, high }) => [partition, high]));
   const beyond = positions.find(({ partition, end }) => end > (offsets.get(partition) ?? 0));
   if (beyond !== undefined) throw new RebuildError(`the table was projected up to offset ${beyond.end} of ${topic}/${beyond.partition}, and the log ends at ${offsets.get(beyond.partition) ?? 0}: its end is lost`, 'LOG_INCOMPLETE');
@@ -133,7 +135,7 @@ async function checkOnePlace(client: PoolClient, topic: string): Promise<void> {
  */
 export const standsNowhere = '(resolved_at is null or value is not null or not retryable)';
 
-async function readParked(client: PoolClient, topicId: string): Promise<Map<number, ReadonlySet<number>>> {
+export async function readParked(client: PoolClient, topicId: string): Promise<Map<number, ReadonlySet<number>>> {
   const { rows } = await client.query<{ partition: number; log_offset: string }>(`select partition, log_offset from lockstep.parked where topic_id = $1 and ${standsNowhere}`, [topicId]);
   return new Map([...Map.groupBy(rows, ({ partition }) => partition)].map(([partition, of]) => [partition, new Set(of.map(({ log_offset: offset }) => Number(offset)))]));
 }

@@ -11,6 +11,7 @@ import { CreateTextCut } from './012-create-text-cut.ts';
 import { CreateClock } from './013-create-clock.ts';
 import { AddTriedTime } from './014-add-tried-time.ts';
 import { KeepParkedCoverage } from './015-keep-parked-coverage.ts';
+import { KeepMappings } from './016-keep-mappings.ts';
 import { CreateVerification } from './017-create-verification.ts';
 import { CreateLogIndex } from './018-create-log-index.ts';
 
@@ -29,6 +30,7 @@ export const migrationsList = [
   { name: '013-create-clock', class: CreateClock },
   { name: '014-add-tried-time', class: AddTriedTime },
   { name: '015-keep-parked-coverage', class: KeepParkedCoverage },
+  { name: '016-keep-mappings', class: KeepMappings },
   { name: '017-create-verification', class: CreateVerification },
   { name: '018-create-log-index', class: CreateLogIndex },
 ];
