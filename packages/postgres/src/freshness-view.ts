@@ -7,8 +7,7 @@ const isUnsettled = `not ${isSettledSql(timesOf('r'), 'e.ms')}`;
  * newer content of the same second may exist, or a deletion and a look are too close to tell which came first.
  * Migration 010 creates it. It is published: another text goes to another file, with a migration of its own.
  */
-export const freshnessView = `
-  create or replace view lockstep.freshness as
+const freshnessSelect = `
   with epsilon as ${epsilonSetting},
   modules as (select module from lockstep.mapping)
   select m.module,
@@ -22,6 +21,14 @@ export const freshnessView = `
   from modules m
   left join lateral (${reached('changes')}) changes on true
   left join lateral (${reached('everything')}) everything on true`;
+
+export const freshnessView = `
+  create or replace view lockstep.freshness as${freshnessSelect}`;
+
+/** The same, and since when a module is paused: then nothing of it is applied. Migration 016 creates it, and is published as well. */
+export const freshnessAndPauses = `
+  create or replace view lockstep.freshness as
+  select f.*, p.since as paused_since from (${freshnessSelect}) f left join lockstep.paused p on p.module = f.module`;
 
 /** The greatest claim of a kind whose offsets the projector has passed. */
 function reached(kind: 'changes' | 'everything'): string {

@@ -13,21 +13,23 @@ export type Freshness = {
   readonly parked: number;
   readonly hidden: number;
   readonly unsettled: number;
+  /** Since when nothing of it is applied, because a person paused it. */
+  readonly pausedSince: Date | null;
   /** When register and table were last compared with the log, by the database's clock, and how many records differed then; null before the first time. */
   readonly verifiedAt: Date | null;
   readonly differences: number | null;
 };
 
-type Times = 'seenUpTo' | 'settledUpTo' | 'refreshedAt' | 'verifiedAt';
+type Times = 'seenUpTo' | 'settledUpTo' | 'refreshedAt' | 'pausedSince' | 'verifiedAt';
 type Row = Omit<Freshness, Times> & Record<Times, number | null>;
 
 /** Reads the view; it counts over the whole register. */
 export async function readFreshness({ pool }: Pick<Database, 'pool'>): Promise<readonly Freshness[]> {
   const { rows } = await pool.query<Row>(
-    `select module, ${ms('seen_up_to', 'seenUpTo')}, ${ms('settled_up_to', 'settledUpTo')}, ${ms('refreshed_at', 'refreshedAt')},
+    `select module, ${ms('seen_up_to', 'seenUpTo')}, ${ms('settled_up_to', 'settledUpTo')}, ${ms('refreshed_at', 'refreshedAt')}, ${ms('paused_since', 'pausedSince')},
        parked::int as parked, hidden::int as hidden, unsettled::int as unsettled, ${ms('verified_at', 'verifiedAt')}, differences::int as differences from lockstep.freshness order by module`,
   );
-  return rows.map((row) => ({ ...row, seenUpTo: dateOf(row.seenUpTo), settledUpTo: dateOf(row.settledUpTo), refreshedAt: dateOf(row.refreshedAt), verifiedAt: dateOf(row.verifiedAt) }));
+  return rows.map((row) => ({ ...row, seenUpTo: dateOf(row.seenUpTo), settledUpTo: dateOf(row.settledUpTo), refreshedAt: dateOf(row.refreshedAt), pausedSince: dateOf(row.pausedSince), verifiedAt: dateOf(row.verifiedAt) }));
 }
 
 const dateOf = (epochMs: number | null): Date | null => (epochMs === null ? null : new Date(epochMs));

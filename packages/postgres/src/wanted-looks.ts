@@ -5,9 +5,9 @@ import { resolveOvertaken } from './overtaken.ts';
  * Why a record is to be looked at again without a notification: `unconfirmed` (a confirmation did not fit the register),
  * `doubtful` (its deletion and its latest look are too close to tell apart), `unlisted` (the CRM lists it as deleted no more: it
  * was restored), `referrer` (a record that it points to was deleted: a merge gives it another one to point to), `unexplained` (a bulk result's multi-select
- * cell holds what the picklist does not explain).
+ * cell holds what the picklist does not explain), `asked` (a person asked for it).
  */
-export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer' | 'unexplained';
+export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer' | 'unexplained' | 'asked';
 export type WantedLook = { readonly module: string; readonly id: string; readonly reason: LookReason };
 
 /** Looks that are wanted by the projector, which never calls the CRM, and by the catch-up. The scheduler makes hints of them. */
@@ -24,7 +24,7 @@ export const wantedLooks = ({ pool }: Pick<Database, 'pool'>): WantedLooks => ({
   want: async (module, ids, reason) => {
     if (ids.length === 0) return;
     await pool.query(
-      `insert into lockstep.look_wanted (module, record_id, reason) select $1, id, $3 from unnest($2::bigint[]) as u (id) on conflict (module, record_id) do nothing`,
+      `insert into lockstep.look_wanted (module, record_id, reason) select $1, id, $3 from unnest($2::bigint[]) as u (id) on conflict (module, record_id) ${reason === 'asked' ? 'do update set due_at = least(look_wanted.due_at, now())' : 'do nothing'}`,
       [module, ids, reason],
     );
   },

@@ -3,7 +3,7 @@ import type { Pool, PoolClient } from 'pg';
 import { completeUnder, type Mapping, mappingOf, type MappingState } from './mapping-state.ts';
 import type { ModuleProjection } from './module-projection.ts';
 
-type Client = Pick<PoolClient, 'query'>;
+type Client = Pick<Pool, 'query'> | Pick<PoolClient, 'query'>;
 
 /**
  * Compares this build's mapping with the table, and makes it the current one. Once that is done, no process writes by another mapping any more: its

@@ -33,7 +33,7 @@ const certify = (module: ModuleDefinition = leads): Promise<Certificate> => cert
 async function check(certificate: Certificate): Promise<{ readonly code: number; readonly lines: readonly string[] }> {
   const file = join(folder, 'certificate.json');
   await writeFile(file, JSON.stringify(certificate));
-  const env = { ...process.env, KAFKA_BROKERS: testKafkaBrokers().join(','), DATABASE_URL: fixture.databaseUrl };
+  const env = { ...process.env, KAFKA_BROKERS: testKafkaBrokers().join(','), DATABASE_URL: fixture.url };
   const { code, stdout } = await promisify(execFile)(process.execPath, [script, file], { env }).then(({ stdout: text }) => ({ code: 0, stdout: text }), (error: { code: number; stdout: string }) => error);
   return { code, lines: stdout.trim().split('\n').map((line) => line.slice(0, line.indexOf(': '))) };
 }

@@ -80,7 +80,8 @@ export class Fixture {
     await db.close();
   }
 
-  get databaseUrl(): string {
+  /** The database, for another process. */
+  get url(): string {
     return this.#url;
   }
 

@@ -1,5 +1,6 @@
 import { Migration } from '@mikro-orm/migrations';
 
+import { freshnessAndPauses } from '../freshness-view.ts';
 import { waitFunctions } from '../wait-function.ts';
 
 /**
@@ -18,6 +19,7 @@ export class KeepMappings extends Migration {
         reason text not null default ''
       )`);
     this.addSql(`comment on table lockstep.paused is 'Modules whose log is not applied for the time being: "lockstep pause" and "lockstep resume". It fills meanwhile.'`);
+    this.addSql(freshnessAndPauses);
     for (const create of waitFunctions) this.addSql(create);
   }
 }
