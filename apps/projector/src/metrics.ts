@@ -14,6 +14,7 @@ export function createProjectorMetrics() {
     batches: new Histogram({ name: 'lockstep_projector_batch_seconds', help: 'A batch, from its first statement to its commit', labelNames: ['module'], buckets: [0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5], registers }),
     queuedBytes: new Gauge({ name: 'lockstep_projector_queued_bytes', help: 'Bytes of messages that wait', registers }),
     position: new Gauge({ name: 'lockstep_projector_next_offset', help: 'Next offset to be applied', labelNames: ['topic', 'partition'], registers }),
+    pausedModules: new Gauge({ name: 'lockstep_projector_paused_modules', help: 'Modules that a person has paused', registers }),
     halted: new Gauge({ name: 'lockstep_projector_halted_partitions', help: 'Partitions that wait for a person', registers }),
   };
 }

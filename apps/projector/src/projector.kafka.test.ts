@@ -1,8 +1,8 @@
 import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
 import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
-import { coverageOf, deals, leads, type ModuleDefinition } from '@lockstep/modules';
-import { connect, type Database, migrate } from '@lockstep/postgres';
-import { ModuleProjection } from '@lockstep/projection';
+import { coverageOf, deals, defineModule, leads, type ModuleDefinition } from '@lockstep/modules';
+import { connect, type Database, migrate, pauses } from '@lockstep/postgres';
+import { adoptMapping, ModuleProjection } from '@lockstep/projection';
 import { encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
 import { createLogger } from '@lockstep/telemetry';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -24,6 +24,7 @@ let db: Database;
 let topic: TestTopic;
 let groupId: string;
 let running: Projector[] = [];
+let metrics: ReturnType<typeof createProjectorMetrics>;
 const created: TestTopic[] = [];
 
 beforeAll(async () => {
@@ -60,7 +61,8 @@ async function start(open?: readonly [string, OpenTopic][]): Promise<Projector> 
   const onFatal = (error: unknown): void => {
     throw error;
   };
-  const projector = new Projector({ db, kafka, admin, lanes: 2, maxBatchMessages: 500, maxQueuedBytes: 2_000_000, metrics: createProjectorMetrics(), log, groupId, onFatal });
+  metrics = createProjectorMetrics();
+  const projector = new Projector({ db, kafka, admin, lanes: 2, maxBatchMessages: 500, maxQueuedBytes: 2_000_000, metrics, log, groupId, onFatal });
   running.push(projector);
   await projector.start(topics);
   return projector;
@@ -175,6 +177,33 @@ describe('the projector', () => {
     await start(open);
     while ((await one<number>('select count(*)::int from deals')) === 0) await new Promise((resolve) => void setTimeout(resolve, 20));
     expect(await db.pool.query('select module from lockstep.parked where resolved_at is null').then(({ rows: left }) => left)).toEqual([{ module: 'Leads' }]);
+  });
+
+  test('stops where another mapping is adopted, and writes nothing by its own afterwards', async () => {
+    const former = defineModule({ ...leads, fields: leads.fields.filter(({ column }) => column !== 'fax') });
+    await publish(Array.from({ length: 1_000 }, (_, n) => seen(n)));
+    const projector = await start([await opened(topic, former)]);
+    await applied();
+    await adoptMapping(db.pool, new ModuleProjection(leads, 60_000));
+    await publish(Array.from({ length: 1_000 }, (_, n) => seen(n, { Company: 'by the former mapping' }, 1_700_000_060_000)));
+    expect(await haltedBecause(projector)).toMatch(/the mapping of Leads was changed by a newer build; stop this process/);
+    expect(await one<number>(`select count(*)::int from leads where company = 'by the former mapping'`)).toBe(0);
+  });
+
+  test('leaves a module alone while it is paused, across a restart, and goes on from there', async () => {
+    await publish([seen(1)]);
+    const first = await start();
+    await applied();
+    await pauses(db).pause('Leads', '');
+    await expect.poll(async () => (await metrics.pausedModules.get()).values[0]?.value, { timeout: 10_000 }).toBe(1);
+    await publish([seen(2)]);
+    await stop(first);
+    const second = await start();
+    await publish([seen(3)]);
+    expect([await rows(), isHealthy(second)]).toEqual([1, true]);
+    await pauses(db).resume('Leads');
+    await applied();
+    expect(await rows()).toBe(3);
   });
 
   test('parks a value that does not fit, and applies the rest', async () => {

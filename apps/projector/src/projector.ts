@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type KafkaError, type Position, type TopicPartition } from '@lockstep/kafka';
-import type { Database } from '@lockstep/postgres';
+import { type Database, pauses } from '@lockstep/postgres';
 import { adoptMapping, type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked, standingMapping } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
 
@@ -26,6 +26,7 @@ export type ProjectorDeps = {
 const COMMIT_EVERY_MS = 1_000;
 const RETRY_EVERY_MS = 1_000;
 const TABLE_CHECK_EVERY_MS = 2_000;
+const PAUSE_CHECK_EVERY_MS = 500;
 const ROOM_CHECK_MS = 5;
 /**
  * While messages come by hundreds and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a
@@ -49,6 +50,8 @@ export class Projector {
   readonly #halted = new Map<string, unknown>();
   /** Partitions whose log cannot be read on for the time being. */
   readonly #unreadable = new Map<string, KafkaError>();
+  /** Topics of modules that a person has paused. */
+  readonly #paused = new Set<string>();
   readonly #closing = new AbortController();
   readonly #parkedShare = new ParkedShare();
   #topics = new Map<string, OpenTopic>();
@@ -74,6 +77,7 @@ export class Projector {
   async start(topics: ReadonlyMap<string, OpenTopic>): Promise<void> {
     const { kafka, onFatal, log, groupId = 'lockstep-projector' } = this.#deps;
     this.#topics = new Map(topics);
+    await this.#checkPauses();
     this.#consumer = await createConsumer(kafka, { groupId, topics: [...topics.keys()] });
     await this.#consumer.run({
       onAssigned: (partitions) => this.#assign(partitions),
@@ -86,6 +90,7 @@ export class Projector {
     this.#loops = Promise.all([
       loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal, log, body: () => this.#commit() }),
       loop({ name: 'parked messages', everyMs: RETRY_EVERY_MS, signal, log, body: () => this.#retryParked() }),
+      loop({ name: 'check of pauses', everyMs: PAUSE_CHECK_EVERY_MS, signal, log, body: () => this.#checkPauses() }),
       loop({ name: 'check of unfit tables', everyMs: TABLE_CHECK_EVERY_MS, signal, log, body: () => this.#checkUnfitTables() }),
     ]);
   }
@@ -137,6 +142,7 @@ export class Projector {
         this.#halt([assigned], new ProjectionError(`${topic}/${partition} holds offsets ${low} to ${high}, and ${offset} is next: what lies between is lost. Nothing was skipped`, 'OFFSETS_LOST'));
       }
       if (unfit !== undefined) this.#halt([assigned], unfit.error);
+      if (this.#paused.has(topic)) this.#hold([assigned]);
       return { topic, partition, offset };
     });
   }
@@ -153,7 +159,8 @@ export class Projector {
         continue;
       }
       this.#topics.set(open.topic, { ...open, unfit: undefined });
-      await this.#goOn(open, halted.map(({ partition }) => partition));
+      if (this.#paused.has(open.topic)) this.#forgive(halted);
+      else await this.#goOn(open, halted.map(({ partition }) => partition));
     }
   }
 
@@ -174,7 +181,40 @@ export class Projector {
       this.#assigned.set(`${topic}/${partition}`, { projection, topic, topicId, partition, next: offset, isStopped: false });
       this.#consumer?.seek({ topic, partition, offset });
     }
-    this.#deps.log.info({ topic, partitions }, 'mapping and table fit again: partitions go on');
+    this.#deps.log.info({ topic, partitions }, 'partitions go on');
+  }
+
+  /** Modules that a person pauses are left alone until they are resumed; what was fetched of them is fetched again. */
+  async #checkPauses(): Promise<void> {
+    const paused = new Map((await pauses(this.#deps.db).all()).map((one) => [one.module, one]));
+    for (const open of this.#topics.values()) {
+      const { topic, projection: { module } } = open;
+      const pause = paused.get(module.apiName);
+      if ((pause !== undefined) === this.#paused.has(topic)) continue;
+      const assigned = [...this.#assigned.values()].filter((one) => one.topic === topic);
+      if (pause === undefined) {
+        this.#paused.delete(topic);
+        const free = assigned.flatMap(({ partition }) => (this.#halted.has(`${topic}/${partition}`) ? [] : [partition]));
+        this.#consumer?.resume(free.map((partition) => ({ topic, partition })));
+        await this.#goOn(open, free);
+      } else {
+        this.#paused.add(topic);
+        this.#deps.log.warn({ module: module.apiName, since: pause.since, reason: pause.reason }, 'the module is paused: nothing of it is applied until it is resumed');
+        this.#hold(assigned);
+      }
+    }
+    this.#deps.metrics.pausedModules.set(this.#paused.size);
+  }
+
+  #hold(partitions: readonly AssignedPartition[]): void {
+    for (const assigned of partitions) assigned.isStopped = true;
+    this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));
+  }
+
+  /** What kept these partitions from going on is over; they are paused all the same. */
+  #forgive(partitions: readonly AssignedPartition[]): void {
+    for (const { topic, partition } of partitions) this.#halted.delete(`${topic}/${partition}`);
+    this.#countHalted();
   }
 
   #revoke(partitions: readonly TopicPartition[]): void {
@@ -186,7 +226,7 @@ export class Projector {
     const former = this.#assigned.get(key);
     if (former !== undefined) former.isStopped = true;
     this.#assigned.delete(key);
-    if (this.#halted.delete(key)) this.#consumer?.resume([{ topic, partition }]);
+    if (this.#halted.delete(key) || this.#paused.has(topic)) this.#consumer?.resume([{ topic, partition }]);
     this.#unreadable.delete(key);
     this.#countHalted();
   }
@@ -194,7 +234,7 @@ export class Projector {
   async #take({ topic, partition, messages }: ConsumedBatch): Promise<void> {
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
-    if (assigned === undefined || this.#halted.has(key)) return;
+    if (assigned === undefined || assigned.isStopped || this.#halted.has(key)) return;
     if (this.#unreadable.delete(key)) {
       this.#countHalted();
       this.#deps.log.info({ topic, partition }, 'a partition can be read again');
@@ -261,8 +301,8 @@ export class Projector {
   async #retryParked(): Promise<boolean> {
     const failures: unknown[] = [];
     let isWorthwhile = false;
-    for (const { projection, unfit } of this.#topics.values()) {
-      if (unfit !== undefined) continue;
+    for (const { topic, projection, unfit } of this.#topics.values()) {
+      if (unfit !== undefined || this.#paused.has(topic)) continue;
       try {
         isWorthwhile = (await this.#retryModule(projection)) || isWorthwhile;
       } catch (error) {

@@ -2,21 +2,23 @@ import { type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, creditsL
 import { type CreditRules, creditsOfDay } from '@lockstep/crm-planner';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, databaseNow, deletionBreaker, type Incident, incidents } from '@lockstep/postgres';
+import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, databaseNow, deletionBreaker, type Incident, incidents, pauses } from '@lockstep/postgres';
 
 import type { Problems } from './leader.ts';
 
 /** Where a module stands. Times are ISO 8601 in UTC. */
 export type ModuleStatus = {
   readonly module: string;
-  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `failed`. */
-  readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'deletions held' | 'failed';
+  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `paused` (a person let nothing be applied), `failed`. */
+  readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'deletions held' | 'paused' | 'failed';
   readonly channel: { readonly grantedUntil: string; readonly renewAt: string } | null;
   /** The bulk run under way, else the latest. */
   readonly run: RunStatus | null;
   readonly catchUp: CatchUpStatus | null;
   /** Set while deletions are held until a person releases them. */
   readonly heldDeletions: { readonly deletions: number; readonly allowed: number; readonly heldAt: string } | null;
+  /** Set while a person has paused it: nothing is applied, and the log goes on filling. */
+  readonly paused: { readonly since: string; readonly reason: string } | null;
   /** Messages in the topic that are not yet applied. */
   readonly behind: number;
   readonly parked: number;
@@ -81,7 +83,7 @@ export type StatusDeps = {
 /** Reads the status of every module from job table, log and positions; any process may answer. */
 export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
   const runs = bulkRuns(db);
-  const [allRuns, allChannels, held, open, parked, positions, now] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db), databaseNow(db)]);
+  const [allRuns, allChannels, held, open, parked, positions, paused, now] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db), pauses(db).all(), databaseNow(db)]);
   const statuses = await Promise.all(
     modules.map(async (module) => {
       const { apiName } = module;
@@ -89,11 +91,13 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
       const run = ofModule.find(({ state }) => state === 'running') ?? ofModule.at(-1);
       const channel = allChannels.find((one) => one.module === apiName);
       const holding = held.find((one) => one.module === apiName);
+      const pause = paused.find((one) => one.module === apiName);
       const { any: latest } = await catchUps(db).latest(apiName);
       const behind = Math.max(0, (await endOf(admin, topicOf(module))) - (positions.get(topicOf(module)) ?? 0));
       return {
         module: apiName,
-        state: stateOf(ofModule, { behind, isHeld: holding !== undefined }),
+        state: pause === undefined ? stateOf(ofModule, { behind, isHeld: holding !== undefined }) : 'paused',
+        paused: pause === undefined ? null : { since: pause.since.toISOString(), reason: pause.reason },
         channel: channel === undefined ? null : { grantedUntil: channel.grantedUntil.toISOString(), renewAt: channel.renewAt.toISOString() },
         run: run === undefined ? null : runStatus(run, await runs.pagesOf(run.id), now),
         catchUp: latest === undefined ? null : catchUpStatus(latest),

@@ -91,6 +91,7 @@ export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, 
         parked: projection.parked(module).length,
         hidden: records.filter(({ isHidden }) => isHidden).length,
         unsettled: unsettled.length,
+        pausedSince: null,
         verifiedAt: null,
         differences: null,
       };
