@@ -19,14 +19,14 @@ test('incidents are a line each, those of the organisation without a module', ()
 const credits = { perDay: 50_000, spent: { look: 1_000, 'catch-up': 200, 'bulk-read': 76, other: 9 }, left: 48_715, reserve: 12_500, catchUpIntervalMs: 150_000 };
 
 test('the status counts open incidents, and says where to read them', () => {
-  const module = { module: 'Leads', state: 'in step', channel: null, run: null, behind: 0, parked: 0, incidents: 1, problem: null, catchUp: null, heldDeletions: null };
+  const module = { module: 'Leads', state: 'in step', channel: null, run: null, behind: 0, parked: 0, incidents: 1, problem: null, catchUp: null, paused: null, heldDeletions: null };
   expect(statusText({ hintsWaiting: null, incidents: 1, credits, modules: [module], freshness: [] })).toContain('\n2 incidents are open: lockstep incidents\n');
   expect(statusText({ hintsWaiting: null, incidents: 0, credits, modules: [{ ...module, incidents: 0 }], freshness: [] })).not.toContain('lockstep incidents');
 });
 
 test('the status says what was spent, what is left, and what a bulk read under way takes', () => {
   const run = { kind: 'refresh', state: 'running', pages: 1, pagesPublished: 0, rows: 0, expectedRows: 250_000, plan: { rows: 250_000, pages: 2, credits: 152 }, rowsPerSecond: 0, etaSeconds: null, failure: null };
-  const module = { module: 'Leads', state: 'in step', channel: null, run, behind: 0, parked: 0, incidents: 0, problem: null, catchUp: null, heldDeletions: null };
+  const module = { module: 'Leads', state: 'in step', channel: null, run, behind: 0, parked: 0, incidents: 0, problem: null, catchUp: null, paused: null, heldDeletions: null };
   const text = statusText({ hintsWaiting: null, incidents: 0, credits, modules: [module], freshness: [] });
   expect(text).toContain('\ncredits of 24 hours: 1,285 spent (look 1,000, catch-up 200, bulk-read 76, other 9); 48,715 of 50,000 are left, 12,500 of them to others; catch-ups every 2.5 min\n');
   expect(text).toContain('\nLeads, refresh: 250,000 rows in 2 pages, up to 152 credits\n');

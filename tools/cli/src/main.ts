@@ -2,20 +2,29 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 import { certifyModule, explainRecord, rebuildModule, verifyModule } from '@lockstep/rebuild';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 
+import { instant, recordId, whole } from './arguments.ts';
+import { addCompletion } from './completion.ts';
 import { editRecord } from './crm-edit.ts';
-import { UsageError } from './errors.ts';
+import { unreachableText, UsageError } from './errors.ts';
 import { explanationText, historyText } from './history.ts';
 import { fetchIncidents, incidentsText } from './incidents.ts';
+import { addMappingCommands } from './mapping-commands.ts';
+import { asJson, exitCodes, print } from './output.ts';
+import { addPauseCommands } from './pause-commands.ts';
+import { addRecordCommands } from './record-commands.ts';
 import { replayConsumer, replayedText, replayFrom } from './replay.ts';
 import { environment, readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
 import { onModule, progress, rebuiltText, verificationText } from './verify.ts';
 
-/* The command line. Exit codes: 0 done, 1 it failed, or something differs, 2 it cannot be done so, or nothing runs, 3 (status) a module has a problem. */
+/* The command line; see `exitCodes`. */
 
-const program = new Command('lockstep').description('Looks at, and tries, a running Lockstep.');
+const program = new Command('lockstep')
+  .description('Looks at, and tries, a running Lockstep.')
+  .addHelpText('after', exitCodes)
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 
 program
   .command('status')
@@ -44,20 +53,22 @@ program
   .description('reads a whole module again, for what changes without a new modified time, e.g. lockstep refresh Leads')
   .argument('<module>', 'API name, e.g. Leads')
   .option('--anyway', 'even if that touches the credits that are left to others', false)
-  .action(async (module: string, { anyway }: { anyway: boolean }) => {
+  .option(...asJson)
+  .action(async (module: string, { anyway, json }: { anyway: boolean; json: boolean }) => {
     const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
     const plan = await refreshModule(url, module, { isAnyway: anyway });
-    process.stdout.write(`${module}: reading all of it again: ${plan}; "lockstep status" shows how far it is\n`);
+    print(json, { module, plan }, () => `${module}: reading all of it again: ${plan}; "lockstep status" shows how far it is\n`);
   });
 
 program
   .command('release')
   .description('lets held deletions of a module pass for an hour, after a person has looked, e.g. lockstep release Leads')
   .argument('<module>', 'API name, e.g. Leads')
-  .action(async (module: string) => {
+  .option(...asJson)
+  .action(async (module: string, { json }: { json: boolean }) => {
     const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
     await releaseDeletions(url, module);
-    process.stdout.write(`${module}: deletions pass for an hour\n`);
+    print(json, { module, isReleased: true }, () => `${module}: deletions pass for an hour\n`);
   });
 
 program
@@ -78,20 +89,21 @@ program
   .argument('<module>', 'API name, e.g. Leads')
   .argument('<id>', 'record id')
   .argument('<Field=value...>', 'fields to set; an empty value clears')
-  .action(async (module: string, id: string, assignments: string[]) => {
+  .option(...asJson)
+  .action(async (module: string, id: string, assignments: string[], { json }: { json: boolean }) => {
     const env = process.env['CRM_CLIENT_ID'] === undefined ? { ...process.env, ...(await readRun()).crm } : process.env;
     const fields = await editRecord(env, module, id, assignments);
-    process.stdout.write(`${module} ${id}: ${Object.entries(fields).map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(', ')}\n`);
+    print(json, { module, id, fields }, () => `${module} ${id}: ${Object.entries(fields).map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(', ')}\n`);
   });
 
-const checking = { json: ['--json', 'as JSON', false], limit: ['--limit <number>', 'how many differences of each kind are named; all are counted', whole, 20] } as const;
+const checking = { limit: ['--limit <number>', 'how many differences of each kind are named; all are counted', whole, 20] } as const;
 
 program
   .command('verify')
   .description('compares register and table with the log, and names what differs, e.g. lockstep verify leads; writes nothing')
   .argument('<module>', 'API name, e.g. Leads')
   .option('--certificate', 'prints a certificate instead, as JSON: rows, digest, offsets, and up to when the CRM was read', false)
-  .option(...checking.json)
+  .option(...asJson)
   .option(...checking.limit)
   .action(async (module: string, { json, limit, certificate }: { json: boolean; limit: number; certificate: boolean }) => {
     if (certificate) {
@@ -110,7 +122,7 @@ program
   .argument('<module>', 'API name, e.g. Leads')
   .option('--dry-run', 'only names what differs, as verify does', false)
   .option('--remove-unknown', 'removes rows that the log says nothing of, too; another application may have made them', false)
-  .option(...checking.json)
+  .option(...asJson)
   .option(...checking.limit)
   .action(async (module: string, { dryRun, removeUnknown, json, limit }: { dryRun: boolean; removeUnknown: boolean; json: boolean; limit: number }) => {
     const options = { atMost: limit, onProgress: progress('folding') };
@@ -124,9 +136,9 @@ program
   .command('history')
   .description('everything the log holds of one record, and what the fold made of it, e.g. lockstep history Leads 5725700000000001')
   .argument('<module>', 'API name, e.g. Leads')
-  .argument('<id>', 'record id')
+  .argument('<id>', 'record id', recordId)
   .option('--as-of <time>', 'only what was in the log by then, e.g. 2026-03-02T10:05:00Z', instant)
-  .option(...checking.json)
+  .option(...asJson)
   .action(async (module: string, id: string, { asOf, json }: { asOf?: number; json: boolean }) => {
     const { history, notYetApplied } = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
     const shown = asOf === undefined ? history : history.filter(({ appendedMs }) => appendedMs <= asOf);
@@ -137,8 +149,8 @@ program
   .command('explain')
   .description('why a row is as it is: each column with the message its value came from, and what is parked, hidden, in doubt or waiting')
   .argument('<module>', 'API name, e.g. Leads')
-  .argument('<id>', 'record id')
-  .option(...checking.json)
+  .argument('<id>', 'record id', recordId)
+  .option(...asJson)
   .action(async (module: string, id: string, { json }: { json: boolean }) => {
     const explanation = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
     process.stdout.write(json ? `${JSON.stringify(explanation, null, 2)}\n` : explanationText(explanation));
@@ -150,28 +162,23 @@ program
   .description('hands the log over to a consumer again, once it is stopped, e.g. lockstep replay deals-won --from beginning')
   .argument('<consumer>', 'its name, e.g. deals-won')
   .requiredOption('--from <place>', 'beginning, an offset (1200), offsets of partitions (0/1200,3/17), or a time of appending (2026-03-02T10:05:00Z)')
-  .option(...checking.json)
+  .option(...asJson)
   .action(async (consumer: string, { from, json }: { from: string; json: boolean }) => {
     const replayed = await replayConsumer(await environment('KAFKA_BROKERS', 'DATABASE_URL'), consumer, replayFrom(from));
-    process.stdout.write(json ? `${JSON.stringify(replayed, null, 2)}\n` : replayedText(consumer, replayed));
+    print(json, replayed, () => replayedText(consumer, replayed));
   });
+
+addMappingCommands(program);
+addRecordCommands(program);
+addPauseCommands(program);
+addCompletion(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-}
-
-function instant(text: string): number {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('not a time such as 2026-03-02T10:05:00Z');
-  return ms;
-}
-
-function whole(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('not a number');
-  return Number(text);
+  const unreachable = unreachableText(error);
+  process.stderr.write(`${unreachable ?? (error instanceof Error ? error.message : String(error))}\n`);
+  process.exitCode = error instanceof UsageError || unreachable !== null ? 2 : 1;
 }
 
 async function runSimulator(options: readonly string[]): Promise<number> {

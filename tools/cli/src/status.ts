@@ -26,6 +26,7 @@ const module = z.object({
   incidents: z.number(),
   problem: z.string().nullable(),
   catchUp: z.object({ state: z.string(), rows: z.number(), unhinted: z.number() }).nullable(),
+  paused: z.object({ since: z.string(), reason: z.string() }).nullable().default(null),
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
 const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), hidden: z.number(), unsettled: z.number() }));
@@ -80,9 +81,10 @@ export function statusText({ modules, hintsWaiting, incidents, credits: spending
   const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.hidden), number.format(one.unsettled)])];
   const problems = modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`));
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
+  const paused = modules.flatMap(({ module: name, paused: pause }) => (pause === null ? [] : [`${name} is paused since ${pause.since}${pause.reason === '' ? '' : ` (${pause.reason})`}: nothing of it is applied until "lockstep resume ${name}"`]));
   const open = modules.reduce((sum, one) => sum + one.incidents, incidents);
   const plans = modules.flatMap(({ module: name, run: known }) => (known?.state === 'running' && known.plan !== null ? [`${name}, ${known.kind}: ${planText(known.plan)}`] : []));
-  return [...table(progress), '', ...table(times), '', creditsText(spending), ...plans, ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+  return [...table(progress), '', ...table(times), '', creditsText(spending), ...plans, ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
 }
 
 const planText = ({ rows, pages, credits: cost }: z.infer<typeof plan>): string => `${number.format(rows)} rows in ${number.format(pages)} ${pages === 1 ? 'page' : 'pages'}, up to ${number.format(cost)} credits`;

@@ -1,0 +1,33 @@
+import { pauses } from '@lockstep/postgres';
+import type { Command } from 'commander';
+
+import { onDatabase } from './on-database.ts';
+import { asJson, print } from './output.ts';
+import { environment } from './run-file.ts';
+import { knownModule } from './verify.ts';
+
+/** `pause` and `resume`: whether the log of a module is applied. */
+export function addPauseCommands(program: Command): void {
+  program
+    .command('pause')
+    .description('lets nothing more of a module be applied, within a second and across restarts, until "lockstep resume"; its log goes on filling')
+    .argument('<module>', 'API name, e.g. Leads')
+    .option('--reason <text>', 'why, for those who see it in "lockstep status"', '')
+    .option(...asJson)
+    .action(async (name: string, { reason, json }: { reason: string; json: boolean }) => {
+      const { apiName } = knownModule(name);
+      const isNew = await onDatabase(await environment('DATABASE_URL'), (db) => pauses(db).pause(apiName, reason));
+      print(json, { module: apiName, isPaused: true, isNew }, () => `${apiName} is paused${isNew ? '' : ', and was already'}: "lockstep resume ${apiName}" lets it go on\n`);
+    });
+
+  program
+    .command('resume')
+    .description('lets a paused module go on from where it stands')
+    .argument('<module>', 'API name, e.g. Leads')
+    .option(...asJson)
+    .action(async (name: string, { json }: { json: boolean }) => {
+      const { apiName } = knownModule(name);
+      const wasPaused = await onDatabase(await environment('DATABASE_URL'), (db) => pauses(db).resume(apiName));
+      print(json, { module: apiName, isPaused: false, wasPaused }, () => `${apiName} ${wasPaused ? 'goes on' : 'was not paused'}\n`);
+    });
+}
