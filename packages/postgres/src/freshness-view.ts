@@ -7,7 +7,7 @@ const isUnsettled = `not ${isSettledSql(timesOf('r'), 'e.ms')}`;
  * newer content of the same second may exist, or a deletion and a look are too close to tell which came first.
  * Migration 010 creates it. It is published: another text goes to another file, with a migration of its own.
  */
-const freshnessSelect = `
+export const freshnessSelect = `
   with epsilon as ${epsilonSetting},
   modules as (select module from lockstep.mapping)
   select m.module,

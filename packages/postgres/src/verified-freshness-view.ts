@@ -1,15 +1,11 @@
-import { freshnessView } from './freshness-view.ts';
-
-const lastColumn = ' as unsettled\n  from modules m';
+import { freshnessSelect } from './freshness-view.ts';
 
 /*
  * The view with when the table was last compared with its log, and how many records differed then. Migration 017 creates it. It is published: another text
  * goes to another file, with a migration of its own.
  */
-export const verifiedFreshnessView = freshnessView.replace(
-  lastColumn,
-  ` as unsettled,
-    (select v.verified_at from lockstep.verification v where v.module = m.module) as verified_at,
-    (select v.differences from lockstep.verification v where v.module = m.module) as differences
-  from modules m`,
-);
+export const verifiedFreshnessView = `
+  create or replace view lockstep.freshness as
+  select f.*, p.since as paused_since, v.verified_at, v.differences from (${freshnessSelect}) f
+  left join lockstep.paused p on p.module = f.module
+  left join lockstep.verification v on v.module = f.module`;

@@ -2,6 +2,7 @@ import { cpus, totalmem } from 'node:os';
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 
+import { runApply } from './apply.ts';
 import { withFolder } from './fixture.ts';
 import { runHistory } from './history.ts';
 import { runLive } from './live.ts';
@@ -14,7 +15,7 @@ import { stopAll } from './with-lockstep.ts';
 
 /* npm run bench: measures the whole path on this machine, medians with the floor beside them. A result counts only at 0 mismatches. */
 
-const parts = ['page', 'projector', 'live', 'memory', 'verify', 'history'] as const;
+const parts = ['page', 'projector', 'live', 'memory', 'verify', 'apply', 'history'] as const;
 type Part = (typeof parts)[number];
 
 function whole(text: string): number {
@@ -28,7 +29,7 @@ const given = new Command('npm run bench --')
   .description('Measures Lockstep on this machine. Exit code 1 when a result is wrong or an error stopped it.')
   .option('--runs <number>', 'runs of page and projector', whole, 5)
   .option('--rows <number>', 'rows of the page', whole, 200_000)
-  .option('--memory-rows <number>', 'rows of the larger first load, and of verify', whole, 1_000_000)
+  .option('--memory-rows <number>', 'rows of the larger first load, of verify, and of apply', whole, 1_000_000)
   .option('--history-messages <number>', 'messages of the topic that a history is read from', whole, 2_000_000)
   .option('--live-seconds <number>', 'how long each live measurement goes on', whole, 30)
   .addOption(new Option('--only <parts...>', 'these parts only').choices(parts).default([...parts]))
@@ -84,6 +85,14 @@ const measurements: Record<Part, (folder: string) => Promise<void>> = {
     say(`  verify      ${verify.seconds.toFixed(1)} s, peak RSS ${verify.rssMb} MB`);
     say(`  rebuild     ${rebuild.seconds.toFixed(1)} s into an empty database, its proof included, peak RSS ${rebuild.rssMb} MB`);
     say(`  floor       ${floor.seconds.toFixed(1)} s, COPY of the table into an unlogged one`);
+  },
+  apply: async (folder) => {
+    const { rows, plan, apply, floor } = await runApply(folder, given.memoryRows);
+    mismatches += apply.differences + Math.abs(rows - apply.rows) + Math.abs(rows - plan.rows);
+    say(`\nA column that was logged and is mapped now, ${rows.toLocaleString('en-US')} Leads, every fifth with two versions`);
+    say(`  plan        ${plan.seconds.toFixed(1)} s, peak RSS ${plan.rssMb} MB`);
+    say(`  apply       ${apply.seconds.toFixed(1)} s until the column is filled, ${apply.provenSeconds.toFixed(1)} s with its proof, peak RSS ${apply.rssMb} MB`);
+    say(`  floor       ${floor.seconds.toFixed(1)} s, one UPDATE of a column of all rows`);
   },
   history: async (folder) => {
     const { messages, whole: of, indexSeconds, indexed, missing } = await runHistory(folder, { rows: given.rows, messages: given.historyMessages });
