@@ -3,23 +3,26 @@ import { type Coverage, coverage, encodeConfirmed, encodeDeleted, encodeRepaired
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
+import { applyMapping } from './plan/apply-mapping.ts';
 import { rebuildModule } from './rebuild-module.ts';
 import { declared, Fixture, idOf, lead, type LogEvent, START_MS } from './testing.ts';
 import { verifyModule } from './verify-module.ts';
 
-/** A module under test: the coverages its log speaks under, a text column that all of them speak of, and the values of its fields. */
-type Subject = { readonly module: ModuleDefinition; readonly coverages: readonly Coverage[]; readonly column: string; readonly values: (n: number, text: string | null, revenue: string | null) => Record<string, FieldValue> };
+/** A module under test: the coverages its log speaks under, a text column that all of them speak of, one that some do not, and the values of its fields. */
+type Subject = { readonly module: ModuleDefinition; readonly coverages: readonly Coverage[]; readonly column: string; readonly added: string; readonly values: (n: number, text: string | null, revenue: string | null) => Record<string, FieldValue> };
 
 const ofLeads: Subject = {
   module: leads,
   coverages: [coverageOf(leads), coverage(['Last_Name', 'Company']), coverage(['City', 'Gone_Field', 'Last_Name']), coverage(['City', 'Last_Name', 'Annual_Revenue'])],
   column: 'last_name',
+  added: 'company',
   values: (n, text, revenue) => ({ ...lead(n), City: text, Company: text === null ? null : `${text} & Co`, Annual_Revenue: revenue }),
 };
 const ofProducts: Subject = {
   module: products,
   coverages: [coverageOf(products), coverage(['Product_Name', 'Manufacturer']), coverage(['Product_Name', 'Unit_Price'])],
   column: 'product_name',
+  added: 'manufacturer',
   values: (n, text, revenue) => ({ Product_Name: `Product ${n}`, Manufacturer: text, Unit_Price: revenue }),
 };
 
@@ -62,8 +65,9 @@ function eventsOf(drawn: readonly Step[]): LogEvent[] {
   });
 }
 
-test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose deleted rows are removed', ofProducts]])('whatever the log of %s holds and however it is cut into batches, verify finds the projector right, and rebuild makes right what was damaged or lost', async (_, subject) => {
-  const { module, coverages, column } = subject;
+test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose deleted rows are removed', ofProducts]])('whatever the log of %s holds and however it is cut into batches, verify finds the projector right, rebuild makes right what was damaged or lost, and apply fills a column as the projector would', async (_, subject) => {
+  const { module, coverages, column, added } = subject;
+  const former = { ...module, fields: module.fields.filter((one) => one.column !== added) };
   const table = module.table.name;
   await fc.assert(fc.asyncProperty(fc.array(stepsOf(subject), { minLength: 1, maxLength: 80 }), fc.integer({ min: 1, max: 40 }), fc.nat(), async (drawn, size, damage) => {
     const fixture = await Fixture.open();
@@ -84,6 +88,10 @@ test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose 
       await fixture.loseDatabase();
       const again = await rebuildModule(fixture.deps, fixture.projection(module), options);
       expect({ found: again.after.found, rows: again.rows }).toEqual({ found: [], rows: 0 });
+      expect(await stand()).toEqual(before);
+      await fixture.project(former);
+      await fixture.sql(`update ${table} set ${added} = null`);
+      expect(await applyMapping(fixture.deps, fixture.projection(module), options)).toMatchObject({ left: [], unfit: [], isComplete: true, proof: { counts: {} } });
       expect(await stand()).toEqual(before);
     } finally {
       await fixture.close();

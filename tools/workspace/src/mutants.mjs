@@ -836,4 +836,30 @@ export const mutants = [
     project: 'apps/history',
     tests: ['src/timeline.test.ts'],
   },
+  {
+    name: 'an apply writes over what the projector wrote while it was under way',
+    changes: [{ file: 'packages/rebuild/src/plan/write-changes.ts', from: 'on r.record_id = e.record_id and r.log_partition = $3 and r.log_offset = e.log_offset', to: 'on r.record_id = e.record_id and r.log_partition = $3' }],
+    project: 'packages/rebuild',
+    tests: ['src/plan/apply-races.kafka.test.ts'],
+    testName: 'not written over',
+  },
+  {
+    name: 'a batch by the former mapping may end after another one is adopted',
+    changes: [{ file: 'packages/projection/src/adopt-mapping.ts', from: "await client.query('lock table lockstep.projection_offset in share mode');", to: '' }],
+    project: 'packages/projection',
+    tests: ['src/adopt-mapping.pg.test.ts'],
+  },
+  {
+    name: 'a column that was not mapped for a while counts as filled',
+    changes: [{ file: 'packages/projection/src/mapping-state.ts', from: 'fields: complete.fields.filter((one) => next.fields.some((other) => isSameField(one, other))),', to: 'fields: complete.fields,' }],
+    project: 'packages/projection',
+    tests: ['src/adopt-mapping.pg.test.ts'],
+  },
+  {
+    name: 'a paused module is applied after a restart',
+    changes: [{ file: 'apps/projector/src/projector.ts', from: 'if (this.#paused.has(topic)) this.#hold([assigned]);', to: '' }],
+    project: 'apps/projector',
+    tests: ['src/projector.kafka.test.ts'],
+    testName: 'while it is paused',
+  },
 ];
