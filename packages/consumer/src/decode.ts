@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 import { decodeEvent, EventFormatError, type FieldValue, type Observation, type RecordEvent, readRepairedHead, readSeenHead } from '@lockstep/record-log';
 
 /** A message of a record topic. */
@@ -43,6 +45,7 @@ function contentOf(value: Buffer): Observation | null {
   const repaired = readRepairedHead(value);
   const head = repaired ?? readSeenHead(value);
   if (head === null) return null;
+  if (!isUtf8(value)) throw new EventFormatError('no UTF-8', 'EVENT_MALFORMED');
   const fields = fieldsAt(value, head.fieldsAt);
   const { id, modifiedMs, observedMs, hash, coverage } = head;
   const seen = { id, modifiedMs, observedMs, hash, coverage, fields };

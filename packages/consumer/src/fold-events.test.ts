@@ -73,5 +73,7 @@ test('what is no event, and what names no coverage of the log, is set aside; a n
   const decoded = decodeMessages(texts.map((text, offset) => ({ offset, value: Buffer.from(text) })));
   const folded = foldEvents(decoded.events, { module: 'Deals', epsilonMs: EPSILON_MS, known: new Map(), coverages, placeOf });
   expect([...decoded.parked, ...folded.parked].map(({ message, code }) => [message.offset, code])).toEqual([[0, 'EVENT_MALFORMED'], [1, 'COVERAGE_UNKNOWN'], [2, 'EVENT_FIELDS_MALFORMED'], [3, 'COVERAGE_UNKNOWN']]);
+  const [damaged] = decodeMessages([{ offset: 0, value: Buffer.concat([Buffer.from(encodeSeen({ ...seen, coverage: whole.id, fields: ['A', 'B'] }).value.slice(0, -6)), Buffer.from([0xff]), Buffer.from('","B"]}')]) }]).parked;
+  expect(damaged).toMatchObject({ code: 'EVENT_MALFORMED', cause: 'no UTF-8' });
   expect(decoded.stop).toMatchObject({ offset: 4, error: { code: 'EVENT_VERSION_UNKNOWN' } });
 });

@@ -58,7 +58,7 @@ describe('a generated consumer', () => {
     for (const options of apps) generateConsumer(tree, options);
   });
 
-  test('passes types, lint and its own tests as it was generated', { timeout: 180_000 }, () => {
+  test('passes types, lint and its own tests as it was generated', { timeout: 300_000 }, () => {
     for (const { name } of apps) expect(run('tsc', ['-p', `apps/${name}/tsconfig.json`])).toEqual({ status: 0, output: '' });
     expect(run('oxlint', ['--type-aware', '--deny-warnings', '-c', '.oxlintrc.json', 'apps'])).toEqual({ status: 0, output: '' });
     expect(run('vitest', ['run', '--config', 'vitest.config.ts'])).toEqual({ status: 0, output: '' });
