@@ -1,11 +1,19 @@
+import { sqlState } from '@lockstep/postgres';
 import { applyMapping, planMapping } from '@lockstep/rebuild';
 import type { Command } from 'commander';
 
-import { appliedText, planText } from './mapping-text.ts';
 import { whole } from './arguments.ts';
+import { UsageError } from './errors.ts';
+import { appliedText, planText } from './mapping-text.ts';
 import { asJson, print } from './output.ts';
 import { environment } from './run-file.ts';
 import { onModule, progress } from './verify.ts';
+
+/** @throws {UsageError} where the database is of a build that noted nothing of mappings. */
+function ofEarlierBuild(error: unknown): never {
+  if (sqlState(error) !== '42703') throw error;
+  throw new UsageError('The database is of an earlier build: start the apps of this build once, or "lockstep apply"');
+}
 
 /** `plan` and `apply`: what a changed definition does to a table. */
 export function addMappingCommands(program: Command): void {
@@ -16,7 +24,7 @@ export function addMappingCommands(program: Command): void {
     .option(...asJson)
     .option('--limit <number>', 'how many rows, and contents that would not fit, are named; all are counted', whole, 20)
     .action(async (module: string, { json, limit }: { json: boolean; limit: number }) => {
-      const plan = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => planMapping(deps, projection, { atMost: limit, onProgress: progress('folding') }));
+      const plan = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => planMapping(deps, projection, { atMost: limit, onProgress: progress('folding') })).catch(ofEarlierBuild);
       print(json, plan, () => planText(plan));
       if (plan.isChange || plan.faults.length + plan.missing.length > 0) process.exitCode = 1;
     });

@@ -47,7 +47,7 @@ export async function applyMapping(deps: VerifyDeps, projection: ModuleProjectio
   const change = mappingChange((await mappingState(pool, module))?.complete ?? null, module);
   const isWhole = !change.isKnown || change.onDelete !== null;
   const filled = isWhole ? await rebuilt(deps, projection, { ...options, topic }) : await fillFields(deps, projection, change, { ...options, topic, topicId });
-  const parked = change.fields.length > 0 || isWhole || change.columns.length > 0 ? await tryParkedAgain(deps, projection, topic, topicId) : { tried: 0, resolved: 0 };
+  const parked = await tryParkedAgain(deps, projection, topic, topicId);
   const isComplete = filled.left.length === 0 && (await noteComplete(pool, projection));
   const seconds = (performance.now() - started) / 1000;
   const proof = isProven ? await verifyModule(deps, projection, { ...options, topic }) : null;

@@ -37,7 +37,8 @@ export function fieldRows(fold: FieldFold, { module: { keyColumn, fields }, tabl
       const layer = spoken.findIndex((names) => names.has(one.field));
       return layer < 0 ? [] : [{ ...one, layer }];
     });
-    const columns = mapped.filter(({ onTriggerChange }) => onTriggerChange !== 'accept').map(({ column, layer }): ComparedColumn => ({ column, layer, ...comparison(column, existing, retyped) }));
+    // A column that a trigger may change is written once as well.
+    const columns = mapped.map(({ column, layer }): ComparedColumn => ({ column, layer, ...comparison(column, existing, retyped) }));
     const notNull = mapped.filter(({ column }) => columnOf(table, column).isNotNull);
     const joins = layering.map((_, layer) => `join pg_temp.field_content l${layer} on l${layer}." offset" = s.layers[${layer + 1}]`);
     return {

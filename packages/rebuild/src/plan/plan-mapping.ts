@@ -78,7 +78,6 @@ async function planInSnapshot(client: PoolClient, deps: VerifyDeps, projection: 
   const rows = await planRows(client, deps, projection, change, planned, { topic, atMost, ...(onProgress && { onProgress }) });
   const { rows: [parked] } = await client.query<{ n: number }>(`select count(*)::int as n from lockstep.parked where topic_id = $1 and ${isForGood}`, [topicId]);
   const isOther = state?.fingerprint !== fingerprint;
-  const tried = isOther || change.fields.length > 0 ? (parked?.n ?? 0) : 0;
   return {
     module: module.apiName,
     topic,
@@ -94,7 +93,7 @@ async function planInSnapshot(client: PoolClient, deps: VerifyDeps, projection: 
     positions,
     ...fields,
     ...rows,
-    parked: tried,
+    parked: parked?.n ?? 0,
     isChange: isOther || change.columns.length > 0 || change.onDelete !== null || fields.rows + rows.added + rows.removed + rows.marked > 0,
   };
 }
