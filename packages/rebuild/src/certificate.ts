@@ -2,6 +2,7 @@ import type { ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
 import { RebuildError } from './errors.ts';
+import { lendClient } from './lend-client.ts';
 import { quote } from './quote.ts';
 import type { Shadow } from './shadow.ts';
 import { inSnapshot, standsNowhere, type Verification, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
@@ -38,7 +39,7 @@ export type Certificate = Pick<Verification, 'module' | 'topic' | 'topicId' | 'p
  * @throws {RebuildError} `DIFFERENT` when they are not; else see `verifyModule`.
  */
 export async function certifyModule(deps: VerifyDeps, projection: ModuleProjection, options: VerifyOptions = {}): Promise<Certificate> {
-  const client = await deps.pool.connect();
+  const client = await lendClient(deps.pool);
   try {
     await client.query('begin isolation level repeatable read');
     const { verification, shadow } = await inSnapshot(client, deps, projection, options);

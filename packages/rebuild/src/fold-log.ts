@@ -1,5 +1,6 @@
 import { type KafkaClient, type PartitionSpan, readLog } from '@lockstep/kafka';
 import { EventFormatError } from '@lockstep/record-log';
+import { crashPoint } from '@lockstep/telemetry';
 
 import { type Slice, WHOLE } from './id-hash.ts';
 import { PartitionFold, type PartitionFoldOptions } from './partition-fold.ts';
@@ -39,6 +40,7 @@ export async function foldLog(kafka: KafkaClient, topic: string, spans: readonly
       },
       onPartitionEnd: async (partition) => {
         begin(partition);
+        crashPoint('log-folded');
         await onFolded(partition, fold.records);
         const { span } = round.get(partition) as Part;
         pending.push(...fold.left.map((slice) => ({ span, slice })));

@@ -85,6 +85,15 @@ export class PartitionLoad {
 
   /** @returns how many records were folded, and what of them is left. */
   async run(onMessages: (count: number) => void): Promise<{ readonly records: number; readonly left: LeftToProject }> {
+    try {
+      return await this.#load(onMessages);
+    } finally {
+      // Nothing of it may come behind the end of the transaction.
+      await this.#sending.catch(() => undefined);
+    }
+  }
+
+  async #load(onMessages: (count: number) => void): Promise<{ readonly records: number; readonly left: LeftToProject }> {
     const { kafka, topic, partition, end } = this.#from;
     const coverages = new Coverages(this.#projection.module);
     let records = 0;

@@ -4,6 +4,7 @@ import { topicOf } from '@lockstep/modules';
 import type { ModuleProjection } from '@lockstep/projection';
 
 import { RebuildError } from './errors.ts';
+import { lendClient } from './lend-client.ts';
 import { noteVerification } from './note-verification.ts';
 import { type LeftDifference, repair } from './repair.ts';
 import { replayWhereEmpty } from './replay.ts';
@@ -12,6 +13,8 @@ import { inSnapshot, type Verification, type VerifyDeps, type VerifyOptions } fr
 export type RebuildOptions = VerifyOptions & {
   /** Whether rows are removed whose key the log says nothing of; another application may have made them. */
   readonly isUnknownRemoved?: boolean;
+  /** For how many milliseconds a partition's position is held, beside the statement in hand, before the projector has its turn; 500 by default. */
+  readonly holdMs?: number;
 };
 
 /** What was known or learned of how far the CRM was read, how many messages were applied to an empty register, what was found first, what was written, and what was found last: the proof, where that is nothing. */
@@ -41,7 +44,7 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
   return rebuilt;
 }
 
-async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, ...options }: RebuildOptions): Promise<Rebuilt> {
+async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, holdMs = 500, ...options }: RebuildOptions): Promise<Rebuilt> {
   const claims = await restoreClaims({ ...deps, db: deps }, projection.module, options.topic ?? topicOf(projection.module));
   if (claims.status === 'incomplete') throw new RebuildError(`${claims.problem}. What the log does not hold cannot be rebuilt`, 'LOG_INCOMPLETE');
   const { messages: replayed, expected } = await replayWhereEmpty(deps, projection, options);
@@ -49,7 +52,7 @@ async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnkno
   let [rows, entries] = [0, 0];
   let left: readonly LeftDifference[] = [];
   for (let look = 1; ; look += 1) {
-    const client = await deps.pool.connect();
+    const client = await lendClient(deps.pool);
     try {
       await client.query('begin isolation level repeatable read');
       const { verification: after, shadow } = await inSnapshot(client, deps, projection, options, look === 1 ? expected : undefined);
@@ -59,7 +62,7 @@ async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnkno
       await client.query('commit');
       if (isUnknownRemoved) checkCascades(projection);
       const spokenOf = isUnknownRemoved ? await spokenBehind(deps, after) : new Set<string>();
-      const repaired = await repair(client, projection, shadow, { topicId: after.topicId, partitions: after.positions.length, isUnknownRemoved, spokenOf });
+      const repaired = await repair(client, projection, shadow, { topicId: after.topicId, partitions: after.positions.length, isUnknownRemoved, spokenOf, holdMs });
       rows += repaired.rows;
       entries += repaired.entries;
       left = repaired.left;

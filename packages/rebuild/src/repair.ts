@@ -1,5 +1,6 @@
 import { partitionOf } from '@lockstep/kafka';
 import { faultOrThrow, type ModuleProjection } from '@lockstep/projection';
+import { crashPoint } from '@lockstep/telemetry';
 import type { PoolClient } from 'pg';
 
 import { entryOf, REGISTER_COLUMNS } from './differences.ts';
@@ -24,7 +25,12 @@ export type RepairOptions = {
   readonly isUnknownRemoved: boolean;
   /** Records that the log speaks of behind what was compared. */
   readonly spokenOf: ReadonlySet<string>;
+  /** For how many milliseconds a position is held before the projector has its turn. */
+  readonly holdMs: number;
 };
+
+/** Records of a partition that are written by one statement. */
+const AT_ONCE = 5_000;
 
 /**
  * Writes what `difference` names, partition by partition, each in a transaction that holds the partition's position, so that the projector and its
@@ -38,6 +44,7 @@ export async function repair(client: PoolClient, projection: ModuleProjection, s
        or ($1 and d.key::text <> all($3::text[]) and not exists (select from lockstep.parked p where p.module = $2 and p.record_id = d.key::text))`,
     [options.isUnknownRemoved, projection.module.apiName, [...options.spokenOf]],
   );
+  crashPoint('differences-found');
   let sum: Written = { rows: 0, entries: 0, left: [] };
   for (const [partition, keys] of Map.groupBy(rows, ({ key }) => partitionOf(key, options.partitions))) {
     const { rows: written, entries, left } = await repairPartition(client, projection, shadow, { ...options, partition, keys: keys.map(({ key }) => key) });
@@ -54,7 +61,33 @@ export async function repair(client: PoolClient, projection: ModuleProjection, s
 
 type InPartition = RepairOptions & { readonly partition: number | null; readonly keys: readonly string[] };
 
-async function repairPartition(client: PoolClient, projection: ModuleProjection, shadow: Shadow, { topicId, partition, keys }: InPartition): Promise<Written> {
+/**
+ * Writes records together, or in halves where one of them cannot be written. The position is let go of, and taken again, whenever it was held for
+ * long enough: the projector waits no longer than that, and for the statement in hand.
+ */
+async function repairPartition(client: PoolClient, projection: ModuleProjection, shadow: Shadow, options: InPartition): Promise<Written> {
+  const groups = grouped(options.keys, options.partition === null ? options.keys.length : AT_ONCE);
+  let sum: Written = { rows: 0, entries: 0, left: [] };
+  while (groups.length > 0) {
+    sum = await holding(client, projection, options, async () => {
+      let written = sum;
+      for (const heldUntil = performance.now() + options.holdMs; groups.length > 0; ) {
+        const group = groups.shift() as readonly string[];
+        const one = await repairTogether(client, projection, shadow, group);
+        if (one === null) groups.unshift(group.slice(0, group.length >> 1), group.slice(group.length >> 1));
+        else written = { rows: written.rows + one.rows, entries: written.entries + one.entries, left: [...written.left, ...one.left] };
+        if (performance.now() >= heldUntil) break;
+      }
+      return written;
+    });
+  }
+  return sum;
+}
+
+const grouped = (keys: readonly string[], size: number): (readonly string[])[] => Array.from({ length: Math.ceil(keys.length / size) }, (_, at) => keys.slice(at * size, (at + 1) * size));
+
+/** Does work in a transaction that holds the position of a partition, or of all. */
+async function holding<T>(client: PoolClient, projection: ModuleProjection, { topicId, partition }: Pick<InPartition, 'topicId' | 'partition'>, work: () => Promise<T>): Promise<T> {
   const { module, fingerprint } = projection;
   await client.query('begin');
   try {
@@ -64,17 +97,18 @@ async function repairPartition(client: PoolClient, projection: ModuleProjection,
     if (mapping?.fingerprint !== fingerprint) throw new RebuildError(`the mapping of ${module.apiName} was changed meanwhile`, 'MAPPING_CHANGED');
     projection.checkShape((await client.query(projection.shapeStatement)).rows);
     await client.query('set constraints all deferred');
-    const repaired = await repairRecords(client, projection, shadow, keys);
+    const result = await work();
+    crashPoint('differences-written');
     await client.query('commit');
-    return repaired;
+    return result;
   } catch (error) {
     await client.query('rollback');
     throw error;
   }
 }
 
-/** Writes records together, or each by itself where one of them cannot be written. */
-async function repairRecords(client: PoolClient, projection: ModuleProjection, shadow: Shadow, keys: readonly string[]): Promise<Written> {
+/** @returns null where one of several records cannot be written: then none was. */
+async function repairTogether(client: PoolClient, projection: ModuleProjection, shadow: Shadow, keys: readonly string[]): Promise<Written | null> {
   await client.query('savepoint records');
   try {
     const written = await write(client, projection, shadow, keys);
@@ -84,11 +118,7 @@ async function repairRecords(client: PoolClient, projection: ModuleProjection, s
     const fault = faultOrThrow(error);
     await client.query('rollback to savepoint records; release savepoint records');
     const [only] = keys;
-    if (keys.length === 1 && only !== undefined) return { rows: 0, entries: 0, left: [{ id: only, cause: fault.cause }] };
-    const half = keys.length >> 1;
-    const first = await repairRecords(client, projection, shadow, keys.slice(0, half));
-    const second = await repairRecords(client, projection, shadow, keys.slice(half));
-    return { rows: first.rows + second.rows, entries: first.entries + second.entries, left: [...first.left, ...second.left] };
+    return keys.length === 1 && only !== undefined ? { rows: 0, entries: 0, left: [{ id: only, cause: fault.cause }] } : null;
   }
 }
 

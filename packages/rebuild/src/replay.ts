@@ -1,9 +1,11 @@
 import { readLog } from '@lockstep/kafka';
 import { topicOf } from '@lockstep/modules';
 import { adoptMapping, faultOfData, loadPositions, type LogMessage, type ModuleProjection, projectBatch, ProjectionError, standingMapping } from '@lockstep/projection';
+import { crashPoint } from '@lockstep/telemetry';
 import type { PoolClient } from 'pg';
 
 import { RebuildError } from './errors.ts';
+import { lendClient } from './lend-client.ts';
 import { type LoadedPartition, NotSimple, PartitionLoad } from './load-partition.ts';
 import { LogDigests } from './log-digests.ts';
 import { projectLeft } from './project-left.ts';
@@ -28,7 +30,7 @@ export async function replayWhereEmpty({ pool, kafka, admin }: VerifyDeps, proje
   await pool.query(`insert into lockstep.setting (name, value) values ($1, '1') on conflict (name) do nothing`, [unfinishedName(topic)]);
   const topicId = await admin.topicId(topic);
   const ends = await admin.topicOffsets(topic);
-  const client = await pool.connect();
+  const client = await lendClient(pool);
   try {
     const positions = await loadPositions(client, { topic, topicId, partitions: ends.map(({ partition }) => partition) });
     const ofMessages = ends.reduce((sum, { partition, high }) => sum + Math.max(0, high - (positions.get(partition) ?? 0)), 0);
@@ -84,10 +86,12 @@ async function loadPartition(client: PoolClient, projection: ModuleProjection, f
     loaded = await new PartitionLoad(client, projection, from, digests).run(onMessages);
     const isAll = loaded.left.ids.size + loaded.left.offsets.size === 0;
     if (isAll) await client.query('update lockstep.projection_offset set next_offset = $3, updated_at = now() where topic_id = $1 and partition = $2', [topicId, partition, end]);
+    crashPoint('partition-sent');
     await client.query('commit');
+    crashPoint('partition-loaded');
     if (!isAll) await projectLeft(client, projection, from, loaded.left);
   } catch (error) {
-    await client.query('rollback');
+    await client.query('rollback').catch(() => undefined);
     if (error instanceof NotSimple || faultOfData(error) !== null) return null;
     throw error;
   }

@@ -152,3 +152,30 @@ test('an error that a trigger raises with its own SQLSTATE leaves its row, and n
     create trigger refusing before update on leads for each row execute function refuse()`);
   expect(await rebuild()).toMatchObject({ rows: 1, left: [{ id: idOf(1), cause: 'closed (SQLSTATE LS001)' }], after: { counts: { 'row differs': 1 } } });
 });
+
+test('many rows that are refused do not keep the projector waiting for all of them', async () => {
+  await stand(Array.from({ length: 60 }, (_, n) => seen(n, lead(n))));
+  await fixture.sql(`update leads set company = 'by hand'`);
+  await fixture.sql(`create function refuse() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); if new.id <> ${idOf(1)} then raise 'closed'; end if; return new; end $$;
+    create trigger refusing before update on leads for each row execute function refuse()`);
+  let longestWait = 0;
+  const rebuilding = new AbortController();
+  // As the projector does: it takes a position whenever it can.
+  const taking = async (): Promise<void> => {
+    while (!rebuilding.signal.aborted) {
+      const started = performance.now();
+      await fixture.sql('select from lockstep.projection_offset for update');
+      longestWait = Math.max(longestWait, performance.now() - started);
+    }
+  };
+  const started = performance.now();
+  const other = taking();
+  const { rows, left } = await rebuild({ holdMs: 20 });
+  const took = performance.now() - started;
+  rebuilding.abort();
+  await other;
+  expect({ rows, left: left.length }).toEqual({ rows: 1, left: 59 });
+  // All of them together wait ten milliseconds more than a hundred times.
+  expect(took).toBeGreaterThan(1_000);
+  expect(longestWait).toBeLessThan(took / 6);
+});

@@ -8,6 +8,7 @@ import { compareDigests, type ExpectedDigests } from './compare-digests.ts';
 import { type Differences, findDifferences } from './differences.ts';
 import { RebuildError } from './errors.ts';
 import { foldSuspects } from './fold-suspects.ts';
+import { lendClient } from './lend-client.ts';
 import type { Shadow } from './shadow.ts';
 
 export type VerifyDeps = { readonly pool: Pool; readonly kafka: KafkaClient; readonly admin: Pick<Admin, 'checkLogTopic' | 'partitionsOf' | 'topicId' | 'topicOffsets'> };
@@ -49,7 +50,7 @@ export type Verification = Differences & {
  * @throws {RebuildError} see its codes; {@link KafkaError} when the log cannot be read.
  */
 export async function verifyModule(deps: VerifyDeps, projection: ModuleProjection, options: VerifyOptions = {}): Promise<Verification> {
-  const client = await deps.pool.connect();
+  const client = await lendClient(deps.pool);
   let unwatch = (): void => undefined;
   try {
     unwatch = await cancelWhenAborted(deps.pool, client, options.signal);

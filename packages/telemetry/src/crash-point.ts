@@ -15,8 +15,13 @@
  * - `batch-consumed`: a consumer's transaction is committed, the process does not know.
  * - `delivery-sent`: the receiver has a delivery, the outbox does not say so.
  * - `lines-appended`: the file has lines, the outbox does not say so.
+ * - `log-folded`: a partition of the log is folded for a verification or a rebuild, nothing is made of it.
+ * - `partition-sent`: a rebuild has loaded a partition into a lost database, and not committed it.
+ * - `partition-loaded`: that is committed; what of it is left to the projector is not.
+ * - `differences-found`: a rebuild knows what differs, nothing is written.
+ * - `differences-written`: those of a partition are written, and not committed.
  */
-export const crashPoints = ['hint-stored', 'look-published', 'page-published', 'window-published', 'catch-up-read', 'watermark-noted', 'job-created', 'looks-hinted', 'batch-committed', 'effect-applied', 'batch-consumed', 'delivery-sent', 'lines-appended'] as const;
+export const crashPoints = ['hint-stored', 'look-published', 'page-published', 'window-published', 'catch-up-read', 'watermark-noted', 'job-created', 'looks-hinted', 'batch-committed', 'effect-applied', 'batch-consumed', 'delivery-sent', 'lines-appended', 'log-folded', 'partition-sent', 'partition-loaded', 'differences-found', 'differences-written'] as const;
 export type CrashPoint = (typeof crashPoints)[number];
 
 let armed = armedBy(process.env['LOCKSTEP_CRASH_AT']);
