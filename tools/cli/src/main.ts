@@ -17,7 +17,7 @@ import { addRecordCommands } from './record-commands.ts';
 import { replayConsumer, replayedText, replayFrom } from './replay.ts';
 import { environment, readRun } from './run-file.ts';
 import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
-import { onModule, progress, rebuiltText, verificationText } from './verify.ts';
+import { mappedNames, onModule, progress, rebuiltText, verificationText } from './verify.ts';
 
 /* The command line; see `exitCodes`. */
 
@@ -118,18 +118,23 @@ program
 
 program
   .command('rebuild')
-  .description('makes register and table what the log says, in place: writes what differs, or everything into an empty database')
-  .argument('<module>', 'API name, e.g. Leads')
+  .description('makes register and table what the log says, in place: writes what differs, or everything into an empty database, without a call to the CRM')
+  .argument('[modules...]', 'API names, e.g. Leads Deals; without one, those of LOCKSTEP_MODULES, or all that are mapped')
   .option('--dry-run', 'only names what differs, as verify does', false)
   .option('--remove-unknown', 'removes rows that the log says nothing of, too; another application may have made them', false)
   .option(...asJson)
   .option(...checking.limit)
-  .action(async (module: string, { dryRun, removeUnknown, json, limit }: { dryRun: boolean; removeUnknown: boolean; json: boolean; limit: number }) => {
+  .action(async (names: string[], { dryRun, removeUnknown, json, limit }: { dryRun: boolean; removeUnknown: boolean; json: boolean; limit: number }) => {
     const options = { atMost: limit, onProgress: progress('folding') };
-    const rebuilt = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: !dryRun }, async (deps, projection) =>
-      dryRun ? { after: await verifyModule(deps, projection, options) } : await rebuildModule(deps, projection, { ...options, isUnknownRemoved: removeUnknown }));
-    process.stdout.write(json ? `${JSON.stringify(rebuilt, null, 2)}\n` : 'before' in rebuilt ? rebuiltText(rebuilt) : verificationText(rebuilt.after));
-    if (Object.keys(rebuilt.after.counts).length > 0) process.exitCode = 1;
+    const rebuilt = [];
+    for (const name of names.length === 0 ? mappedNames(process.env) : names) {
+      const one = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), name, { mayCreate: !dryRun }, async (deps, projection) =>
+        dryRun ? { after: await verifyModule(deps, projection, options) } : await rebuildModule(deps, projection, { ...options, isUnknownRemoved: removeUnknown }));
+      if (!json) process.stdout.write('before' in one ? rebuiltText(one) : verificationText(one.after));
+      if (Object.keys(one.after.counts).length > 0) process.exitCode = 1;
+      rebuilt.push(one);
+    }
+    if (json) process.stdout.write(`${JSON.stringify(names.length === 1 ? rebuilt[0] : rebuilt, null, 2)}\n`);
   });
 
 program

@@ -1,5 +1,5 @@
 import { createAdmin, createKafka, loadKafkaConfig } from '@lockstep/kafka';
-import { findModule, type ModuleDefinition } from '@lockstep/modules';
+import { findModule, type ModuleDefinition, modules } from '@lockstep/modules';
 import { connect, DatabaseError, loadPostgresConfig, migrate, readEpsilon, sqlState } from '@lockstep/postgres';
 import { ModuleProjection, ProjectionError } from '@lockstep/projection';
 import { type Difference, RebuildError, type Rebuilt, type Verification, type VerifyDeps } from '@lockstep/rebuild';
@@ -93,6 +93,12 @@ export function rebuiltText({ claims, replayed, before, rows, entries, left, aft
     ...(isUnknownLeft ? ['rows that the log says nothing of stay, as another application may have made them; --remove-unknown removes them'] : []),
     '',
   ].join('\n');
+}
+
+/** The modules that are kept in step, by API name. */
+export function mappedNames(env: NodeJS.ProcessEnv): readonly string[] {
+  const names = env['LOCKSTEP_MODULES'];
+  return names === undefined ? modules.map(({ apiName }) => apiName) : names.split(',').map((name) => name.trim());
 }
 
 /** @throws {UsageError} for an unknown module. */

@@ -2,8 +2,8 @@ import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 
 import { waitUntilCaughtUp } from './caught-up.ts';
+import { runCommand } from './command-line.ts';
 import { fetchJson } from './http.ts';
-import { lockstepCommand } from './lockstep-command.ts';
 import type { Lockstep } from './lockstep.ts';
 import { waitUntilLoaded, waitUntilQuiet } from './quiet.ts';
 import { withLockstep } from './testing.ts';
@@ -44,7 +44,7 @@ describe('the history of a record', () => {
       await isSeen('the deletion', (row) => row?.isDeleted === true);
       await waitUntilQuiet(lockstep);
 
-      const history = JSON.parse(await lockstepCommand(lockstep, 'history', 'Leads', id, '--json')) as Entry[];
+      const history = JSON.parse((await runCommand(lockstep, 'history', 'Leads', id, '--json')).out) as Entry[];
       const counted = history.filter(({ outcome }) => outcome === 'won' || outcome === 'deleted');
       expect(counted.slice(0, 4).map(({ origin, reading }) => [origin, reading])).toEqual([
         ['bulk', expect.stringMatching(/^initial run 1, page 1, job \d+$/)],
@@ -57,7 +57,7 @@ describe('the history of a record', () => {
       const won = counted.filter(({ outcome }) => outcome === 'won');
       for (const [at, company] of [first, 'Notified', 'Found'].entries()) expect(won[at]?.event.fields).toContain(company);
 
-      const explained = JSON.parse(await lockstepCommand(lockstep, 'explain', 'Leads', id, '--json')) as Explained;
+      const explained = JSON.parse((await runCommand(lockstep, 'explain', 'Leads', id, '--json')).out) as Explained;
       const last = won.at(-1);
       expect(explained.isAlive).toBe(false);
       expect(explained.row.find(({ column }) => column === 'company')).toMatchObject({ inTable: 'Found', from: { partition: last?.partition, offset: last?.offset } });

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 
 import { waitUntilCaughtUp } from './caught-up.ts';
+import { runCommand } from './command-line.ts';
 import { compareAll } from './compare-all.ts';
 import { fetchJson } from './http.ts';
 import type { Lockstep } from './lockstep.ts';
@@ -51,6 +52,21 @@ describe('a database that was lost', () => {
       expect(before).toBeGreaterThan(0);
       expect(await jobs()).toBe(before);
       expect(await query(lockstep, `select kind, state, count(*)::int as n from lockstep.bulk_run group by 1, 2`)).toEqual([{ kind: 'initial', state: 'complete', n: 3 }]);
+    });
+  });
+
+  test('comes back by one command, and knows then how complete it is', async () => {
+    await withLockstep({ simulator, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
+      await waitUntilLoaded(lockstep);
+      await waitUntilCaughtUp(lockstep, { modules });
+      await waitUntilQuiet(lockstep);
+      await loseDatabase(lockstep);
+      const { code, out } = await runCommand(lockstep, 'rebuild');
+      expect(code).toBe(0);
+      expect(out.match(/by the log the CRM was read up to .*: catch-ups go on from there/g)).toHaveLength(3);
+      expect(out.match(/register and table are what the log says/g)).toHaveLength(3);
+      expect(await compareAll(lockstep)).toMatchObject({ rows: 700, mismatches: 0, examples: [] });
+      expect(await query(lockstep, 'select module, seen_up_to is not null as seen, refreshed_at is not null as refreshed, differences::int from lockstep.freshness order by 1')).toEqual(modules.toSorted().map((module) => ({ module, seen: true, refreshed: true, differences: 0 })));
     });
   });
 
