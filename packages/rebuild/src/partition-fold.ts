@@ -27,8 +27,8 @@ export type PartitionFoldOptions = {
   readonly atMost?: number;
 };
 
-// Some 60 MB.
-const AT_MOST = 1 << 19;
+// Some 30 MB.
+const AT_MOST = 1 << 18;
 
 /**
  * Folds a partition message by message, as `@lockstep/record-log` defines it, keeping of each record its register and where its contents stand. Of a

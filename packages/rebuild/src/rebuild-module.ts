@@ -13,7 +13,7 @@ import { inSnapshot, type Verification, type VerifyDeps, type VerifyOptions } fr
 export type RebuildOptions = VerifyOptions & {
   /** Whether rows are removed whose key the log says nothing of; another application may have made them. */
   readonly isUnknownRemoved?: boolean;
-  /** For how many milliseconds a partition's position is held, beside the statement in hand, before the projector has its turn; 500 by default. */
+  /** For how many milliseconds a partition's position is held, beside the statement in hand, before the projector has its turn; 100 by default. */
   readonly holdMs?: number;
 };
 
@@ -44,7 +44,7 @@ export async function rebuildModule(deps: VerifyDeps, projection: ModuleProjecti
   return rebuilt;
 }
 
-async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, holdMs = 500, ...options }: RebuildOptions): Promise<Rebuilt> {
+async function rebuild(deps: VerifyDeps, projection: ModuleProjection, { isUnknownRemoved = false, holdMs = 100, ...options }: RebuildOptions): Promise<Rebuilt> {
   const claims = await restoreClaims({ ...deps, db: deps }, projection.module, options.topic ?? topicOf(projection.module));
   if (claims.status === 'incomplete') throw new RebuildError(`${claims.problem}. What the log does not hold cannot be rebuilt`, 'LOG_INCOMPLETE');
   const { messages: replayed, expected } = await replayWhereEmpty(deps, projection, options);

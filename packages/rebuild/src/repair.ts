@@ -30,7 +30,7 @@ export type RepairOptions = {
 };
 
 /** Records of a partition that are written by one statement. */
-const AT_ONCE = 5_000;
+const AT_ONCE = 500;
 
 /**
  * Writes what `difference` names, partition by partition, each in a transaction that holds the partition's position, so that the projector and its
