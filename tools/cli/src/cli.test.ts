@@ -44,7 +44,7 @@ test('bash completes by the words before', () => {
     const asked = `${script}\nCOMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _lockstep; printf '%s\\n' "\${COMPREPLY[@]}"`;
     return spawnSync('bash', ['-c', asked], { encoding: 'utf8' }).stdout.trim().split('\n');
   };
-  expect(complete('lockstep', 're')).toEqual(['refresh', 'release', 'rebuild', 'resync', 'resume']);
+  expect(complete('lockstep', 're')).toEqual(['refresh', 'release', 'rebuild', 'replay', 'resync', 'resume']);
   expect(complete('lockstep', 'plan', 'L')).toEqual(['Leads']);
   expect(complete('lockstep', 'crm', 'edit', '--j')).toEqual(['--json']);
 });
