@@ -1,5 +1,5 @@
 import type { KafkaClient } from './client.ts';
-import { type ConsumedMessage, createConsumer } from './consumer.ts';
+import { type ConsumedBatch, type ConsumedMessage, createConsumer } from './consumer.ts';
 
 /** A partition's messages before an offset, from the first one on or from another. Several of one partition come in order. */
 export type PartitionSpan = { readonly partition: number; readonly from?: number; readonly end: number };
@@ -22,6 +22,9 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
   const done = Promise.withResolvers<void>();
   let [current] = left;
   let following = current?.from ?? 0;
+  // The next messages are fetched while these are taken; not where parts of one partition follow each other, for what is fetched then is of another part.
+  const isAhead = new Set(left.map(({ partition }) => partition)).size === left.length;
+  let working: Promise<void> = Promise.resolve();
   const goOn = async (): Promise<void> => {
     consumer.pause([{ topic, partition: (current as PartitionSpan).partition }]);
     await reader.onPartitionEnd((left.shift() as PartitionSpan).partition);
@@ -43,23 +46,29 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
       onUnreadable: ({ partition }, error) => {
         if (left.some((one) => one.partition === partition)) done.reject(error);
       },
-      onBatch: async ({ partition, messages }) => {
-        if (partition !== current?.partition) return;
-        const { end } = current;
-        try {
-          // What was fetched before a part of the same partition was passed over may still come.
-          const wanted = messages.filter(({ offset }) => offset >= following && offset < end);
-          if (wanted.length > 0) await reader.onMessages(partition, wanted);
-          // What ends it may have no message of its own.
-          following = Math.min(end, Math.max(following, (messages.at(-1)?.offset ?? -1) + 1));
-          if (following === end) await goOn();
-        } catch (error) {
-          done.reject(error);
-        }
+      onBatch: async (batch) => {
+        await working;
+        working = take(batch);
+        if (!isAhead) await working;
       },
     });
     await done.promise;
   } finally {
     await consumer.close();
+  }
+
+  async function take({ partition, messages }: ConsumedBatch): Promise<void> {
+    if (partition !== current?.partition) return;
+    const { end } = current;
+    try {
+      // What was fetched before a part of the same partition was passed over may still come.
+      const wanted = messages.filter(({ offset }) => offset >= following && offset < end);
+      if (wanted.length > 0) await reader.onMessages(partition, wanted);
+      // What ends it may have no message of its own.
+      following = Math.min(end, Math.max(following, (messages.at(-1)?.offset ?? -1) + 1));
+      if (following === end) await goOn();
+    } catch (error) {
+      done.reject(error);
+    }
   }
 }
