@@ -81,9 +81,10 @@ function checkCascades({ module, table: { cascades } }: ModuleProjection): void 
 
 /** The records of the messages behind those that were compared. */
 async function spokenBehind({ kafka, admin }: VerifyDeps, { topic, positions }: Verification): Promise<Set<string>> {
-  const ends = new Map((await admin.topicOffsets(topic)).map(({ partition, high }) => [partition, high]));
+  const compared = new Map(positions.map(({ partition, end }) => [partition, end]));
   const keys = new Set<string>();
-  await readLog(kafka, topic, positions.map(({ partition, end }) => ({ partition, from: end, end: ends.get(partition) ?? end })), {
+  // A partition without a position, also one whose position was lost, was not compared at all.
+  await readLog(kafka, topic, (await admin.topicOffsets(topic)).map(({ partition, high }) => ({ partition, from: compared.get(partition) ?? 0, end: high })), {
     onMessages: async (_, messages) => {
       for (const { key } of messages) if (key !== null) keys.add(key.toString());
     },

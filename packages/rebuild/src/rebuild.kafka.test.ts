@@ -88,6 +88,18 @@ describe('a table of 1,000 leads', () => {
     expect(await rebuild({ isUnknownRemoved: true })).toMatchObject({ rows: 1, after: { found: [] } });
   });
 
+  test('keeps such rows also where the register has an entry that was made up, or a position was lost', async () => {
+    await fixture.sql(`insert into leads (id, modified_time, last_name) values (17, now(), 'of the application')`);
+    await fixture.sql(`insert into lockstep.record_version (module, record_id, log_partition, log_offset) values ('Leads', 17, 0, 0)`);
+    expect(await rebuild()).toMatchObject({ rows: 0, entries: 1, after: { counts: { 'row too many': 1 } } });
+    const rows = await fixture.sql('select * from leads order by id');
+    await fixture.sql('delete from lockstep.projection_offset where partition = 1');
+    expect(await rebuild()).toMatchObject({ rows: 0 });
+    expect(await fixture.sql('select * from leads order by id')).toEqual(rows);
+    await rebuild({ isUnknownRemoved: true });
+    expect(await fixture.sql('select * from leads order by id')).toEqual(rows.filter(({ id }) => String(id) !== '17'));
+  });
+
   test('is made right but for rows that cannot be written, which are named with the cause', async () => {
     await fixture.sql(`create table visits (id int primary key, lead_id bigint references leads (id))`);
     await fixture.sql(`insert into leads (id, modified_time, last_name) select n, now(), 'made up' from unnest($1::bigint[]) n`, [ids(5_000, 3)]);

@@ -39,11 +39,13 @@ const AT_ONCE = 500;
  * @throws {RebuildError} `MAPPING_CHANGED`; whatever is not the data's fault.
  */
 export async function repair(client: PoolClient, projection: ModuleProjection, shadow: Shadow, options: RepairOptions): Promise<Repaired> {
-  const { rows } = await client.query<{ key: string }>(
-    `select distinct d.key::text as key from difference d where d.kind <> 'row too many' or exists (select from shadow_register s where s.key operator(pg_catalog.=) d.key)
-       or ($1 and d.key::text <> all($3::text[]) and not exists (select from lockstep.parked p where p.module = $2 and p.record_id = d.key::text))`,
+  // A row that is to stay is none to be written, also where the register's entry of its key is.
+  await client.query(
+    `delete from difference d where d.kind = 'row too many' and not exists (select from shadow_register s where s.key operator(pg_catalog.=) d.key)
+       and not ($1 and d.key::text <> all($3::text[]) and not exists (select from lockstep.parked p where p.module = $2 and p.record_id = d.key::text))`,
     [options.isUnknownRemoved, projection.module.apiName, [...options.spokenOf]],
   );
+  const { rows } = await client.query<{ key: string }>('select distinct key::text as key from difference');
   crashPoint('differences-found');
   let sum: Written = { rows: 0, entries: 0, left: [] };
   for (const [partition, keys] of Map.groupBy(rows, ({ key }) => partitionOf(key, options.partitions))) {

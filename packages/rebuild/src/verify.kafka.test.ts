@@ -142,3 +142,14 @@ describe('refused, with what to do', () => {
     await expect(verify()).rejects.toMatchObject({ code: 'MAPPING_CHANGED' });
   });
 });
+
+test('a row that was made up is found whatever its key consists of', async () => {
+  const module = { ...leads, table: { schema: 'public', name: 'keyed' } };
+  await fixture.sql('create table public.keyed (like leads including defaults); alter table public.keyed alter id type varchar(40), add primary key (id)');
+  await fixture.publish([...declared(coverageOf(leads)), ...Array.from({ length: 40 }, (_, n) => seen(n, lead(n)))]);
+  await fixture.project(module);
+  const keys = ['', ' 7', '005', 'Müller', '😀', 'back\\slash', 'tab\tin'];
+  for (const key of keys) await fixture.sql(`insert into public.keyed (id, modified_time, last_name) values ($1, now(), 'made up')`, [key]);
+  const { found } = await verify(module);
+  expect(new Set(found)).toEqual(new Set(keys.map((id) => ({ kind: 'row too many', id, isUnknown: true }))));
+});
