@@ -44,6 +44,25 @@ test('a deletion that is listed late ends the time before it, and what was confi
   expect(await rows()).toEqual([{ valid_from: at(0), valid_to: at(100.999), stage: 'A' }, { valid_from: at(900), valid_to: null, stage: 'A' }]);
 });
 
+test('the return of a record stays where it was first seen, however often it is confirmed later, and wherever the log is cut', async () => {
+  const first = stage(1, 'A', 0);
+  const looks = [900, 1_500, 2_000, 3_000].map((observed) => fixture.confirmed(1, first, { modified: 0, observed }));
+  await fixture.publish([first, fixture.confirmed(1, first, { modified: 0, observed: 400 }), fixture.deleted(1, 100), ...looks, fixture.deleted(1, 1_700), fixture.confirmed(1, first, { modified: 0, observed: 9_000 })]);
+  for (const maxBatchMessages of [1, 3, 100]) {
+    const config = fixture.config({ maxBatchMessages });
+    const running = await fixture.start({ ...history({ consumer: config, modules: [deals] }), config });
+    await fixture.caughtUp(NAME);
+    expect(await rows()).toEqual([
+      { valid_from: at(0), valid_to: at(100.999), stage: 'A' },
+      { valid_from: at(400), valid_to: at(1_700.999), stage: 'A' },
+      { valid_from: at(3_000), valid_to: null, stage: 'A' },
+    ]);
+    await running.stop();
+    await fixture.sql('drop schema consumer_history cascade');
+    await fixture.sql('drop schema lockstep_history cascade');
+  }
+});
+
 test('however the log is ordered and cut, the histories end the same, also after a replay over what stands', async () => {
   const small = coverage(['Stage']);
   await fixture.declare(small);
