@@ -127,6 +127,16 @@ describe('a consumer', () => {
   });
 });
 
+test('a consumer that starts with "now" is handed all of a partition that was added to the topic since', async () => {
+  const startWithNow = (): Promise<TestConsumer> => fixture.start({ definition: recording, config: fixture.config({ startFrom: 'now' }) });
+  await startWithNow().then((running) => fixture.caughtUp('recording').then(() => running.stop()));
+  await fixture.sql('delete from consumer_recording.position where partition = 1');
+  await fixture.publish([1, 2, 3, 4, 5, 6].map((n) => stage(n, 'Qualification')));
+  await startWithNow();
+  await fixture.caughtUp('recording');
+  expect(await fixture.sql('select count(*)::int as n from handed')).toEqual([{ n: 6 }]);
+});
+
 describe('what cannot be applied', () => {
   test('is set aside with place and cause where it is no event, and the rest goes on', async () => {
     await fixture.publish([{ id: idOf(1), value: 'no event' }, fixture.seen(1, { Stage: 'A' }, { covered: coverage(['Stage']) }), stage(1, 'Qualification')]);

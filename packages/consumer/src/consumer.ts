@@ -159,7 +159,8 @@ export class Consumer {
     const former = partitions.map((partition) => this.#retire(topic.topic, partition));
     // What a former assignment is about to commit belongs to the position.
     await Promise.all(former);
-    const beginnings = partitions.map((partition) => ({ partition, effectsFrom: startFrom === 'now' ? highOf(partition) : 0 }));
+    // Of all partitions at once: one that another process is slow to take, or that is added later, begins no later than the consumer did.
+    const beginnings = [...offsets.keys()].map((partition) => ({ partition, effectsFrom: startFrom === 'now' ? highOf(partition) : 0 }));
     const next = await loadPositions(db.pool, this.#schema, topic, beginnings).catch((error: unknown) => {
       if (error instanceof ConsumerError) return error;
       throw error;

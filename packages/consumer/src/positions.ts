@@ -11,7 +11,8 @@ export type Span = { readonly partition: number; readonly from: number; readonly
 export type Beginning = { readonly partition: number; readonly effectsFrom: number };
 
 /**
- * The next offsets of partitions; those that have none yet begin at 0.
+ * The next offsets of partitions; those that have none yet begin at 0, and with effects from there on where others of the topic have a position: they were added to the
+ * topic since.
  * @throws {ConsumerError} `TOPIC_RECREATED` when the positions belong to another topic of this name.
  */
 export async function loadPositions(client: Transaction, schema: string, { topic, topicId }: Topic, beginnings: readonly Beginning[]): Promise<Map<number, number>> {
@@ -20,7 +21,7 @@ export async function loadPositions(client: Transaction, schema: string, { topic
   const partitions = beginnings.map(({ partition }) => partition);
   await client.query(
     `insert into ${schema}.position (topic_id, partition, topic, next_offset, effects_from)
-     select $1, p, $2, 0, e from unnest($3::int[], $4::bigint[]) u (p, e) on conflict do nothing`,
+     select $1, p, $2, 0, case when exists (select from ${schema}.position where topic_id = $1) then 0 else e end from unnest($3::int[], $4::bigint[]) u (p, e) on conflict do nothing`,
     [topicId, topic, partitions, beginnings.map(({ effectsFrom }) => effectsFrom)],
   );
   const { rows } = await client.query<{ partition: number; next_offset: string }>(`select partition, next_offset from ${schema}.position where topic_id = $1 and partition = any($2)`, [topicId, partitions]);

@@ -1,3 +1,4 @@
+import { partitionOf } from '@lockstep/kafka';
 import { deals } from '@lockstep/modules';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
@@ -69,6 +70,16 @@ test('from a time on, what was appended before has no effects', async () => {
   await back({ kind: 'time', ms });
   await consume();
   expect([messages(1), messages(2)]).toEqual([[changed('B', 'C')], [created('A')]]);
+});
+
+test('of a partition that is not named nothing is handed over again, also while a replay before has not come to where its effects begin', async () => {
+  await fixture.publish(Array.from({ length: 8 }, (_, n) => stage(n, 'A')));
+  await consume();
+  sent = [];
+  await back({ kind: 'time', ms: Date.now() + 60_000 });
+  await back({ kind: 'offsets', offsets: new Map([[0, 0]]) });
+  await consume();
+  expect(new Set(sent.map(({ id }) => partitionOf(id, 2)))).toEqual(new Set([0]));
 });
 
 test('deliveries that wait and are not made again are not lost', async () => {

@@ -59,7 +59,8 @@ type Effects = { readonly schema: string; readonly topic: string; readonly from:
 async function effectsOf(client: Transaction, admin: Admin, { schema, topic, from }: Effects): Promise<ReplayedPartition[]> {
   const offsets = await admin.topicOffsets(topic);
   const byTime = from.kind === 'time' ? await admin.offsetsAt(topic, from.ms) : new Map<number, number>();
-  const { rows } = await client.query<{ partition: number; next_offset: string }>(`select partition, next_offset from ${schema}.position where topic = $1`, [topic]);
+  const { rows } = await client.query<{ partition: number; next_offset: string }>(`select partition, greatest(next_offset, effects_from) as next_offset from ${schema}.position where topic = $1`, [topic]);
+  // Of what was to have no effects, nothing is handed over because another partition is named.
   const standing = new Map(rows.map((row) => [row.partition, Number(row.next_offset)]));
   if (from.kind === 'offsets') for (const partition of from.offsets.keys()) if (!offsets.some((one) => one.partition === partition)) throw new ConsumerError(`${topic} has no partition ${partition}; it has ${offsets.length}`, 'POSITION_INVALID');
   return offsets.map(({ partition, high }) => {
