@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readFile, rm, truncate } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -77,14 +77,34 @@ test('writes nothing to a file that is shorter than what it wrote, and says so',
   await store(3, 4);
   writer = new FileWriter({ db, name: 'writing', schema, path, log });
   writer.start();
-  const failure = (): string => {
-    try {
-      writer?.check();
-      return '';
-    } catch (error) {
-      return (error as Error).message;
-    }
-  };
-  await expect.poll(failure).toMatch(/has 10 bytes, and 96 were written to it: it was removed or cut\. Restore it, or name another file/);
+  await expect.poll(failureOf(writer)).toMatch(/has 10 bytes, and 96 were written to it: it was removed or cut\. Restore it, or name another file/);
   expect((await readFile(path)).length).toBe(10);
 });
+
+test.each([
+  ['cut', () => truncate(path, 10)],
+  ['given another name', () => rename(path, `${path}.1`)],
+] as const)('notices that the file was %s while it writes, and nothing is lost', async (_, change) => {
+  await store(0, 3);
+  writer = new FileWriter({ db, name: 'writing', schema, path, log });
+  writer.start();
+  const waiting = async (): Promise<number | null> => (await db.pool.query(`select from ${schema}.outbox where delivered_at is null`)).rowCount;
+  await expect.poll(waiting).toBe(0);
+  const before = await readFile(path);
+  await change();
+  await store(3, 4);
+  await expect.poll(failureOf(writer)).toMatch(/96 were written to it: it was removed or cut/);
+  expect(await waiting()).toBe(1);
+  await writeFile(path, before);
+  await expect.poll(waiting).toBe(0);
+  expect(await numbers()).toEqual(upTo(4));
+});
+
+const failureOf = (of: FileWriter) => (): string => {
+  try {
+    of.check();
+    return '';
+  } catch (error) {
+    return (error as Error).message;
+  }
+};

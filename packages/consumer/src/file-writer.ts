@@ -28,7 +28,6 @@ export class FileWriter {
   readonly #options: FileWriterOptions;
   readonly #closing = new AbortController();
   #lease: Lease | null = null;
-  #file: FileHandle | null = null;
   #failure: Error | null = null;
   #wake: () => void = () => undefined;
   #running: Promise<void> = Promise.resolve();
@@ -57,15 +56,11 @@ export class FileWriter {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#running;
-    await this.#file?.close();
     await this.#lease?.release();
   }
 
   async #round(): Promise<boolean> {
-    if (this.#lease?.signal.aborted !== false) {
-      this.#lease = await lease(this.#options.db, `consumer ${this.#options.name} outbox`);
-      await this.#closeFile();
-    }
+    if (this.#lease?.signal.aborted !== false) this.#lease = await lease(this.#options.db, `consumer ${this.#options.name} outbox`);
     if (this.#lease === null) return false;
     try {
       const lines = await this.#append(this.#lease.signal);
@@ -73,7 +68,6 @@ export class FileWriter {
       return lines === LINES_AT_ONCE;
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error));
-      await this.#closeFile();
       throw error;
     }
   }
@@ -85,12 +79,11 @@ export class FileWriter {
       await client.query(`insert into ${schema}.file (path, bytes) values ($1, 0) on conflict do nothing`, [path]);
       const { rows: [row] } = await client.query<{ bytes: string }>(`select bytes from ${schema}.file where path = $1 for update`, [path]);
       const bytes = Number(row?.bytes);
-      this.#file ??= await openAt(path, bytes);
       const waiting = await waitingDeliveries(client, schema, LINES_AT_ONCE);
       if (waiting.length === 0) return 0;
       const lines = Buffer.from(linesOf(waiting));
       signal.throwIfAborted();
-      await writeAll(this.#file, lines, bytes);
+      await writeAt(path, lines, bytes);
       crashPoint('lines-appended');
       await client.query(`update ${schema}.file set bytes = $2 where path = $1`, [path, bytes + lines.length]);
       await noteDelivered(client, schema, waiting);
@@ -98,19 +91,19 @@ export class FileWriter {
       return waiting.length;
     });
   }
-
-  async #closeFile(): Promise<void> {
-    const file = this.#file;
-    this.#file = null;
-    await file?.close();
-  }
 }
 
 const linesOf = (deliveries: readonly Delivery[]): string => deliveries.map(({ body }) => `${body}\n`).join('');
 
-async function writeAll(file: FileHandle, lines: Buffer, position: number): Promise<void> {
-  for (let at = 0; at < lines.length; ) at += (await file.write(lines, at, lines.length - at, position + at)).bytesWritten;
-  await file.sync();
+/** Writes lines at the end of what counts. The file is opened each time: another one may have taken its name. */
+async function writeAt(path: string, lines: Buffer, position: number): Promise<void> {
+  const file = await openAt(path, position);
+  try {
+    for (let at = 0; at < lines.length; ) at += (await file.write(lines, at, lines.length - at, position + at)).bytesWritten;
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** Opens the file, and cuts off what does not count. @throws {ConsumerError} `FILE_CHANGED`. */
