@@ -30,13 +30,13 @@ export async function enqueue(client: Transaction, schema: string, topicId: stri
 
 const columns = 'o.seq, o.idempotency_key as "idempotencyKey", o.module, o.record_id as id, o.payload::text as body, o.attempts';
 
-/** The first that waits of each record, where it is due: those that have failed least often first. */
+/** The first that waits of each record, where it is due: those that have failed least often first, and of these the one that was not tried for longest. One that was never tried is due whatever the database's clock says. */
 export async function dueDeliveries(pool: Pool, schema: string, limit: number): Promise<Delivery[]> {
   const { rows } = await pool.query<Delivery>(
     `select ${columns} from ${schema}.outbox o
-     where o.delivered_at is null and o.next_try_at <= now()
+     where o.delivered_at is null and (o.attempts = 0 or o.next_try_at <= now())
        and not exists (select from ${schema}.outbox e where e.module = o.module and e.record_id = o.record_id and e.delivered_at is null and e.seq < o.seq)
-     order by o.attempts, o.seq limit $1`,
+     order by o.attempts, o.next_try_at, o.seq limit $1`,
     [limit],
   );
   return rows;

@@ -77,7 +77,8 @@ const tables = (schema: string): string => `
     last_error text
   );
   create index if not exists outbox_waiting on ${schema}.outbox (module, record_id, seq) where delivered_at is null;
-  create index if not exists outbox_due on ${schema}.outbox (attempts, seq) where delivered_at is null;
+  drop index if exists ${schema}.outbox_due;
+  create index if not exists outbox_order on ${schema}.outbox (attempts, next_try_at, seq) where delivered_at is null;
   create index if not exists outbox_delivered on ${schema}.outbox (delivered_at) where delivered_at is not null;
   create or replace view ${schema}.failing as
     select o.module, o.record_id, o.idempotency_key, o.attempts, o.next_try_at, o.last_error, o.created_at,

@@ -25,6 +25,7 @@ let port: number;
 let received: Received[];
 let answer: (body: string) => number;
 let senders: Sender[];
+let finish: (response: ServerResponse) => void;
 
 beforeEach(async () => {
   database = await createTestDatabase();
@@ -33,6 +34,7 @@ beforeEach(async () => {
   received = [];
   senders = [];
   answer = () => 200;
+  finish = (response) => void response.end('seen');
   await listen(0);
 });
 afterEach(async () => {
@@ -54,7 +56,7 @@ async function reply(request: IncomingMessage, response: ServerResponse): Promis
   const body = await bodyOf(request);
   const signed = { timestamp: String(request.headers['lockstep-timestamp']), signature: String(request.headers['lockstep-signature']), body };
   received.push({ key: String(request.headers['idempotency-key']), body, atMs: performance.now(), isSigned: isSignedBy(SECRET, signed, { nowMs: Date.now() }) });
-  response.writeHead(answer(body)).end('seen');
+  finish(response.writeHead(answer(body)));
 }
 
 async function hangUp(): Promise<void> {
@@ -145,6 +147,40 @@ test('a receiver that is down for long is tried by one delivery at a time, and g
   expect(isDown(sender)).toBe(false);
   expect(texts()).toHaveLength(60);
   for (let id = 0; id < 20; id += 1) expect(texts().filter((text) => Number(text) % 20 === id)).toEqual([`${id}`, `${id + 20}`, `${id + 40}`]);
+});
+
+test('deliveries that the receiver refuses for good hold back none behind them, however many they are', async () => {
+  answer = (body) => (body.includes('poison') ? 422 : 200);
+  await store(...Array.from({ length: 12 }, (_, n) => [n, `poison ${n}`] as const), ...Array.from({ length: 3 }, (_, n) => [n + 100, `sound ${n}`] as const));
+  send();
+  await expect.poll(() => texts().filter((text) => text.startsWith('sound')).length, { timeout: 20_000 }).toBe(3);
+  expect(await waiting()).toBe(12);
+});
+
+test.each([
+  ['never comes to its end', (response: ServerResponse): void => void response.write('se')],
+  ['has no end', (response: ServerResponse): void => {
+    const more = (): void => {
+      while (response.write(Buffer.alloc(1 << 16)));
+      response.once('drain', more);
+    };
+    more();
+  }],
+  ['breaks off', (response: ServerResponse): void => void response.write('se', () => void response.destroy())],
+] as const)('what was answered by 200 was delivered, also where the reply %s', async (_, finishSo) => {
+  finish = finishSo;
+  await store([1, 'a1']);
+  send();
+  await expect.poll(waiting, { timeout: 4_000 }).toBe(0);
+  expect(texts()).toEqual(['a1']);
+});
+
+test('what was never tried is sent at once where the clock of the database was put back', async () => {
+  await store([1, 'a1']);
+  await db.pool.query(`update ${schema}.outbox set next_try_at = now() + interval '1 hour'`);
+  send();
+  await allDelivered();
+  expect(texts()).toEqual(['a1']);
 });
 
 test('of two instances one sends, and the other goes on once it has ended', async () => {
