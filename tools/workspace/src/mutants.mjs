@@ -669,7 +669,7 @@ export const mutants = [
   },
   {
     name: 'rows of unknown keys are removed without being asked to',
-    changes: [{ file: 'packages/rebuild/src/repair.ts', from: 'or ($1 and d.key', to: 'or (($1 or true) and d.key' }],
+    changes: [{ file: 'packages/rebuild/src/repair.ts', from: 'and not ($1 and d.key', to: 'and not (($1 or true) and d.key' }],
     project: 'packages/rebuild',
     tests: ['src/rebuild.kafka.test.ts'],
     testName: 'keeps rows that the log says nothing of',
