@@ -2,6 +2,7 @@
  * Checks a certificate that `lockstep verify <module> --certificate` printed, with nothing of Lockstep's: it folds the topic again and compares with the table.
  *   KAFKA_BROKERS=… DATABASE_URL=… node check-certificate.mjs certificate.json
  * 1. The topic up to the certificate's offsets has the rows and the digest that it names. 2. The topic up to where the projector stands now has those of the table now.
+ * Exit code 0: both are equal; 1: one is not; 2: it could not be checked.
  * Needs Node 22.15 or newer, kafkajs and pg; keeps a module's records in memory.
  */
 import { readFileSync } from 'node:fs';
@@ -9,7 +10,19 @@ import { zstdDecompressSync } from 'node:zlib';
 import kafkajs from 'kafkajs';
 import pg from 'pg';
 
-const { module, topic, table, columns, keyColumn, modifiedTimeColumn, deletedColumn, epsilonMs, positions, parked, rows, digest } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+/** Ends with what has to be given otherwise. */
+function refuse(what) {
+  process.stderr.write(`${what}\nKAFKA_BROKERS=… DATABASE_URL=… node check-certificate.mjs certificate.json\n`);
+  process.exit(2);
+}
+process.on('uncaughtException', (error) => refuse(`cannot be checked: ${error.message || error.code}`));
+// kafkajs waits for times that have passed, which Node warns of.
+process.removeAllListeners('warning');
+
+if (process.argv[2] === undefined) refuse('which certificate?');
+for (const name of ['KAFKA_BROKERS', 'DATABASE_URL']) if (!process.env[name]) refuse(`${name} is not set`);
+const { version, module, topic, table, columns, keyColumn, modifiedTimeColumn, deletedColumn, epsilonMs, positions, parked, rows, digest } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+if (version !== 1) refuse(`${process.argv[2]} is no certificate of version 1`);
 const all = [keyColumn, modifiedTimeColumn, ...(deletedColumn === null ? [] : [deletedColumn]), ...Object.values(columns)];
 const quoted = all.map((name) => `"${name}"`).join(', ');
 kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({ decompress: async (bytes) => zstdDecompressSync(bytes) });

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -124,5 +124,16 @@ describe('the script', () => {
     const certificate = await certify();
     expect(await check({ ...certificate, rows: 2 })).toEqual({ code: 1, lines: ['DIFFERENT', 'equal'] });
     expect(await check({ ...certificate, digest: '0'.repeat(64) })).toEqual({ code: 1, lines: ['DIFFERENT', 'equal'] });
+  });
+
+  test.each([
+    ['no certificate', [], {}, /^which certificate\?\n/],
+    ['a file that is not there', ['nowhere.json'], {}, /^cannot be checked: ENOENT/],
+    ['no broker', ['nowhere.json'], { KAFKA_BROKERS: '' }, /^KAFKA_BROKERS is not set\n/],
+    ['another JSON', [fileURLToPath(new URL('../package.json', import.meta.url))], {}, /is no certificate of version 1\n/],
+  ])('says what it lacks, without a stack, when given %s', (_, args, more, text) => {
+    const { status, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: 'utf8', env: { PATH: process.env['PATH'], KAFKA_BROKERS: '127.0.0.1:1', DATABASE_URL: 'postgres://127.0.0.1:1/x', ...more } });
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(text) as string });
+    expect(stderr).not.toContain('    at ');
   });
 });

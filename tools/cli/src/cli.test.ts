@@ -46,5 +46,6 @@ test('bash completes by the words before', () => {
   };
   expect(complete('lockstep', 're')).toEqual(['refresh', 'release', 'rebuild', 'replay', 'resync', 'resume']);
   expect(complete('lockstep', 'plan', 'L')).toEqual(['Leads']);
+  expect(complete('lockstep', 'rebuild', 'Deals', 'L')).toEqual(['Leads']);
   expect(complete('lockstep', 'crm', 'edit', '--j')).toEqual(['--json']);
 });

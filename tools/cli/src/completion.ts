@@ -20,7 +20,7 @@ const scripts = { bash: bashScript, zsh: (of: readonly Completed[]) => `autoload
 function completedOf(command: Command, path: readonly string[] = []): Completed[] {
   const subcommands = command.commands;
   const options = command.options.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : [long]));
-  const takesModule = command.registeredArguments.some((one) => one.name() === 'module');
+  const takesModule = command.registeredArguments.some((one) => ['module', 'modules'].includes(one.name()));
   const choices = command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []);
   const words = [...subcommands.map((one) => one.name()), ...options, '--help', ...(takesModule ? modules.map(({ apiName }) => apiName) : []), ...choices];
   return [{ path: path.join(' '), words }, ...subcommands.flatMap((one) => completedOf(one, [...path, one.name()]))];

@@ -6,7 +6,7 @@ import { table } from './status.ts';
 import { knownModule } from './verify.ts';
 
 /** The history of a record for people: each message, what it says, and what the fold made of it. */
-export function historyText(moduleName: string, history: readonly HistoryEntry[], notYetApplied: number): string {
+export function historyText(moduleName: string, id: string, history: readonly HistoryEntry[], { notYetApplied = 0, asOf }: { readonly notYetApplied?: number; /** Up to when, as epoch milliseconds. */ readonly asOf?: number }): string {
   const own = coverageOf(knownModule(moduleName));
   let before: readonly FieldValue[] | undefined;
   const rows = history.map(({ partition, offset, appendedMs, origin, reading, event, outcome, isAlive }) => {
@@ -28,8 +28,8 @@ export function historyText(moduleName: string, history: readonly HistoryEntry[]
       }
     }
   });
-  if (rows.length === 0) return 'nothing\n';
-  return `${[...table([['place', 'appended', 'source', 'outcome', 'what it says'], ...rows]), ...(notYetApplied === 0 ? [] : [`${notYetApplied} more that the projector has not come to`])].join('\n')}\n`;
+  if (rows.length === 0) return `${[`${moduleName} ${id}: ${asOf === undefined ? 'the log has nothing of it' : `the log had nothing of it by ${time(asOf)}`}`, ...waitingText(notYetApplied)].join('\n')}\n`;
+  return `${[...table([['place', 'appended', 'source', 'outcome', 'what it says'], ...rows]), ...waitingText(notYetApplied)].join('\n')}\n`;
 }
 
 const changesOf = (names: readonly string[], before: readonly FieldValue[], after: readonly FieldValue[]): string => {
@@ -39,17 +39,23 @@ const changesOf = (names: readonly string[], before: readonly FieldValue[], afte
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
-/** Why a row is as it is, for people. */
-export function explanationText({ module, id, history, notYetApplied, row, isAlive, isSettled, hiddenSince, lookWanted, parked }: Explanation): string {
-  if (history.length === 0) return `${module} ${id}: ${notYetApplied === 0 ? 'the log has nothing of it' : `${notYetApplied} messages of it wait for the projector`}\n`;
+/** What the projector has not come to, as a line of its own; none where there is nothing. */
+export const waitingText = (notYetApplied: number): string[] => (notYetApplied === 0 ? [] : [`${notYetApplied} ${notYetApplied === 1 ? 'message of it waits' : 'messages of it wait'} for the projector`]);
+
+/**
+ * Why a row is as it is, for people.
+ * @param differing columns that are not what the log says, with what it says.
+ */
+export function explanationText({ module, id, history, notYetApplied, row, isAlive, isSettled, hiddenSince, lookWanted, parked }: Explanation, differing: ReadonlyMap<string, string | null>): string {
+  if (history.length === 0) return `${module} ${id}: ${waitingText(notYetApplied)[0] ?? 'the log has nothing of it'}\n`;
   const states = [
     isAlive ? 'it exists in the CRM, as far as is known' : 'it counts as deleted',
     ...(isSettled ? [] : ['that is in doubt until it is looked at again']),
     ...(hiddenSince === null ? [] : [`looks have not found it since ${hiddenSince}`]),
     ...(lookWanted === null ? [] : [`a look at it is wanted: ${lookWanted}`]),
-    ...(notYetApplied === 0 ? [] : [`${notYetApplied} messages of it wait for the projector`]),
+    ...waitingText(notYetApplied),
   ];
-  const columns = (row ?? []).map(({ column, inTable, from }) => [`  ${column}`, JSON.stringify(inTable), from === null ? '-' : `${from.field}, ${from.partition}/${from.offset}${from.origin === '' ? '' : ` (${from.origin})`}`]);
+  const columns = (row ?? []).map(({ column, inTable, from }) => [`  ${column}`, JSON.stringify(inTable), from === null ? '-' : `${from.field}, ${from.partition}/${from.offset}${from.origin === '' ? '' : ` (${from.origin})`}${differing.has(column) ? `, which says ${JSON.stringify(differing.get(column))}: changed by hand, or by another application` : ''}`]);
   return [
     `${module} ${id}: ${states.join('; ')}`,
     ...(row === null ? ['it has no row'] : table([['  column', 'in the table', 'from'], ...columns])),

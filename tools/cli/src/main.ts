@@ -14,10 +14,11 @@ import { addMappingCommands } from './mapping-commands.ts';
 import { asJson, exitCodes, print } from './output.ts';
 import { addPauseCommands } from './pause-commands.ts';
 import { addRecordCommands } from './record-commands.ts';
+import { differingColumns } from './record-diff.ts';
 import { replayConsumer, replayedText, replayFrom } from './replay.ts';
 import { environment, readRun } from './run-file.ts';
-import { fetchStatus, refreshModule, releaseDeletions, statusText } from './status.ts';
-import { mappedNames, onModule, progress, rebuiltText, verificationText } from './verify.ts';
+import { fetchStatus, projectorProblem, refreshModule, releaseDeletions, statusText } from './status.ts';
+import { knownModule, mappedNames, onModule, progress, rebuiltText, verificationText } from './verify.ts';
 
 /* The command line; see `exitCodes`. */
 
@@ -31,10 +32,11 @@ program
   .description('how far each module is')
   .option('--json', 'as JSON', false)
   .action(async ({ json }: { json: boolean }) => {
-    const url = process.env['LOCKSTEP_SCHEDULER_URL'] ?? (await readRun()).scheduler;
-    const status = await fetchStatus(url);
-    process.stdout.write(json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
-    if (status.modules.some(({ problem, state }) => problem !== null || state === 'failed')) process.exitCode = 3;
+    const named = process.env['LOCKSTEP_SCHEDULER_URL'];
+    const urls = named === undefined ? await readRun() : { scheduler: named, projector: process.env['LOCKSTEP_PROJECTOR_URL'] };
+    const [status, projector] = await Promise.all([fetchStatus(urls.scheduler), projectorProblem(urls.projector)]);
+    print(json, { ...status, projectorProblem: projector }, () => statusText(status, projector));
+    if (projector !== null || status.modules.some(({ problem, state }) => problem !== null || state === 'failed')) process.exitCode = 3;
   });
 
 program
@@ -127,7 +129,8 @@ program
   .action(async (names: string[], { dryRun, removeUnknown, json, limit }: { dryRun: boolean; removeUnknown: boolean; json: boolean; limit: number }) => {
     const options = { atMost: limit, onProgress: progress('folding') };
     const rebuilt = [];
-    for (const name of names.length === 0 ? mappedNames(process.env) : names) {
+    const chosen = (names.length === 0 ? mappedNames(process.env) : names).map((name) => knownModule(name).apiName);
+    for (const name of chosen) {
       const one = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), name, { mayCreate: !dryRun }, async (deps, projection) =>
         dryRun ? { after: await verifyModule(deps, projection, options) } : await rebuildModule(deps, projection, { ...options, isUnknownRemoved: removeUnknown }));
       if (!json) process.stdout.write('before' in one ? rebuiltText(one) : verificationText(one.after));
@@ -147,7 +150,8 @@ program
   .action(async (module: string, id: string, { asOf, json }: { asOf?: number; json: boolean }) => {
     const { history, notYetApplied } = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
     const shown = asOf === undefined ? history : history.filter(({ appendedMs }) => appendedMs <= asOf);
-    process.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : historyText(module, shown, asOf === undefined ? notYetApplied : 0));
+    process.stdout.write(json ? `${JSON.stringify(shown, null, 2)}\n` : historyText(module, id, shown, asOf === undefined ? { notYetApplied } : { asOf }));
+    if (shown.length === 0) process.exitCode = 1;
   });
 
 program
@@ -157,8 +161,11 @@ program
   .argument('<id>', 'record id', recordId)
   .option(...asJson)
   .action(async (module: string, id: string, { json }: { json: boolean }) => {
-    const explanation = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, (deps, projection) => explainRecord(deps, projection, id));
-    process.stdout.write(json ? `${JSON.stringify(explanation, null, 2)}\n` : explanationText(explanation));
+    const { explanation, differing } = await onModule(await environment('KAFKA_BROKERS', 'DATABASE_URL'), module, { mayCreate: false }, async (deps, projection) => {
+      const explained = await explainRecord(deps, projection, id);
+      return { explanation: explained, differing: await differingColumns(deps, projection, explained) };
+    });
+    print(json, explanation, () => explanationText(explanation, differing));
     if (explanation.history.length === 0) process.exitCode = 1;
   });
 

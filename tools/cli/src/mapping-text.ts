@@ -46,12 +46,13 @@ const describe = (mapping: MappingPlan['changes'][number]['to']): string =>
 const policyText = (policy: ModuleDefinition['onDelete'] | null): string => (policy === null ? 'not known' : policy.action === 'mark' ? `marked in ${policy.deletedColumn}` : 'removed');
 
 /** What was done, and the proof, for people. */
-export function appliedText({ module, columns, rows, seconds, left, unfit, parked, isComplete, proof }: AppliedMapping): string {
+export function appliedText({ module, columns, isAdopted, rows, seconds, left, unfit, parked, isComplete, proof }: AppliedMapping): string {
   return [
     `${module}: ${number.format(rows)} rows written in ${seconds.toFixed(1)} s${columns.length === 0 ? '' : `; columns: ${columns.join(', ')}`}`,
     ...left.map(({ id, cause }) => `  ${id}  cannot be written: ${cause}`),
     ...unfit.map((one) => `  ${one.id}  left as it is; the content at ${one.partition}/${one.offset} does not fit: ${one.cause}`),
     ...(parked.tried === 0 ? [] : [`${number.format(parked.tried)} parked messages were tried again, ${number.format(parked.resolved)} are resolved`]),
+    ...(isAdopted ? [`a projector that was started with the former definition writes nothing of ${module} any more: restart it with this one`] : []),
     ...(isComplete ? [] : ['not all could be written: correct what is named, and apply again']),
     ...(proof === null ? [] : [verificationText(proof).trimEnd()]),
     '',

@@ -4,6 +4,7 @@ import { type ModuleProjection } from '@lockstep/projection';
 import { type Explanation, explainRecord, type VerifyDeps } from '@lockstep/rebuild';
 import { canonicalJson, type FieldValue } from '@lockstep/record-log';
 
+import { waitingText } from './history.ts';
 import { table } from './status.ts';
 
 /** One column of a record: what stands, what the log says, and what the CRM says, as the column shows it; null is NULL. */
@@ -24,6 +25,8 @@ export type RecordDiff = {
   readonly isAliveByLog: boolean;
   /** Null where the CRM was not asked. */
   readonly isInCrm: boolean | null;
+  /** Messages about it that the projector has not come to. */
+  readonly notYetApplied: number;
   readonly columns: readonly DiffedColumn[];
   readonly isDifferent: boolean;
 };
@@ -32,11 +35,11 @@ export type RecordDiff = {
 export async function recordDiff(env: NodeJS.ProcessEnv, deps: VerifyDeps, projection: ModuleProjection, id: string): Promise<RecordDiff> {
   const explanation = await explainRecord(deps, projection, id);
   const found = env['CRM_CLIENT_ID'] === undefined ? null : await lookAtRecord(env, projection, id);
-  const { module, isAlive, row } = explanation;
+  const { module, isAlive, row, notYetApplied } = explanation;
   const columns = row === null ? [] : await comparedColumns(deps, projection, row, found?.values ?? null);
   const isInCrm = found === null ? null : found.values !== null;
   const isMissing = row === null && (isAlive || isInCrm === true);
-  return { module, id, hasRow: row !== null, isAliveByLog: isAlive, isInCrm, columns, isDifferent: isMissing || (isInCrm !== null && isInCrm !== isAlive) || columns.some(({ differs }) => differs.length > 0) };
+  return { module, id, hasRow: row !== null, isAliveByLog: isAlive, isInCrm, notYetApplied, columns, isDifferent: isMissing || (isInCrm !== null && isInCrm !== isAlive) || columns.some(({ differs }) => differs.length > 0) };
 }
 
 type Values = ReadonlyMap<string, FieldValue>;
@@ -75,10 +78,16 @@ async function asColumn({ pool }: Pick<VerifyDeps, 'pool'>, value: string, type:
   return row?.shown ?? value;
 }
 
+/** The columns of a record's row that are not what the log says, and how they would show that. */
+export async function differingColumns(deps: VerifyDeps, projection: ModuleProjection, { row }: Explanation): Promise<ReadonlyMap<string, string | null>> {
+  const columns = row === null ? [] : await comparedColumns(deps, projection, row, null);
+  return new Map(columns.filter(({ differs }) => differs.length > 0).map(({ column, byLog }) => [column, byLog]));
+}
+
 /** A record's columns for people; those that differ are marked. */
-export function diffText({ module, id, hasRow, isAliveByLog, isInCrm, columns, isDifferent }: RecordDiff): string {
+export function diffText({ module, id, hasRow, isAliveByLog, isInCrm, notYetApplied, columns, isDifferent }: RecordDiff): string {
   const crm = isInCrm === null ? 'the CRM was not asked: set CRM_*' : isInCrm ? 'the CRM has it' : 'the CRM does not have it';
   const head = `${module} ${id}: ${hasRow ? 'it has a row' : 'it has no row'}; by the log it ${isAliveByLog ? 'exists' : 'is deleted, or was never seen'}; ${crm}; ${isDifferent ? 'they differ' : 'no difference'}`;
   const rows = columns.map(({ column, inTable, byLog, inCrm, differs }) => [differs.length > 0 ? '≠' : '', column, JSON.stringify(inTable), JSON.stringify(byLog), ...(isInCrm === null ? [] : [JSON.stringify(inCrm)])]);
-  return `${[head, ...(rows.length === 0 ? [] : table([['', 'column', 'in the table', 'by the log', ...(isInCrm === null ? [] : ['in the CRM'])], ...rows]))].join('\n')}\n`;
+  return `${[head, ...waitingText(notYetApplied), ...(rows.length === 0 ? [] : table([['', 'column', 'in the table', 'by the log', ...(isInCrm === null ? [] : ['in the CRM'])], ...rows]))].join('\n')}\n`;
 }

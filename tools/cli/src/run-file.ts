@@ -6,7 +6,7 @@ import { z } from 'zod';
 
 import { UsageError } from './errors.ts';
 
-const schema = z.object({ scheduler: z.url(), kafkaBrokers: z.array(z.string()), databaseUrl: z.string().default(''), crm: z.record(z.string(), z.string()).default({}) });
+const schema = z.object({ scheduler: z.url(), projector: z.url().optional(), kafkaBrokers: z.array(z.string()), databaseUrl: z.string().default(''), crm: z.record(z.string(), z.string()).default({}) });
 
 /** Where the Lockstep that `npm start` runs can be reached. */
 export type Run = z.infer<typeof schema>;

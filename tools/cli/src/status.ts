@@ -38,13 +38,40 @@ export type Status = z.infer<typeof schema> & { readonly freshness: z.infer<type
 
 /** Asks the scheduler. @throws {UsageError} when it does not answer. */
 export async function fetchStatus(schedulerUrl: string): Promise<Status> {
+  const [status, fresh] = await Promise.all(['status', 'freshness'].map((route) => get(schedulerUrl, route)));
+  const [parsed, times] = [schema.safeParse(status), freshness.safeParse(fresh)];
+  if (!parsed.success || !times.success) throw new UsageError(`The scheduler at ${schedulerUrl} is of another build, or something else answers there: its status cannot be read`);
+  return { ...parsed.data, freshness: times.data };
+}
+
+async function get(schedulerUrl: string, route: string): Promise<unknown> {
+  const { statusCode, text } = await request(`${schedulerUrl}/${route}`, { headersTimeout: 10_000 })
+    .then(async ({ statusCode: code, body }) => ({ statusCode: code, text: await body.text() }))
+    .catch((cause: unknown) => {
+      throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
+    });
+  if (statusCode !== 200) throw new UsageError(`The scheduler at ${schedulerUrl} answers ${statusCode}: ${text.slice(0, 300)}`);
+  return asJsonOr(text, null);
+}
+
+function asJsonOr(text: string, other: unknown): unknown {
   try {
-    const answers = await Promise.all(['status', 'freshness'].map((route) => request(`${schedulerUrl}/${route}`, { headersTimeout: 10_000 })));
-    const [status, fresh] = await Promise.all(answers.map(({ body }) => body.json()));
-    return { ...schema.parse(status), freshness: freshness.parse(fresh) };
-  } catch (cause) {
-    throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
+    return JSON.parse(text) as unknown;
+  } catch {
+    return other;
   }
+}
+
+const readiness = z.object({ ok: z.boolean(), checks: z.record(z.string(), z.string()) });
+
+/** What a projector says is not in order with it, as its `/readyz` does; null where all is, or nothing is known. */
+export async function projectorProblem(projectorUrl: string | undefined): Promise<string | null> {
+  if (projectorUrl === undefined) return null;
+  const text = await request(`${projectorUrl}/readyz`, { headersTimeout: 5_000 }).then(async ({ body }) => await body.text(), () => null);
+  if (text === null) return `it does not answer at ${projectorUrl}`;
+  const parsed = readiness.safeParse(asJsonOr(text, null));
+  if (!parsed.success || parsed.data.ok) return null;
+  return Object.entries(parsed.data.checks).filter(([, said]) => said !== 'ok').map(([, said]) => said).join('; ');
 }
 
 const refreshed = z.object({ plan: plan.extend({ shareOfDay: z.number().nullable() }).nullable() });
@@ -76,15 +103,15 @@ async function post(schedulerUrl: string, path: string): Promise<unknown> {
 const number = new Intl.NumberFormat('en-US');
 
 /** The status for people: a line a module, how fresh it is, and what is wrong below it. */
-export function statusText({ modules, hintsWaiting, incidents, credits: spending, freshness: fresh }: Status): string {
+export function statusText({ modules, hintsWaiting, incidents, credits: spending, freshness: fresh }: Status, projector: string | null = null): string {
   const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'incidents', 'channel until'], ...modules.map(cells)];
   const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.hidden), number.format(one.unsettled)])];
-  const problems = modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`));
+  const problems = [...(projector === null ? [] : [`projector: ${projector}`]), ...modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`))];
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
   const paused = modules.flatMap(({ module: name, paused: pause }) => (pause === null ? [] : [`${name} is paused since ${pause.since}${pause.reason === '' ? '' : ` (${pause.reason})`}: nothing of it is applied until "lockstep resume ${name}"`]));
   const open = modules.reduce((sum, one) => sum + one.incidents, incidents);
   const plans = modules.flatMap(({ module: name, run: known }) => (known?.state === 'running' && known.plan !== null ? [`${name}, ${known.kind}: ${planText(known.plan)}`] : []));
-  return [...table(progress), '', ...table(times), '', creditsText(spending), ...plans, ...(hintsWaiting === null ? [] : ['', `${hintsWaiting} notifications wait for a look`]), ...problems, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+  return [...table(progress), '', ...table(times), '', creditsText(spending), ...plans, ...(hintsWaiting === null ? [] : ['', hintsWaiting === 1 ? '1 notification waits for a look' : `${number.format(hintsWaiting)} notifications wait for a look`]), ...problems, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
 }
 
 const planText = ({ rows, pages, credits: cost }: z.infer<typeof plan>): string => `${number.format(rows)} rows in ${number.format(pages)} ${pages === 1 ? 'page' : 'pages'}, up to ${number.format(cost)} credits`;
@@ -98,9 +125,12 @@ function creditsText({ perDay, spent, left, reserve, catchUpIntervalMs }: Status
 
 /** Lines of equal columns. */
 export function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => cellsOf(row[column] ?? '')))) ?? [];
+  return rows.map((row) => row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - cellsOf(cell))).join('  ').trimEnd());
 }
+
+/** How many cells of a terminal a text takes: marks none, characters of East Asian scripts and emoji two. */
+const cellsOf = (text: string): number => Array.from(text).reduce((sum, character) => sum + (/\p{M}/u.test(character) ? 0 : /[\u1100-\u115F\u2E80-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6]|\p{Emoji_Presentation}/u.test(character) ? 2 : 1), 0);
 
 function cells({ module: name, state, run: known, behind, parked, incidents, channel }: Status['modules'][number]): string[] {
   const eta = known?.etaSeconds === null || known === null ? '' : `, ${known.etaSeconds} s left`;

@@ -10,7 +10,7 @@ import { UsageError } from './errors.ts';
 /**
  * Does something with a module's log and table.
  * @param mayCreate whether schema `lockstep` is created where it is missing.
- * @throws {UsageError} for an unknown module, and where log, mapping or table do not allow it; it says what to do.
+ * @throws {RebuildError} `DIFFERENT`; {@link UsageError} for an unknown module, and where log, mapping or table do not allow it; it says what to do.
  */
 export async function onModule<T>(env: NodeJS.ProcessEnv, name: string, { mayCreate }: { readonly mayCreate: boolean }, work: (deps: VerifyDeps, projection: ModuleProjection) => Promise<T>): Promise<T> {
   const module = knownModule(name);
@@ -27,6 +27,7 @@ export async function onModule<T>(env: NodeJS.ProcessEnv, name: string, { mayCre
     }
   } catch (error) {
     if (['42P01', '3F000'].includes(sqlState(error))) throw new UsageError(`${module.apiName} was never projected into this database: ${(error as Error).message}. "lockstep rebuild ${module.slug}" does it`);
+    if (error instanceof RebuildError && error.code === 'DIFFERENT') throw error;
     if (error instanceof RebuildError || error instanceof ProjectionError || error instanceof DatabaseError) throw new UsageError(error.message);
     throw error;
   } finally {
@@ -87,7 +88,7 @@ export function rebuiltText({ claims, replayed, before, rows, entries, left, aft
     ...(claims.status === 'restored' ? [`by the log the CRM was read up to ${claims.upTo.toISOString()}: catch-ups go on from there`] : []),
     ...(replayed === 0 ? [] : [`${number.format(replayed)} messages were applied to an empty register`]),
     ...(Object.keys(before.counts).length === 0 ? [] : ['found:', verificationText(before).trimEnd()]),
-    `written: ${number.format(rows)} rows and ${number.format(entries)} register entries`,
+    `written: ${number.format(rows)} ${rows === 1 ? 'row' : 'rows'} and ${number.format(entries)} register ${entries === 1 ? 'entry' : 'entries'}`,
     ...left.map(({ id, cause }) => `  ${id}  cannot be written: ${cause}`),
     verificationText(after).trimEnd(),
     ...(isUnknownLeft ? ['rows that the log says nothing of stay, as another application may have made them; --remove-unknown removes them'] : []),

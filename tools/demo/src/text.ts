@@ -13,7 +13,7 @@ export function statusLine({ modules, hintsWaiting }: StatusView): string {
     const eta = run.etaSeconds === null ? '' : `, ${run.etaSeconds} s left`;
     return state === 'in step' ? `${module} in step` : `${module} ${state} ${formatted(run.rows)}${share} (${formatted(run.rowsPerSecond)}/s${eta})${behind > 0 ? `, ${formatted(behind)} to apply` : ''}`;
   });
-  return `${parts.join('  |  ')}${hintsWaiting !== null && hintsWaiting > 0 ? `  |  ${formatted(hintsWaiting)} hints waiting` : ''}`;
+  return `${parts.join('  |  ')}${hintsWaiting !== null && hintsWaiting > 0 ? `  |  ${formatted(hintsWaiting)} ${hintsWaiting === 1 ? 'hint' : 'hints'} waiting` : ''}`;
 }
 
 /** The result for people. */

@@ -47,6 +47,9 @@ test('a table and its records are verified, explained, compared with the CRM, an
     const diff = await run('diff', 'Leads', id, '--json');
     expect(diff.code).toBe(1);
     expect((json(diff) as { columns: { column: string }[] }).columns.filter(({ column }) => column === 'company')).toMatchObject([{ inTable: 'by hand', differs: ['log', 'CRM'] }]);
+    expect(await run('verify', 'leads', '--certificate')).toMatchObject({ code: 1, err: expect.stringContaining('row differs: 1') as unknown });
+    expect(await run('explain', 'leads', id)).toMatchObject({ out: expect.stringMatching(/"by hand" .*, which says .*: changed by hand/) as unknown });
+    expect(await run('rebuild', 'leads', 'Accounts')).toMatchObject({ code: 2, out: '' });
     expect(await run('rebuild', 'leads', '--dry-run')).toMatchObject({ code: 1, out: expect.stringContaining('"by hand"') as unknown });
     const rebuilt = await run('rebuild', 'leads', '--json');
     expect([rebuilt.code, json(rebuilt)]).toMatchObject([0, { rows: 1, after: { counts: {} } }]);
@@ -89,6 +92,7 @@ test('a module is paused and resumed, a record waited for, and looked at on requ
     const paused = await run('pause', 'leads', '--reason', 'the accounts are closed', '--json');
     expect([paused.code, json(paused)]).toEqual([0, { module: 'Leads', isPaused: true, isNew: true }]);
     await waitUntil('the projector to notice', async () => ((await (await fetch(`${lockstep.urls.projector}/metrics`)).text()).match(/^lockstep_projector_paused_modules\{?[^\n]* 1$/m) === null ? null : true));
+    expect(await run('pause', 'leads')).toMatchObject({ code: 0, out: expect.stringContaining('was already') as unknown });
     await edit(lockstep, id, { Company: 'While paused' });
     expect(await run('wait', 'Leads', id, '--modified', later, '--timeout', '2', '--json')).toMatchObject({ code: 1, out: expect.stringContaining('"not there in time"') as unknown });
     expect(await run('status')).toMatchObject({ code: 0, out: expect.stringMatching(/Leads is paused since .* \(the accounts are closed\): nothing of it is applied until "lockstep resume Leads"/) as unknown });

@@ -41,7 +41,7 @@ describe('every table', () => {
       expect(incident).toMatchObject({ module: 'Leads', details: expect.stringContaining(`row differs: ${row?.id}`) as string });
       expect((await verified(lockstep)).filter(({ differences }) => differences !== 0)).toEqual([{ module: 'Leads', differences: 1 }]);
 
-      expect(await runCommand(lockstep, 'rebuild', 'leads')).toMatchObject({ code: 0, out: expect.stringMatching(/written: 1 rows and 0 register entries/) as string });
+      expect(await runCommand(lockstep, 'rebuild', 'leads')).toMatchObject({ code: 0, out: expect.stringMatching(/written: 1 row and 0 register entries/) as string });
       await waitUntil('the end of the incident', async () => ((await differing(lockstep)) === null ? true : null), { timeoutMs: 30_000, everyMs: 100 });
       expect(await verified(lockstep)).toMatchObject([{ differences: 0 }, { differences: 0 }, { differences: 0 }]);
     });

@@ -17,6 +17,8 @@ export type ApplyOptions = Pick<VerifyOptions, 'topic' | 'atMost' | 'onProgress'
 export type AppliedMapping = {
   readonly module: string;
   readonly columns: readonly string[];
+  /** Whether another mapping was written by until now: processes that were started with it write nothing more of the module. */
+  readonly isAdopted: boolean;
   /** Rows that were written, added and removed ones among them, and seconds until they were. */
   readonly rows: number;
   readonly seconds: number;
@@ -43,6 +45,7 @@ export async function applyMapping(deps: VerifyDeps, projection: ModuleProjectio
   await checkWhole(admin, topic);
   const topicId = await admin.topicId(topic);
   await checkStarted(deps, module.apiName, topic, topicId);
+  const former = await mappingState(pool, module);
   await adoptMapping(pool, projection);
   const change = mappingChange((await mappingState(pool, module))?.complete ?? null, module);
   const isWhole = !change.isKnown || change.onDelete !== null;
@@ -51,7 +54,8 @@ export async function applyMapping(deps: VerifyDeps, projection: ModuleProjectio
   const isComplete = filled.left.length === 0 && (await noteComplete(pool, projection));
   const seconds = (performance.now() - started) / 1000;
   const proof = isProven ? await verifyModule(deps, projection, { ...options, topic }) : null;
-  return { module: module.apiName, columns: change.fields.map(({ column }) => column), rows: filled.rows, seconds, left: filled.left, unfit: filled.unfit, parked, isComplete, proof };
+  const isAdopted = former !== null && former.fingerprint !== projection.fingerprint;
+  return { module: module.apiName, isAdopted, columns: change.fields.map(({ column }) => column), rows: filled.rows, seconds, left: filled.left, unfit: filled.unfit, parked, isComplete, proof };
 }
 
 async function checkStarted({ pool, admin }: VerifyDeps, apiName: string, topic: string, topicId: string): Promise<void> {
