@@ -19,7 +19,10 @@ export type Target = { readonly url: string; readonly secret: string } | { reado
 /** What this consumer needs to know, checked. */
 export type Config = { readonly consumer: ConsumerConfig; readonly stage: string; readonly target: Target };
 
-/** @throws {Error} naming each variable that is missing or wrong. */
+/**
+ * Npm says in `INIT_CWD` where it was called: Nx starts each app in its own folder, and a relative path is meant from there.
+ * @throws {Error} naming each variable that is missing or wrong.
+ */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
   const { DEALS_WON_URL: url, DEALS_WON_SECRET: secret, DEALS_WON_NDJSON: file, DEALS_WON_STAGE: stage } = parseEnv(schema, env);
   if ((url === undefined) === (file === undefined)) throw new Error('The configuration is not complete:\n  DEALS_WON_URL, DEALS_WON_NDJSON: one of the two has to be set');
@@ -27,6 +30,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
   return {
     consumer: loadConsumerConfig(env, { name: NAME, port: 8084 }),
     stage,
-    target: file === undefined ? { url: url as string, secret: secret as string } : { file: resolve(file) },
+    target: file === undefined ? { url: url as string, secret: secret as string } : { file: resolve(env['INIT_CWD'] ?? '.', file) },
   };
 }

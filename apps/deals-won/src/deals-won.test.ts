@@ -22,6 +22,7 @@ test('a deal is won when its stage becomes the one of won deals, and not again w
 test('the configuration names either a receiver with its secret, or a file', () => {
   const env = { KAFKA_BROKERS: 'b:1', DATABASE_URL: 'postgres://h/db', CONSUMER_DATABASE_URL: 'postgres://h/other' };
   expect(loadConfig({ ...env, DEALS_WON_NDJSON: '/f' })).toMatchObject({ target: { file: '/f' }, consumer: { port: 8084, postgres: { url: 'postgres://h/other' } } });
+  expect(loadConfig({ ...env, DEALS_WON_NDJSON: 'won.ndjson', INIT_CWD: '/called/from' })).toMatchObject({ target: { file: '/called/from/won.ndjson' } });
   expect(() => loadConfig(env)).toThrow(/DEALS_WON_URL, DEALS_WON_NDJSON: one of the two has to be set/);
   expect(() => loadConfig({ ...env, DEALS_WON_URL: 'https://h/x' })).toThrow(/DEALS_WON_SECRET: it has to be set/);
   expect(() => loadConfig({ ...env, DEALS_WON_URL: 'https://h/x', DEALS_WON_SECRET: 'short' })).toThrow(/DEALS_WON_SECRET/);

@@ -10,4 +10,4 @@ Exit codes:
   0  done; nothing differs, nothing would change
   1  something differs, would change or is left, a time-out has passed, or it failed (the text says why)
   2  it cannot be done so: a wrong argument, nothing runs, log, table or mapping do not allow it (the text says what to do)
-  3  status: a module has a problem`;
+  3  status: a module or the projector has a problem`;

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { type AppName, appNames } from './app-process.ts';
@@ -7,9 +8,16 @@ import { fetchJson } from './http.ts';
 import { checkoutDir } from './paths.ts';
 import { waitUntil } from './wait-until.ts';
 
-/** The projects to be served: the three apps, and the consumers that `LOCKSTEP_CONSUMERS` names, e.g. `deals-won,history`. */
-export const servedProjects = ({ LOCKSTEP_CONSUMERS: consumers = '' }: NodeJS.ProcessEnv): string[] =>
-  [...appNames, ...consumers.split(',').map((name) => name.trim()).filter((name) => name !== '')].map((name) => `@lockstep/${name}`);
+/**
+ * The projects to be served: the three apps, and the consumers that `LOCKSTEP_CONSUMERS` names, e.g. `deals-won,history`.
+ * @throws {HarnessError} for one that is no app: Nx would pass over it in silence.
+ */
+export function servedProjects({ LOCKSTEP_CONSUMERS: consumers = '' }: NodeJS.ProcessEnv): string[] {
+  const names = consumers.split(',').map((name) => name.trim()).filter((name) => name !== '');
+  const unknown = names.find((name) => !existsSync(join(checkoutDir, 'apps', name, 'package.json')));
+  if (unknown !== undefined) throw new HarnessError(`LOCKSTEP_CONSUMERS names "${unknown}", and there is no apps/${unknown}`, 'APP_ENDED');
+  return [...appNames, ...names].map((name) => `@lockstep/${name}`);
+}
 
 /** Starts the apps as `nx run-many -t serve` does, and returns once each of the three is ready. @throws {HarnessError} with what an app said. */
 export async function startUnderNx({ env, urls, logDir, signal }: { env: NodeJS.ProcessEnv; urls: Record<AppName, string>; logDir: string; signal: AbortSignal | undefined }): Promise<Child> {
@@ -40,9 +48,9 @@ async function underNxReady({ name, url, nx, signal }: { name: AppName; url: str
   if (fatal !== undefined) throw new HarnessError(fatal, 'APP_ENDED');
 }
 
-/** What an app said when it could not go on. */
-function fatalLine(log: string): string | undefined {
-  const wrong = [...log.matchAll(/^@lockstep\/([\w-]+): {3}([A-Z_]+: .*)$/gm)].map(([, app, problem]) => `${app}: ${problem}`);
+/** What an app or a consumer said when it could not go on, as its log under Nx has it. */
+export function fatalLine(log: string): string | undefined {
+  const wrong = [...log.matchAll(/^@lockstep\/([\w-]+): {3}([A-Z_]+(?:, [A-Z_]+)*: .*)$/gm)].map(([, app, problem]) => `${app}: ${problem}`);
   if (wrong.length > 0) return `The configuration is not complete:\n  ${wrong.join('\n  ')}`;
   const [, app = '', json = ''] = /^@lockstep\/([\w-]+): (\{"level":60.*\})$/m.exec(log) ?? [];
   if (json === '') return undefined;
