@@ -15,7 +15,7 @@ export function planText(plan: MappingPlan): string {
     ...(isKnown ? [] : ['what it was filled by is not known, so all of it was compared']),
     ...plan.changes.map(changeText),
     ...(onDelete === null ? [] : [`deleted records: ${policyText(onDelete.from)} → ${policyText(onDelete.to)}`]),
-    ...(missing.length + retyped.length === 0 ? [] : ['the table first needs:', ...[...missing, ...retyped].map(({ ddl }) => `  ${ddl};`)]),
+    ...(missing.length + retyped.length === 0 ? [] : ['the table first needs:', ...[...missing, ...retyped].map(({ ddl }) => `  ${ddl};`), ...renames(plan)]),
     ...faults.map((fault) => `the table does not fit: ${fault}`),
     ...(rows === 0 ? [] : [`${number.format(rows)} rows would change: ${counts.map(([column, count]) => `${column} ${number.format(count)}`).join(', ')}`]),
     ...found.flatMap(({ id, values }) => values.map(({ column, inTable, byLog, partition, offset }) => `  ${id}  ${column} ${JSON.stringify(inTable)} → ${JSON.stringify(byLog)}, by ${partition}/${offset}`)),
@@ -27,6 +27,15 @@ export function planText(plan: MappingPlan): string {
     ...(isChange && faults.length + missing.length === 0 ? [`"lockstep apply ${module.toLowerCase()}" does it`] : []),
     '',
   ].join('\n');
+}
+
+/** A field that moves to a column that is missing: the former column may be renamed instead. */
+function renames({ missing, changes }: MappingPlan): string[] {
+  return missing.flatMap(({ column, ddl }) => {
+    const field = changes.find((one) => one.change === 'mapped' && one.column === column)?.to?.field;
+    const former = changes.find((one) => one.change === 'unmapped' && one.from?.field === field)?.column;
+    return field === undefined || former === undefined ? [] : [`or, where ${former} is to have another name: ${ddl.slice(0, ddl.indexOf(' add column '))} rename column "${former}" to "${column}";`];
+  });
 }
 
 function changeText({ column, change, from, to }: MappingPlan['changes'][number]): string {

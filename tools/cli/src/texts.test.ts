@@ -1,11 +1,11 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-import type { AppliedMapping, Explanation } from '@lockstep/rebuild';
+import type { AppliedMapping, Explanation, MappingPlan } from '@lockstep/rebuild';
 import { afterEach, expect, test } from 'vitest';
 
 import { explanationText, historyText } from './history.ts';
-import { appliedText } from './mapping-text.ts';
+import { appliedText, planText } from './mapping-text.ts';
 import { fetchStatus, projectorProblem, table } from './status.ts';
 
 const open: { close(): void }[] = [];
@@ -54,4 +54,12 @@ test('a projector that is not in order says why; one that is gone is missed', as
 test('a scheduler that answers with an error, or with something else, is quoted in a line', async () => {
   await expect(fetchStatus(await answering(500, '{"error":"no schema"}'))).rejects.toThrow(/answers 500: \{"error":"no schema"\}$/);
   await expect(fetchStatus(await answering(200, '{}'))).rejects.toThrow(/of another build/);
+});
+
+test('a plan that moves a field to a missing column names the renaming as well', () => {
+  const mapping = { field: 'Fax', kind: 'text', type: 'text' };
+  const changes = [{ column: 'fax_no', change: 'mapped', from: null, to: mapping }, { column: 'fax', change: 'unmapped', from: mapping, to: null }];
+  const plan = { module: 'Leads', isKnown: true, isChange: true, changes, onDelete: null, missing: [{ column: 'fax_no', ddl: 'alter table "public"."leads" add column "fax_no" text' }], retyped: [], faults: [], rows: 0, columns: {}, found: [], added: 0, removed: 0, marked: 0, others: [], unfit: [], unfitCount: 0, parked: 0 } as unknown as MappingPlan;
+  expect(planText(plan)).toContain('\nor, where fax is to have another name: alter table "public"."leads" rename column "fax" to "fax_no";\n');
+  expect(planText({ ...plan, changes: plan.changes.slice(0, 1) })).not.toContain('rename');
 });
