@@ -28,7 +28,7 @@ export function historyText(moduleName: string, id: string, history: readonly Hi
       }
     }
   });
-  if (rows.length === 0) return `${[`${moduleName} ${id}: ${asOf === undefined ? 'the log has nothing of it' : `the log had nothing of it by ${time(asOf)}`}`, ...waitingText(notYetApplied)].join('\n')}\n`;
+  if (rows.length === 0) return `${[`${knownModule(moduleName).apiName} ${id}: ${asOf === undefined ? 'the log has nothing of it' : `the log had nothing of it by ${time(asOf)}`}`, ...waitingText(notYetApplied)].join('\n')}\n`;
   return `${[...table([['place', 'appended', 'source', 'outcome', 'what it says'], ...rows]), ...waitingText(notYetApplied)].join('\n')}\n`;
 }
 

@@ -25,7 +25,7 @@ test('columns stand below each other, whatever their characters', () => {
 });
 
 test('the history of what was never seen says so, up to when, and what waits', () => {
-  expect(historyText('Leads', '17', [], {})).toBe('Leads 17: the log has nothing of it\n');
+  expect(historyText('leads', '17', [], {})).toBe('Leads 17: the log has nothing of it\n');
   expect(historyText('Leads', '17', [], { asOf: 0 })).toBe('Leads 17: the log had nothing of it by 1970-01-01T00:00:00.000Z\n');
   expect(historyText('Leads', '17', [], { notYetApplied: 1 })).toBe('Leads 17: the log has nothing of it\n1 message of it waits for the projector\n');
 });
