@@ -191,15 +191,26 @@ describe('the projector', () => {
   });
 
   test('leaves a module alone while it is paused, across a restart, and goes on from there', async () => {
+    await migrate(db, [leads, deals]);
+    const dealsTopic = await createTestTopic({ partitions: 1 });
+    created.push(dealsTopic);
+    const both = async () => [await opened(topic, leads), await opened(dealsTopic, deals, 1)] as const;
+    const declared = coverageOf(deals);
+    await producer.send(dealsTopic.name, [{ key: 'coverage', value: encodeCoverage({ coverage: declared.id, fields: declared.fields }) }]);
     await publish([seen(1)]);
-    const first = await start();
+    const first = await start(await both());
     await applied();
     await pauses(db).pause('Leads', '');
     await expect.poll(async () => (await metrics.pausedModules.get()).values[0]?.value, { timeout: 10_000 }).toBe(1);
     await publish([seen(2)]);
     await stop(first);
-    const second = await start();
+    const second = await start(await both());
     await publish([seen(3)]);
+    // A module that is not paused: what comes after is applied, so what came before would have been.
+    for (const n of [1, 2]) {
+      await producer.send(dealsTopic.name, [{ key: idOf(n), value: encodeSeen({ id: idOf(n), modifiedMs: 1, observedMs: 1, coverage: declared.id, fields: declared.fields.map(() => null) }).value }]);
+      await expect.poll(() => one<number>('select count(*)::int from deals'), { timeout: 20_000 }).toBe(n);
+    }
     expect([await rows(), isHealthy(second)]).toEqual([1, true]);
     await pauses(db).resume('Leads');
     await applied();

@@ -42,10 +42,14 @@ test('a batch under way by the former mapping ends before another one is adopted
     isAdopted = true;
     return isAdopted;
   });
-  await expect.poll(async () => (await db.pool.query(`select from pg_locks where relation = 'lockstep.projection_offset'::regclass and not granted`)).rowCount, { timeout: 10_000 }).toBe(1);
-  expect(isAdopted).toBe(false);
-  await blocking.query('rollback');
-  blocking.release();
+  try {
+    await expect.poll(async () => (await db.pool.query(`select from pg_locks where relation = 'lockstep.projection_offset'::regclass and not granted`)).rowCount, { timeout: 10_000 }).toBe(1);
+    expect(isAdopted).toBe(false);
+  } finally {
+    await blocking.query('rollback');
+    blocking.release();
+    await Promise.allSettled([batch, adopting]);
+  }
   await Promise.all([batch, adopting]);
   await expect(topic.project([topic.seen({ modified: '10:02:00', Company: 'Third' })])).rejects.toMatchObject({ code: 'MAPPING_CHANGED' });
   expect((await db.pool.query('select company, modified_time from leads')).rows).toEqual([{ company: 'Second', modified_time: new Date(at('10:01:00')).toISOString().replace('T', ' ').replace('.000Z', '+00') }]);

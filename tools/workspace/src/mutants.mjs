@@ -841,7 +841,7 @@ export const mutants = [
     changes: [{ file: 'packages/rebuild/src/plan/write-changes.ts', from: 'on r.record_id = e.record_id and r.log_partition = $3 and r.log_offset = e.log_offset', to: 'on r.record_id = e.record_id and r.log_partition = $3' }],
     project: 'packages/rebuild',
     tests: ['src/plan/apply-races.kafka.test.ts'],
-    testName: 'not written over',
+    testName: 'is left as it stands',
   },
   {
     name: 'a batch by the former mapping may end after another one is adopted',

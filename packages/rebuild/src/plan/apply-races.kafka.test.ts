@@ -74,6 +74,20 @@ test('what a projector of the new mapping writes while it is under way is not wr
   expect(await fixture.sql(`select count(*)::int as n from leads where fax = 'newer'`)).toEqual([{ n: ids.length }]);
 });
 
+test('a record that moved on after it was folded, and before its partition was held, is left as it stands', async () => {
+  const moved = Array.from({ length: 50 }, (_, n) => idOf(n)).find((id) => partOf(id) === 2) ?? '';
+  const projector = await fixture.db.pool.connect();
+  await projector.query('begin; select from lockstep.projection_offset where partition = 2 for update');
+  const applying = apply();
+  await expect.poll(async () => (await fixture.sql(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%projection_offset%for update%'`)).length, { timeout: 40_000 }).toBe(1);
+  await projector.query(`update lockstep.record_version set log_offset = log_offset + 1000000 where record_id = ${moved}`);
+  await projector.query(`update leads set fax = 'moved' where id = ${moved}`);
+  await projector.query('commit');
+  projector.release();
+  await applying;
+  expect(await fixture.sql(`select fax from leads where id = ${moved}`)).toEqual([{ fax: 'moved' }]);
+});
+
 test('stops, and says so, where a build of the former mapping makes that the current one', async () => {
   const held = await holdLast();
   const applying = apply();
