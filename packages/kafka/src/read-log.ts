@@ -49,7 +49,9 @@ export async function readLog(kafka: KafkaClient, topic: string, spans: readonly
       onBatch: async (batch) => {
         await working;
         working = take(batch);
-        if (!isAhead) await working;
+        // Behind the end nothing is fetched: a broker waits for what has yet to be written.
+        const isLast = (batch.messages.at(-1)?.offset ?? -1) + 1 >= (current?.end ?? 0);
+        if (!isAhead || isLast) await working;
       },
     });
     await done.promise;
