@@ -65,6 +65,15 @@ function eventsOf(drawn: readonly Step[]): LogEvent[] {
   });
 }
 
+/**
+ * Rows and register, but for what the register says of the content of removed records: where a batch ends decides whether a content is tried that is deleted right
+ * behind it, and so whether it is parked.
+ */
+const settled = ({ onDelete }: ModuleDefinition, [rows, register]: readonly [unknown[], Record<string, unknown>[]]) => {
+  const isRemoved = ({ deleted_ms: deleted, observed_ms: observed }: Record<string, unknown>): boolean => onDelete.action === 'remove' && deleted !== null && !(observed !== null && Number(observed) > Number(deleted) + 60_000);
+  return [rows, register.map((entry) => (isRemoved(entry) ? { record_id: entry['record_id'], deleted_ms: entry['deleted_ms'], listed_ms: entry['listed_ms'] } : entry))];
+};
+
 test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose deleted rows are removed', ofProducts]])('whatever the log of %s holds and however it is cut into batches, verify finds the projector right, rebuild makes right what was damaged or lost, and apply fills a column as the projector would', async (_, subject) => {
   const { module, coverages, column, added } = subject;
   const former = { ...module, fields: module.fields.filter((one) => one.column !== added) };
@@ -88,11 +97,11 @@ test.each([['Leads, whose deleted rows are marked', ofLeads], ['Products, whose 
       await fixture.loseDatabase();
       const again = await rebuildModule(fixture.deps, fixture.projection(module), options);
       expect({ found: again.after.found, rows: again.rows }).toEqual({ found: [], rows: 0 });
-      expect(await stand()).toEqual(before);
+      expect(settled(module, await stand())).toEqual(settled(module, before));
       await fixture.project(former);
       await fixture.sql(`update ${table} set ${added} = null`);
       expect(await applyMapping(fixture.deps, fixture.projection(module), options)).toMatchObject({ left: [], unfit: [], isComplete: true, proof: { counts: {} } });
-      expect(await stand()).toEqual(before);
+      expect(settled(module, await stand())).toEqual(settled(module, before));
     } finally {
       await fixture.close();
     }
