@@ -93,7 +93,10 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         await clock.read();
         for (const module of deps.modules) {
           const round = async (): Promise<boolean> => {
-            if (!recalled.has(module.apiName) && !(await recallClaims(deps, module))) return true;
+            if (!recalled.has(module.apiName) && !(await recallClaims(deps, module))) {
+              await planner.reportGaps(module);
+              return true;
+            }
             recalled.add(module.apiName);
             return await planner.round(module, { pollAll });
           };

@@ -38,7 +38,7 @@ const apply = (messages: readonly LogMessage[], { from = 0, partition = 0, effec
   applyBatch({ pool: db.pool, schema, epsilonMs: 60_000, definition: { apply: effect } }, { topic, module: 'Deals', coverages: new CoverageBook(schema, deals), partition, from, messages });
 const stand = async (): Promise<unknown> => (await db.pool.query(`select (select array_agg(stage) from handed) as handed, (select next_offset::int from ${schema}.position where partition = 0) as next, (select count(*)::int from ${schema}.newest) as newest`)).rows[0];
 
-test('position, register and effect are one: a batch that comes again is refused, whoever brings it', async () => {
+test('position, register and effect are one: a batch that comes again is refused, whichever process brings it', async () => {
   expect(await apply(first)).toMatchObject({ next: 2, stop: null });
   await expect(apply(first)).rejects.toMatchObject({ code: 'POSITION_TAKEN' });
   expect(await stand()).toEqual({ handed: ['A', 'B'], next: 2, newest: 1 });

@@ -59,6 +59,11 @@ export class Planner {
     return isUnderWay;
   }
 
+  /** Reports why freshness does not move on, for a module that may have no round yet. */
+  async reportGaps(module: ModuleDefinition): Promise<void> {
+    await this.#gaps.report(module);
+  }
+
   async #read(module: ModuleDefinition, pollAll: boolean): Promise<boolean> {
     const isScanWanted = await this.#future.repair(module);
     await startInitialRun(this.#deps, module);

@@ -10,7 +10,7 @@ export type Digest = readonly [number, number, number, number];
 
 /**
  * Compares two sets of texts without keeping either: what one side has is added to the bucket of its record, what the other side has is taken
- * away, and a bucket that both have the same of ends at 0. A digest is the SHA-256 of a secret key and the text, cut to 128 bits, so no damage, whoever
+ * away, and a bucket that both have the same of ends at 0. A digest is the SHA-256 of a secret key and the text, cut to 128 bits, so no damage, no matter who
  * chose it, cancels out but by chance: 1 in 2^128 for a bucket.
  */
 export class DigestSums {

@@ -24,7 +24,7 @@ export async function extendLogIndex({ pool, kafka, admin }: LogIndexDeps, topic
   const topicId = await admin.topicId(topic);
   const ends = await indexEnds(pool, topicId);
   const spans = (await admin.topicOffsets(topic)).map(({ partition, low, high }) => {
-    const from = ends.get(partition) ?? low;
+    const from = Math.max(low, ends.get(partition) ?? low);
     return { partition, from, end: from + Math.floor((high - from) / part) * part };
   });
   const isDue = spans.filter(({ from, end }) => end > from);

@@ -76,7 +76,7 @@ describe('a database that was lost', () => {
       await waitUntilCaughtUp(lockstep, { modules });
       await loseDatabase(lockstep);
       for (const id of await crm<string[]>(lockstep, 'ids/Leads?first=120')) await crm(lockstep, `records/Leads/${id}`, 'DELETE');
-      // The projector comes last: whoever does not wait for it knows no record.
+      // The projector comes last: what does not wait for it knows no record.
       await Promise.all((['ingress', 'scheduler'] as const).map((name) => lockstep.restart(name)));
       await waitUntil('the restored claims', async () => (await query(lockstep, 'select from lockstep.watermark')).length === 6 || null, { timeoutMs: 30_000, everyMs: 100 });
       await lockstep.restart('projector');
