@@ -130,9 +130,15 @@ export async function mergeRegister(client: PoolClient, projection: ModuleProjec
   return await mergeByStage(client, projection, folded, false);
 }
 
-async function mergeByStage(client: PoolClient, { registerSql: { mergeStage, mergeFewOfStage } }: ModuleProjection, folded: FoldedBatch, isOutdated: boolean): Promise<Merged[]> {
+async function mergeByStage(client: PoolClient, { registerSql: { mergeStage, mergeContents } }: ModuleProjection, folded: FoldedBatch, isOutdated: boolean): Promise<Merged[]> {
   await copyInto(client, 'narrow', recordsAsCopyText(folded.records.values()));
-  return mergedOf(await client.query({ text: isOutdated ? mergeFewOfStage : mergeStage, ...AS_ARRAYS }), folded);
+  const { all, few } = hasContentsOnly(folded) ? mergeContents : mergeStage;
+  return mergedOf(await client.query({ text: isOutdated ? few : all, ...AS_ARRAYS }), folded);
+}
+
+function hasContentsOnly({ records }: FoldedBatch): boolean {
+  for (const { hash, deletedMs } of records.values()) if (hash === '' || deletedMs >= 0) return false;
+  return true;
 }
 
 const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBatch): Merged[] =>

@@ -65,3 +65,9 @@ describe('a large batch that is outdated for the most part', () => {
     expect(await rows(`select listed_ms is not null as listed from lockstep.record_version where module = 'Leads' and record_id = ${recordId(7)}`)).toEqual([{ listed: true }]);
   });
 });
+
+test('a large batch of newer contents deletes what it says is deleted, and nothing else', async () => {
+  await topic.project(all('10:00:00', 'Old'));
+  await topic.project([...all('10:05:00', 'New'), topic.deleted('10:20:00', 6)]);
+  expect(await rows(`select last_name from public.leads where deleted_at is not null or last_name not like 'New %'`)).toEqual([{ last_name: 'New 6' }]);
+});

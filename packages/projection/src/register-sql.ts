@@ -14,11 +14,18 @@ const NARROW_COLUMNS = 'record_id, modified_ms, version_ms, observed_ms, content
 
 const fromArrays = `unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::bigint[]) as narrow (${NARROW_COLUMNS})`;
 
+/** Merges the stage, where all of it is to be merged, and where little of it is. */
+export type StageMerges = {
+  readonly all: string;
+  /** The same, for a stage that is mostly outdated: such a row is found by reading. In a merge it would be locked, and that is a write. */
+  readonly few: string;
+};
+
 /** The statements on a module's part of the register. */
 export type RegisterSql = {
-  readonly mergeStage: string;
-  /** The same, for a stage that is mostly outdated: such a row is found by reading. In a merge it would be locked, and that is a write. */
-  readonly mergeFewOfStage: string;
+  readonly mergeStage: StageMerges;
+  /** For a stage of contents without a deletion, which is most of them: what wins is compared once a row, and not for each column. */
+  readonly mergeContents: StageMerges;
   readonly mergeArrays: Prepared;
   /** How many of the records in arrays would change nothing, as `count`. */
   readonly countOutdated: Prepared;
@@ -38,26 +45,34 @@ export function registerSql({ apiName, slug, onDelete }: ModuleDefinition, epsil
   // Where nothing was seen yet, modified_ms is null and anything seen wins; where nothing is seen now, it cannot win.
   const winsAs = (of: string): string => `(${of}.modified_ms is not null and (r.modified_ms is null or ${version(of)} > ${version('r')}))`;
   const wins = winsAs('excluded');
-  const changes = (of: string): string => `${winsAs(of)} or ${of}.deleted_ms > coalesce(r.deleted_ms, -1) or ${of}.listed_ms > coalesce(r.listed_ms, -1)`;
+  const changesAs = (of: string): string => `${winsAs(of)} or ${of}.deleted_ms > coalesce(r.deleted_ms, -1) or ${of}.listed_ms > coalesce(r.listed_ms, -1)`;
   // One look into the index for each record, however large the register: a subquery that stands alone becomes no join. Null where the record is new.
-  const changesIts = `(select (${changes('narrow')}) is true from ${table} r where r.record_id = narrow.record_id)`;
+  const found = (condition: string): string => `(select (${condition}) is true from ${table} r where r.record_id = narrow.record_id)`;
   const taken = ['modified_ms', 'version_ms', 'observed_ms', 'content_hash', 'log_partition', 'log_offset'];
   const staysAlive = isAliveSql({ observed: 'r.observed_ms', deleted: 'greatest(r.deleted_ms, excluded.deleted_ms)' }, epsilon);
-  const merge = (source: string): string => `
+  const merge = (source: string, set: readonly string[], where: string): string => `
     insert into ${table} as r (module, ${NARROW_COLUMNS})
     select '${apiName}', ${NARROW_COLUMNS} from ${source} order by record_id
     on conflict (record_id) do update set
-      ${taken.map((column) => `${column} = case when ${wins} then excluded.${column} else r.${column} end`).join(',\n      ')},
-      deleted_ms = greatest(r.deleted_ms, excluded.deleted_ms),
-      listed_ms = greatest(r.listed_ms, excluded.listed_ms),
-      hidden_since = case when r.hidden_since is not null and not ${wins} and ${staysAlive} then r.hidden_since end
-    where ${changes('excluded')}
+      ${set.join(',\n      ')}
+    where ${where}
     returning record_id, ${['observed_ms', 'deleted_ms', 'log_partition', 'log_offset'].map((column) => `case when xmax <> 0 then ${column} end`).join(', ')}`;
+  const setAll = [
+    ...taken.map((column) => `${column} = case when ${wins} then excluded.${column} else r.${column} end`),
+    'deleted_ms = greatest(r.deleted_ms, excluded.deleted_ms)',
+    'listed_ms = greatest(r.listed_ms, excluded.listed_ms)',
+    `hidden_since = case when r.hidden_since is not null and not ${wins} and ${staysAlive} then r.hidden_since end`,
+  ];
+  const setContents = [...taken.map((column) => `${column} = excluded.${column}`), 'hidden_since = null'];
+  const mergesOf = (set: readonly string[], changes: (of: string) => string): StageMerges => ({
+    all: merge('narrow', set, changes('excluded')),
+    few: merge(`narrow where coalesce(${found(changes('narrow'))}, true)`, set, changes('excluded')),
+  });
   return {
-    mergeStage: merge('narrow'),
-    mergeFewOfStage: merge(`narrow where coalesce(${changesIts}, true)`),
-    mergeArrays: prepared(merge(fromArrays)),
-    countOutdated: prepared(`select count(*)::integer as count from ${fromArrays} where not ${changesIts}`),
+    mergeStage: mergesOf(setAll, changesAs),
+    mergeContents: mergesOf(setContents, winsAs),
+    mergeArrays: prepared(merge(fromArrays, setAll, changesAs('excluded'))),
+    countOutdated: prepared(`select count(*)::integer as count from ${fromArrays} where not ${found(changesAs('narrow'))}`),
     confirm: prepared(confirm({ apiName, table, epsilon, isRemoved: onDelete.action === 'remove' })),
   };
 }
