@@ -3,6 +3,7 @@ import { copyInto, sqlState } from '@lockstep/postgres';
 import type { PoolClient, QueryResult } from 'pg';
 
 import { timeStepMs } from './column-fit.ts';
+import { copyMemory } from './copy-memory.ts';
 import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
 import { type Decision, decide, deletedTime, type Merged, wonOf } from './decide.ts';
 import { mayYetFit } from './fault-of-data.ts';
@@ -11,7 +12,7 @@ import type { ModuleProjection } from './module-projection.ts';
 import { anyParked, holdParked, noteFieldsLeft } from './parked-rest.ts';
 import { parkedVersion } from './parked-version.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
-import { createNarrowStage } from './register-sql.ts';
+import { createNarrowStage, type StageMerges } from './register-sql.ts';
 import { sendTogether, type Statement } from './statements.ts';
 import { verify } from './verify.ts';
 import { columnOf, unnest } from './write-plan.ts';
@@ -132,8 +133,8 @@ export async function mergeRegister(client: PoolClient, projection: ModuleProjec
 
 async function mergeByStage(client: PoolClient, { registerSql: { mergeStage, mergeContents } }: ModuleProjection, folded: FoldedBatch, isOutdated: boolean): Promise<Merged[]> {
   await copyInto(client, 'narrow', recordsAsCopyText(folded.records.values()));
-  const { all, few } = hasContentsOnly(folded) ? mergeContents : mergeStage;
-  return mergedOf(await client.query({ text: isOutdated ? few : all, ...AS_ARRAYS }), folded);
+  const send = ({ all, few }: StageMerges): Promise<QueryResult> => client.query({ text: isOutdated ? few : all, ...AS_ARRAYS });
+  return hasContentsOnly(folded) ? mergedContents(await send(mergeContents), folded) : mergedOf(await send(mergeStage), folded);
 }
 
 function hasContentsOnly({ records }: FoldedBatch): boolean {
@@ -153,6 +154,13 @@ const mergedOf = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBat
       observedMs: observedMs === null ? null : Number(observedMs),
       deletedMs: deletedMs === null ? null : Number(deletedMs),
     };
+  });
+
+/** The same of contents without a deletion: each that changed has won. */
+const mergedContents = ({ rows }: { readonly rows: unknown[] }, { records }: FoldedBatch): Merged[] =>
+  (rows as [recordId: string, deletedMs: string | null][]).map(([id, deletedMs]) => {
+    const record = records.get(id) as FoldedRecord;
+    return { record, contentWon: true, isFresh: deletedMs === null, observedMs: record.observedMs, deletedMs: deletedMs === null || deletedMs === '-1' ? null : Number(deletedMs) };
   });
 
 /** Writes winners into the legacy table. */
@@ -185,7 +193,7 @@ async function winnerWrites(client: PoolClient, projection: ModuleProjection, { 
       continue;
     }
     const columns = plan.columns.map((column) => `"${column}"`).join(', ');
-    const text = winnersAsCopyText(group, plan);
+    const text = winnersAsCopyText(group, plan, { allocate: (bytes) => copyMemory(client, bytes) });
     if (allFresh && !hasTriggers && (await copiedStraight(client, `${plan.table} (${columns})`, text))) continue;
     await client.query(plan.createStage);
     // It is emptied at the end of a transaction only, and a unit that waits has its own rows; two coverages may share one.

@@ -13,14 +13,18 @@ const BEFORE_BYTES = 64;
 /** A content that is written, with the deletion mark it carries (epoch milliseconds), or null for the living. */
 export type Written = { readonly record: Pick<FoldedRecord, 'id' | 'modifiedMs' | 'value' | 'fieldsAt'>; readonly deletedMs: number | null };
 
-/**
- * Winners as COPY text for a plan's stage: straight from the messages' bytes.
- * @param before what stands before the plan's columns in the line of each: ASCII, up to 64 characters.
- */
-export function winnersAsCopyText<W extends Written>(winners: readonly W[], plan: WritePlan, before?: (winner: W) => string): Buffer {
+export type CopyTextOptions<W> = {
+  /** What stands before the plan's columns in the line of each: ASCII, up to 64 characters. */
+  readonly before?: (winner: W) => string;
+  /** Where the text is written: at least so many bytes. */
+  readonly allocate?: (bytes: number) => Buffer;
+};
+
+/** Winners as COPY text for a plan's stage: straight from the messages' bytes. */
+export function winnersAsCopyText<W extends Written>(winners: readonly W[], plan: WritePlan, { before, allocate = (bytes) => Buffer.allocUnsafe(bytes) }: CopyTextOptions<W> = {}): Buffer {
   let size = 0;
   for (const { record } of winners) size += record.value.length - record.fieldsAt + PREFIX_BYTES + (before === undefined ? 0 : BEFORE_BYTES);
-  const text = Buffer.allocUnsafe(size);
+  const text = allocate(size);
   let end = 0;
   for (const winner of winners) {
     const { record, deletedMs } = winner;

@@ -71,3 +71,13 @@ test('a large batch of newer contents deletes what it says is deleted, and nothi
   await topic.project([...all('10:05:00', 'New'), topic.deleted('10:20:00', 6)]);
   expect(await rows(`select last_name from public.leads where deleted_at is not null or last_name not like 'New %'`)).toEqual([{ last_name: 'New 6' }]);
 });
+
+test('a large batch of newer contents leaves the dead dead, and revives what was seen after its deletion', async () => {
+  await topic.project([...all('10:00:00', 'Old'), topic.deleted('10:30:00', 6), topic.deleted('10:02:00', 7)]);
+  await topic.project(all('10:05:00', 'New'));
+  expect(await rows(`select last_name, deleted_at is not null as dead from public.leads where last_name in ('New 5', 'New 6', 'New 7') order by id`)).toEqual([
+    { last_name: 'New 5', dead: false },
+    { last_name: 'New 6', dead: true },
+    { last_name: 'New 7', dead: false },
+  ]);
+});

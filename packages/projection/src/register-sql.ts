@@ -24,7 +24,10 @@ export type StageMerges = {
 /** The statements on a module's part of the register. */
 export type RegisterSql = {
   readonly mergeStage: StageMerges;
-  /** For a stage of contents without a deletion, which is most of them: what wins is compared once a row, and not for each column. */
+  /**
+   * For a stage of contents without a deletion, which is most of them: what wins is compared once a row, and not for each column. What changed has its content
+   * from the stage, so only the id and the deletion are returned: null of a record that is new, -1 of one that was never deleted.
+   */
   readonly mergeContents: StageMerges;
   readonly mergeArrays: Prepared;
   /** How many of the records in arrays would change nothing, as `count`. */
@@ -50,13 +53,14 @@ export function registerSql({ apiName, slug, onDelete }: ModuleDefinition, epsil
   const found = (condition: string): string => `(select (${condition}) is true from ${table} r where r.record_id = narrow.record_id)`;
   const taken = ['modified_ms', 'version_ms', 'observed_ms', 'content_hash', 'log_partition', 'log_offset'];
   const staysAlive = isAliveSql({ observed: 'r.observed_ms', deleted: 'greatest(r.deleted_ms, excluded.deleted_ms)' }, epsilon);
-  const merge = (source: string, set: readonly string[], where: string): string => `
+  const returned = ['record_id', ...['observed_ms', 'deleted_ms', 'log_partition', 'log_offset'].map((column) => `case when xmax <> 0 then ${column} end`)];
+  const merge = (source: string, set: readonly string[], where: string, returning: readonly string[] = returned): string => `
     insert into ${table} as r (module, ${NARROW_COLUMNS})
     select '${apiName}', ${NARROW_COLUMNS} from ${source} order by record_id
     on conflict (record_id) do update set
       ${set.join(',\n      ')}
     where ${where}
-    returning record_id, ${['observed_ms', 'deleted_ms', 'log_partition', 'log_offset'].map((column) => `case when xmax <> 0 then ${column} end`).join(', ')}`;
+    returning ${returning.join(', ')}`;
   const setAll = [
     ...taken.map((column) => `${column} = case when ${wins} then excluded.${column} else r.${column} end`),
     'deleted_ms = greatest(r.deleted_ms, excluded.deleted_ms)',
@@ -64,13 +68,13 @@ export function registerSql({ apiName, slug, onDelete }: ModuleDefinition, epsil
     `hidden_since = case when r.hidden_since is not null and not ${wins} and ${staysAlive} then r.hidden_since end`,
   ];
   const setContents = [...taken.map((column) => `${column} = excluded.${column}`), 'hidden_since = null'];
-  const mergesOf = (set: readonly string[], changes: (of: string) => string): StageMerges => ({
-    all: merge('narrow', set, changes('excluded')),
-    few: merge(`narrow where coalesce(${found(changes('narrow'))}, true)`, set, changes('excluded')),
+  const mergesOf = (set: readonly string[], changes: (of: string) => string, returning?: readonly string[]): StageMerges => ({
+    all: merge('narrow', set, changes('excluded'), returning),
+    few: merge(`narrow where coalesce(${found(changes('narrow'))}, true)`, set, changes('excluded'), returning),
   });
   return {
     mergeStage: mergesOf(setAll, changesAs),
-    mergeContents: mergesOf(setContents, winsAs),
+    mergeContents: mergesOf(setContents, winsAs, ['record_id', 'case when xmax <> 0 then coalesce(deleted_ms, -1) end']),
     mergeArrays: prepared(merge(fromArrays, setAll, changesAs('excluded'))),
     countOutdated: prepared(`select count(*)::integer as count from ${fromArrays} where not ${found(changesAs('narrow'))}`),
     confirm: prepared(confirm({ apiName, table, epsilon, isRemoved: onDelete.action === 'remove' })),

@@ -87,7 +87,7 @@ export class Shadow {
   async #send(plan: WritePlan, contents: readonly Content[]): Promise<void> {
     await this.#client.query('savepoint contents');
     try {
-      const text = winnersAsCopyText(contents, plan, ({ partition, offset }) => `${partition}\t${offset}\t`);
+      const text = winnersAsCopyText(contents, plan, { before: ({ partition, offset }) => `${partition}\t${offset}\t` });
       await copyInto(this.#client, `shadow_content (" partition", " offset", ${plan.columns.map(quote).join(', ')})`, text);
       await this.#client.query('release savepoint contents');
     } catch (error) {

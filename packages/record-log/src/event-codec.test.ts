@@ -39,6 +39,26 @@ describe('a RecordSeen', () => {
     );
   });
 
+  test('has a head that is read in its published form, and in no other: not with a byte more, less or changed', () => {
+    const published = /^\{"v":1,"type":"seen","id":"([1-9]\d{0,18})","m":(-?\d{1,15}),"o":(-?\d{1,15}),"hash":"([0-9a-f]{32})","coverage":"([0-9a-f]{8})","fields":\[/;
+    const expected = (bytes: Buffer): ReturnType<typeof readSeenHead> => {
+      const [text, id = '', modified, observed, hash = '', coverageId = ''] = published.exec(bytes.toString('latin1')) ?? [];
+      const isWhole = text !== undefined && bytes.subarray(-2).toString() === ']}';
+      return isWhole ? { id, modifiedMs: Number(modified), observedMs: Number(observed), hash, coverage: coverageId, fieldsAt: text.length - 1 } : null;
+    };
+    const misread: string[] = [];
+    const others = [...Buffer.from('-+09afgAF"{},: '), 0, 0xff].map((byte) => Buffer.of(byte));
+    for (const [id, modifiedMs] of [['9223372036854775807', 999_999_999_999_999], ['1', -5]] as const) {
+      const valid = Buffer.from(encodeSeen({ id, modifiedMs, observedMs: 1_700_000_000_000, coverage: covered.id, fields: ['A', null] }).value);
+      for (let at = 0; at <= valid.length; at += 1) {
+        const before = valid.subarray(0, at);
+        const variants = [Buffer.concat([before, valid.subarray(at + 1)]), ...others.flatMap((byte) => [Buffer.concat([before, byte, valid.subarray(at)]), Buffer.concat([before, byte, valid.subarray(at + 1)])])];
+        misread.push(...variants.filter((bytes) => fc.stringify(readSeenHead(bytes)) !== fc.stringify(expected(bytes))).map(String));
+      }
+    }
+    expect(misread).toEqual([]);
+  });
+
   test('has one hash for one content, and another for the same values of other fields', () => {
     const fields = JSON.stringify(['A', null]);
     expect(contentHash(covered.id, fields)).toMatch(/^[0-9a-f]{32}$/);

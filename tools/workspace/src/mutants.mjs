@@ -863,4 +863,18 @@ export const mutants = [
     tests: ['src/projector.kafka.test.ts'],
     testName: 'while it is paused',
   },
+  {
+    name: 'a large batch of contents forgets which of its records are dead',
+    changes: [{ file: 'packages/projection/src/register-sql.ts', from: "'case when xmax <> 0 then coalesce(deleted_ms, -1) end'", to: "'case when xmax <> 0 then -1 end'" }],
+    project: 'packages/projection',
+    tests: ['src/outdated-batches.pg.test.ts'],
+    testName: 'leaves the dead dead',
+  },
+  {
+    name: 'a head is read although its id begins with a zero',
+    changes: [{ file: 'packages/record-log/src/event-head.ts', from: ' || value[idAt] === ZERO', to: '' }],
+    project: 'packages/record-log',
+    tests: ['src/event-codec.test.ts'],
+    testName: 'in its published form',
+  },
 ];

@@ -130,7 +130,7 @@ export class FieldFold {
   /** Sends contents of one coverage; where one of them does not fit, the others without it. */
   async #send(plan: WritePlan, contents: readonly Content[]): Promise<void> {
     try {
-      const text = winnersAsCopyText(contents, plan, ({ offset }) => `${offset}\t`);
+      const text = winnersAsCopyText(contents, plan, { before: ({ offset }) => `${offset}\t` });
       await this.#copy(`pg_temp.field_content (" offset", ${plan.columns.map(quote).join(', ')})`, text);
     } catch (error) {
       const fault = faultOfData(error);
