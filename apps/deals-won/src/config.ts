@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 
 import { type ConsumerConfig, loadConsumerConfig } from '@lockstep/consumer';
-import { parseEnv } from '@lockstep/telemetry';
+import { ConfigError, loadTogether, parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
 
 import { NAME } from './deals-won.ts';
@@ -19,17 +19,16 @@ export type Target = { readonly url: string; readonly secret: string } | { reado
 /** What this consumer needs to know, checked. */
 export type Config = { readonly consumer: ConsumerConfig; readonly stage: string; readonly target: Target };
 
-/**
- * Npm says in `INIT_CWD` where it was called: Nx starts each app in its own folder, and a relative path is meant from there.
- * @throws {Error} naming each variable that is missing or wrong.
- */
+/** @throws {ConfigError} naming each variable that is missing or wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
+  const [own, consumer] = loadTogether(() => ownConfig(env), () => loadConsumerConfig(env, { name: NAME, port: 8084 }));
+  return { ...own, consumer };
+}
+
+/** Npm says in `INIT_CWD` where it was called: Nx starts each app in its own folder, and a relative path is meant from there. */
+function ownConfig(env: NodeJS.ProcessEnv): Omit<Config, 'consumer'> {
   const { DEALS_WON_URL: url, DEALS_WON_SECRET: secret, DEALS_WON_NDJSON: file, DEALS_WON_STAGE: stage } = parseEnv(schema, env);
-  if ((url === undefined) === (file === undefined)) throw new Error('The configuration is not complete:\n  DEALS_WON_URL, DEALS_WON_NDJSON: one of the two has to be set');
-  if (url !== undefined && secret === undefined) throw new Error('The configuration is not complete:\n  DEALS_WON_SECRET: it has to be set with DEALS_WON_URL');
-  return {
-    consumer: loadConsumerConfig(env, { name: NAME, port: 8084 }),
-    stage,
-    target: file === undefined ? { url: url as string, secret: secret as string } : { file: resolve(env['INIT_CWD'] ?? '.', file) },
-  };
+  if ((url === undefined) === (file === undefined)) throw new ConfigError(['DEALS_WON_URL, DEALS_WON_NDJSON: one of the two has to be set']);
+  if (url !== undefined && secret === undefined) throw new ConfigError(['DEALS_WON_SECRET: it has to be set with DEALS_WON_URL']);
+  return { stage, target: file === undefined ? { url: url as string, secret: secret as string } : { file: resolve(env['INIT_CWD'] ?? '.', file) } };
 }

@@ -1,6 +1,7 @@
 import { runConsumer } from '@lockstep/consumer';
+import { configured } from '@lockstep/telemetry';
 
 import { loadConfig } from './config.ts';
 import { dealsWon } from './deals-won.ts';
 
-await runConsumer(dealsWon(loadConfig(process.env)));
+await runConsumer(dealsWon(await configured(() => loadConfig(process.env))));

@@ -1,6 +1,6 @@
 import { type ConsumerConfig, loadConsumerConfig } from '@lockstep/consumer';
 import { type ModuleDefinition, modules, selectModules } from '@lockstep/modules';
-import { parseEnv } from '@lockstep/telemetry';
+import { loadTogether, parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
 
 import { NAME } from './tables.ts';
@@ -10,8 +10,8 @@ const schema = z.object({ HISTORY_MODULES: z.string().optional().describe('modul
 /** What this consumer needs to know, checked. */
 export type Config = { readonly consumer: ConsumerConfig; readonly modules: readonly ModuleDefinition[] };
 
-/** @throws {Error} naming each variable that is missing or wrong. */
+/** @throws {ConfigError} naming each variable that is missing or wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
-  const { HISTORY_MODULES: names } = parseEnv(schema, env);
-  return { consumer: loadConsumerConfig(env, { name: NAME, port: 8085 }), modules: names === undefined ? modules : selectModules(names) };
+  const [{ HISTORY_MODULES: names }, consumer] = loadTogether(() => parseEnv(schema, env), () => loadConsumerConfig(env, { name: NAME, port: 8085 }));
+  return { consumer, modules: names === undefined ? modules : selectModules(names) };
 }

@@ -2,7 +2,7 @@ import { createMeteredClient } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
 import { connect, createSignals, creditUse, databaseOffset, migrate, tokenStore } from '@lockstep/postgres';
-import { createLogger, runProcess } from '@lockstep/telemetry';
+import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
 import { loadConfig } from './config.ts';
@@ -11,7 +11,7 @@ import { createIngressMetrics } from './metrics.ts';
 import { runReader } from './reader.ts';
 import { ensureTopics } from './topics.ts';
 
-const config = loadConfig(process.env);
+const config = await configured(() => loadConfig(process.env));
 const log = createLogger({ app: 'ingress', level: config.logLevel });
 
 await runProcess({

@@ -1,7 +1,7 @@
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
 import { type ModuleDefinition, modules, selectModules } from '@lockstep/modules';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
-import { parseEnv } from '@lockstep/telemetry';
+import { loadTogether, parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
 
 import { loadDefinitions } from './definitions.ts';
@@ -36,9 +36,9 @@ export type Config = {
   readonly postgres: PostgresConfig;
 };
 
-/** @throws {Error} naming each variable that is missing or wrong. */
+/** @throws {ConfigError} naming each variable that is missing or wrong. */
 export async function loadConfig(env: NodeJS.ProcessEnv): Promise<Config> {
-  const values = parseEnv(schema, env);
+  const [values, kafka, postgres] = loadTogether(() => parseEnv(schema, env), () => loadKafkaConfig(env), () => loadPostgresConfig(env));
   const known = values.LOCKSTEP_MODULE_DEFINITIONS === undefined ? modules : await loadDefinitions(values.LOCKSTEP_MODULE_DEFINITIONS);
   return {
     host: values.PROJECTOR_HOST,
@@ -51,7 +51,7 @@ export async function loadConfig(env: NodeJS.ProcessEnv): Promise<Config> {
     epsilonMs: values.LOCKSTEP_EPSILON_MS,
     isLocalStack: values.LOCKSTEP_LOCAL_STACK,
     logLevel: values.LOG_LEVEL,
-    kafka: loadKafkaConfig(env),
-    postgres: loadPostgresConfig(env),
+    kafka,
+    postgres,
   };
 }

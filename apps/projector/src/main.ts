@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { createAdmin, createKafka, KafkaError } from '@lockstep/kafka';
 import { connect, migrate, noteEpsilon } from '@lockstep/postgres';
-import { createLogger, healthRoutes, runProcess } from '@lockstep/telemetry';
+import { configured, createLogger, healthRoutes, runProcess } from '@lockstep/telemetry';
 import fastify from 'fastify';
 
 import { loadConfig } from './config.ts';
@@ -10,7 +10,7 @@ import { createProjectorMetrics } from './metrics.ts';
 import { type OpenTopic, openTopics } from './open-topics.ts';
 import { Projector } from './projector.ts';
 
-const config = await loadConfig(process.env);
+const config = await configured(() => loadConfig(process.env));
 const log = createLogger({ app: 'projector', level: config.logLevel });
 const TOPIC_RETRY_MS = 500;
 

@@ -3,7 +3,7 @@ import { checkReadable, type CrmConfig, loadCrmConfig } from '@lockstep/crm-clie
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
 import { loggedFields, type ModuleDefinition, selectModules } from '@lockstep/modules';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
-import { parseEnv } from '@lockstep/telemetry';
+import { loadTogether, parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
 
 const schema = z.object({
@@ -36,10 +36,9 @@ export type Config = {
   readonly crm: CrmConfig;
 };
 
-/** @throws {Error} naming each variable that is missing or wrong. */
+/** @throws {ConfigError} naming each variable that is missing or wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
-  const values = parseEnv(schema, env);
-  const crm = loadCrmConfig(env);
+  const [values, crm, kafka, postgres] = loadTogether(() => parseEnv(schema, env), () => loadCrmConfig(env), () => loadKafkaConfig(env), () => loadPostgresConfig(env));
   const modules = selectModules(values.LOCKSTEP_MODULES);
   for (const module of modules) checkReadable(crm.version, { apiName: module.apiName, fields: loggedFields(module) });
   return {
@@ -52,8 +51,8 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     refreshEveryMs: values.SCHEDULER_REFRESH_EVERY_HOURS * 3_600_000,
     verifyEveryMs: values.LOCKSTEP_VERIFY_EVERY_HOURS * 3_600_000,
     logLevel: values.LOG_LEVEL,
-    kafka: loadKafkaConfig(env),
-    postgres: loadPostgresConfig(env),
+    kafka,
+    postgres,
     crm,
   };
 }

@@ -3,7 +3,7 @@ import { createMeteredClient } from '@lockstep/crm-client';
 import { startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
 import { bulkRuns, connect, createSignals, creditUse, databaseOffset, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
-import { createLogger, runProcess } from '@lockstep/telemetry';
+import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
 import { loadConfig } from './config.ts';
@@ -11,7 +11,7 @@ import { type Problems, runLeader } from './leader.ts';
 import { createSchedulerMetrics } from './metrics.ts';
 import { readHintsWaiting, readStatus } from './status.ts';
 
-const config = loadConfig(process.env);
+const config = await configured(() => loadConfig(process.env));
 const log = createLogger({ app: 'scheduler', level: config.logLevel });
 
 await runProcess({

@@ -1,6 +1,6 @@
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
 import { loadPostgresConfig, type PostgresConfig } from '@lockstep/postgres';
-import { parseEnv } from '@lockstep/telemetry';
+import { loadTogether, parseEnv } from '@lockstep/telemetry';
 import { z } from 'zod';
 
 /** What every consumer needs to know, checked. */
@@ -28,19 +28,19 @@ const common = z.object({
  * Reads what every consumer needs. Host and port are named after the consumer, e.g. `DEALS_WON_PORT`, so that several can share an environment; its database is
  * `CONSUMER_DATABASE_URL`, or else `DATABASE_URL`.
  * @param port where health and metrics are served by default.
- * @throws {Error} naming each variable that is missing or wrong.
+ * @throws {ConfigError} naming each variable that is missing or wrong.
  */
 export function loadConsumerConfig(env: NodeJS.ProcessEnv, { name, port }: { readonly name: string; readonly port: number }): ConsumerConfig {
-  const values = parseEnv(common, env);
+  const [values, address, kafka, postgres] = loadTogether(() => parseEnv(common, env), () => addressOf(env, name, port), () => loadKafkaConfig(env), () => loadPostgresConfig(databaseOf(env)));
   return {
-    ...addressOf(env, name, port),
+    ...address,
     epsilonMs: values.LOCKSTEP_EPSILON_MS,
     maxBatchMessages: values.CONSUMER_MAX_BATCH,
     startFrom: values.CONSUMER_START,
     isLocalStack: values.LOCKSTEP_LOCAL_STACK,
     logLevel: values.LOG_LEVEL,
-    kafka: loadKafkaConfig(env),
-    postgres: loadPostgresConfig(databaseOf(env)),
+    kafka,
+    postgres,
   };
 }
 

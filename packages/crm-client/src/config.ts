@@ -40,7 +40,7 @@ export type CrmConfig = {
   readonly creditsReserve: number;
 };
 
-/** @throws {Error} naming each variable that is missing or wrong. */
+/** @throws {ConfigError} naming each variable that is missing or wrong. */
 export function loadCrmConfig(env: NodeJS.ProcessEnv): CrmConfig {
   const values = parseEnv(schema, env);
   const centre = dataCentres[values.CRM_DATA_CENTRE];

@@ -9,6 +9,7 @@ export { loop } from './loop.ts';
 export type { LoopOptions } from './loop.ts';
 export { realTime } from './time.ts';
 export type { Time } from './time.ts';
+export { ConfigError, configured, loadTogether } from './config-error.ts';
 export { parseEnv } from './parse-env.ts';
 export { runProcess } from './process.ts';
 export type { Closers, Fatal } from './process.ts';
