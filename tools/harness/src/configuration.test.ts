@@ -18,7 +18,7 @@ describe('an app whose configuration is not complete', { timeout: 60_000 }, () =
   ] as const)('%s names all that is missing at once, without a stack trace, and ends with exit code 2', ([app, variables]) => {
     const { status, stderr, stdout } = start(app, {});
     const [title, ...problems] = String(stderr).trimEnd().split('\n');
-    expect({ status, stdout, title, names: problems.map((line) => line.trim().split(':')[0]).toSorted() }).toEqual({ status: 2, stdout: '', title: 'The configuration is not complete:', names: variables });
+    expect({ status, stdout, title, names: problems.map((line) => String(line.trim().split(':')[0])).toSorted() }).toEqual({ status: 2, stdout: '', title: 'The configuration is not complete:', names: variables });
   });
 
   test('a variable that is wrong is named with what is wrong', () => {
