@@ -18,27 +18,27 @@ function seen({ modified, observed = modified, stage, isSmall = false, version }
 
 const deleted = (n: number): number => second(n) + 999;
 /** What a history says, in seconds: from, to, and the stage. */
-const told = (valid: readonly Valid[]): unknown[] => valid.map(({ fromMs, toMs, fields }) => [(fromMs - second(0)) / 1000, toMs === null ? null : (toMs - second(0)) / 1000, fields['Stage']]);
+const spans = (valid: readonly Valid[]): unknown[] => valid.map(({ fromMs, toMs, fields }) => [(fromMs - second(0)) / 1000, toMs === null ? null : (toMs - second(0)) / 1000, fields['Stage']]);
 
 describe('the history of a record', () => {
   test('has each version from its modified time to that of the next', () => {
-    expect(told(timeline([seen({ modified: 0, stage: 'A' }), seen({ modified: 100, stage: 'B' }), seen({ modified: 300, stage: 'C' })], [], EPSILON_MS))).toEqual([[0, 100, 'A'], [100, 300, 'B'], [300, null, 'C']]);
+    expect(spans(timeline([seen({ modified: 0, stage: 'A' }), seen({ modified: 100, stage: 'B' }), seen({ modified: 300, stage: 'C' })], [], EPSILON_MS))).toEqual([[0, 100, 'A'], [100, 300, 'B'], [300, null, 'C']]);
   });
 
   test('has one of two contents with the same modified time: the one that was seen later', () => {
-    expect(told(timeline([seen({ modified: 0, observed: 9, stage: 'later' }), seen({ modified: 0, observed: 1, stage: 'earlier' })], [], EPSILON_MS))).toEqual([[0, null, 'later']]);
+    expect(spans(timeline([seen({ modified: 0, observed: 9, stage: 'later' }), seen({ modified: 0, observed: 1, stage: 'earlier' })], [], EPSILON_MS))).toEqual([[0, null, 'later']]);
   });
 
   test('ends with a deletion, and goes on with a restoration from the look that found it', () => {
     const [first, again] = [seen({ modified: 0, stage: 'A' }), seen({ modified: 0, observed: 900, stage: 'A' })];
-    expect(told(timeline([first], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A']]);
-    expect(told(timeline([first, again], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A'], [900, null, 'A']]);
-    expect(told(timeline([again], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A'], [900, null, 'A']]);
-    expect(told(timeline([first, seen({ modified: 500, stage: 'B' })], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A'], [500, null, 'B']]);
+    expect(spans(timeline([first], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A']]);
+    expect(spans(timeline([first, again], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A'], [900, null, 'A']]);
+    expect(spans(timeline([again], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A'], [900, null, 'A']]);
+    expect(spans(timeline([first, seen({ modified: 500, stage: 'B' })], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A'], [500, null, 'B']]);
   });
 
   test('is not revived by a look that is in doubt', () => {
-    expect(told(timeline([seen({ modified: 0, stage: 'A' }), seen({ modified: 0, observed: 150, stage: 'A' })], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A']]);
+    expect(spans(timeline([seen({ modified: 0, stage: 'A' }), seen({ modified: 0, observed: 150, stage: 'A' })], [deleted(100)], EPSILON_MS))).toEqual([[0, 100.999, 'A']]);
   });
 
   test('keeps what a smaller coverage does not speak about, also where that was seen later', () => {
