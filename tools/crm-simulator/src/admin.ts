@@ -8,6 +8,7 @@ import { AdminError } from './errors.ts';
 import { utcText } from './instants.ts';
 import type { SimulatorCore } from './simulator-core.ts';
 import { truthOf } from './render/truth.ts';
+import type { Refusal } from './standing-faults.ts';
 
 type ByModule = { Params: { module: string } };
 type ById = { Params: { module: string; id: string } };
@@ -40,6 +41,8 @@ const schemas = {
     dateAheadMs: z.number().optional(),
     shortExpiry: z.boolean().optional(),
   }),
+  refusal: z.strictObject({ method: z.string().optional(), url: z.string().optional(), body: z.string().optional(), status: z.number().int().min(400).max(599), code: z.string(), message: z.string().default('refused'), details: z.record(z.string(), z.unknown()).default({}) }),
+  shown: z.strictObject({ module: z.string(), id: z.string(), field: z.string(), value: z.unknown().optional() }),
   clock: z.union([z.strictObject({ advanceMs: z.number().min(0) }), z.strictObject({ stepMs: z.number() })]),
   since: z.object({ since: z.coerce.number().default(0), after: z.coerce.number().default(0), limit: z.coerce.number().int().max(100_000).default(10_000) }),
 };
@@ -100,6 +103,14 @@ export function adminRoutes(app: FastifyInstance, core: SimulatorCore): void {
 
   app.get('/faults', async () => core.setFaults({}));
   app.post('/faults', async ({ body }) => core.setFaults(defined(read(schemas.faults, body))));
+  app.get('/refusals', async () => core.standing.refusals());
+  app.post('/refusals', async ({ body }) => ({ id: core.standing.refuse(defined(read(schemas.refusal, body)) as Refusal) }));
+  app.delete<{ Params: { id: string } }>('/refusals/:id', async ({ params }) => core.standing.lift(Number(params.id)));
+  app.post('/shown', async ({ body }) => {
+    const { module, id, field, value } = read(schemas.shown, body);
+    core.standing.showAs(organisation.record(module, id).id, field, value);
+    return { shown: id };
+  });
   app.delete<{ Params: { id: string } }>('/channels/:id', async ({ params }) => {
     core.loseChannel(params.id);
     return { lost: params.id };

@@ -35,7 +35,7 @@ export const tooManyRequests = (): ApiError => new ApiError(429, 'TOO_MANY_REQUE
 /** A wrong use of the admin surface; not the vendor's. */
 export class AdminError extends Error {
   readonly status: number;
-  readonly code: 'UNKNOWN_MODULE' | 'UNKNOWN_FIELD' | 'UNKNOWN_RECORD' | 'UNKNOWN_CHANNEL' | 'READ_ONLY_FIELD' | 'WRONG_VALUE' | 'WRONG_REQUEST';
+  readonly code: 'UNKNOWN_MODULE' | 'UNKNOWN_FIELD' | 'UNKNOWN_RECORD' | 'UNKNOWN_CHANNEL' | 'UNKNOWN_FAULT' | 'READ_ONLY_FIELD' | 'WRONG_VALUE' | 'WRONG_REQUEST';
   readonly retryable = false;
 
   constructor(status: number, code: AdminError['code'], message: string) {

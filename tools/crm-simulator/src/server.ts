@@ -25,7 +25,7 @@ export function buildServer(core: SimulatorCore, baseUrl: () => string): Fastify
   answers(app, core);
   oauthRoutes(app, core.tokens, baseUrl);
   const { options, clock, organisation, channels, jobs, instant } = core;
-  const world: World = { options, clock, organisation, channels, jobs, instant, baseUrl, counters: core.calls, faults: core.faults };
+  const world: World = { options, clock, organisation, channels, jobs, instant, baseUrl, counters: core.calls, faults: core.faults, standing: core.standing };
   const downloads = new DownloadLimit(options.downloadsPerMinute);
   for (const version of versions) {
     app.register(async (api) => {
@@ -84,6 +84,8 @@ function guard(api: FastifyInstance, core: SimulatorCore): void {
     if (kind !== 'coql') calls.add(kind, credits);
     return calls.remaining < 0 ? refuse('credits') : undefined;
   });
+  // Only here the body is known.
+  api.addHook('preHandler', async ({ method, url, body }) => core.standing.check(method, url, body));
   api.addHook('onResponse', async (_request, reply) => calls.answered(reply.statusCode));
 }
 

@@ -15,6 +15,7 @@ import { slicer } from './query/slices.ts';
 import { type Random, seededRandom } from './random.ts';
 import { idOf, keyBase } from './record-ids.ts';
 import { type TruthRecord, truthOf } from './render/truth.ts';
+import { StandingFaults } from './standing-faults.ts';
 import type { LiveRecord } from './store/live-record.ts';
 import type { Deleted } from './store/module-store.ts';
 import { type EditManner, Organisation } from './store/organisation.ts';
@@ -38,6 +39,7 @@ export class SimulatorCore {
   readonly log = new ChangeLog();
   readonly calls: Counters;
   readonly faults: FaultyApi;
+  readonly standing = new StandingFaults();
   readonly instant: (ms: number) => string;
   readonly #random: Random;
 

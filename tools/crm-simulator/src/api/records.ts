@@ -23,7 +23,7 @@ const alone = new Set(['subform', 'multiselectlookup']);
 export function recordRoutes(app: FastifyInstance, world: World, version: Version): void {
   const tokens = new PageTokens(world.clock);
   const shown = (record: LiveRecord, fields: readonly FieldSpec[]) => ({
-    ...Object.fromEntries(fields.map((field) => [field.apiName, cutText(field, jsonValue(field, record.get(field), world.instant), world.options.richTextCut)])),
+    ...Object.fromEntries(fields.map((field) => [field.apiName, world.standing.shown(record.id, field.apiName, cutText(field, jsonValue(field, record.get(field), world.instant), world.options.richTextCut))])),
     ...flags,
     ...(record.module.apiName === 'Leads' ? { $converted: record.value('Converted__s') } : {}),
   });

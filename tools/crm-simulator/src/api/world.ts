@@ -6,6 +6,7 @@ import type { Counters } from '../counters.ts';
 import type { FaultyApi } from '../faults.ts';
 import { invalidModule } from '../errors.ts';
 import type { SimulatorOptions } from '../options.ts';
+import type { StandingFaults } from '../standing-faults.ts';
 import type { Organisation } from '../store/organisation.ts';
 import type { BulkJobs } from './bulk-jobs.ts';
 import type { Channels } from './channels.ts';
@@ -23,6 +24,7 @@ export type World = {
   readonly jobs: BulkJobs;
   readonly counters: Counters;
   readonly faults: FaultyApi;
+  readonly standing: StandingFaults;
   /** Writes an instant in the calling user's zone. */
   readonly instant: (ms: number) => string;
   readonly baseUrl: () => string;

@@ -25,7 +25,7 @@ export function coqlRoutes(app: FastifyInstance, world: World, version: Version)
     if (records.length === 0) return nothing(reply, 204);
     const id = store.module.byName.get('id');
     const columns = id === undefined || checked.columns.includes(id) ? checked.columns : [...checked.columns, id];
-    const data = records.map((record) => Object.fromEntries(columns.map((field) => [field.apiName, cutText(field, jsonValue(field, record.get(field), world.instant), world.options.richTextCut)])));
+    const data = records.map((record) => Object.fromEntries(columns.map((field) => [field.apiName, world.standing.shown(record.id, field.apiName, cutText(field, jsonValue(field, record.get(field), world.instant), world.options.richTextCut))])));
     return { data, info: { count: data.length, more_records: hasMore } };
   });
 }
