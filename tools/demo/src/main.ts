@@ -5,11 +5,13 @@ import { checkoutDir, type Lockstep, plantForeign, removeStackData, type Snapsho
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { liveLine } from './live-line.ts';
+import { runPermanent } from './permanent/run-permanent.ts';
+import { permanentText } from './permanent/text.ts';
 import { runDemo } from './run-demo.ts';
 import { runStorm, stormEnvironment } from './storm/run-storm.ts';
 import { stormNotice, stormText } from './storm/text.ts';
 import { resultText, statusLine } from './text.ts';
-import { problemsOfDemo, problemsOfStorm } from './verdict.ts';
+import { problemsOfDemo, problemsOfPermanent, problemsOfStorm } from './verdict.ts';
 
 /*
  * One shot, with a stack of its own in a folder that is removed afterwards: the first load of three modules while the CRM
@@ -33,13 +35,14 @@ const program = new Command('npm run demo --')
   .option('--live-seconds <seconds>', 'how long the traffic goes on after the first load', whole, 10)
   .option('--page-size <rows>', 'rows of a bulk read page', whole, 200_000)
   .option('--seed <number>', 'decides every record and every change', whole, 1)
-  .addOption(new Option('--faults <kind>', 'storm: faults of the CRM and kill -9 of apps, broker and database, at random').choices(['none', 'storm']).default('none'))
+  .addOption(new Option('--faults <kind>', 'storm: faults of the CRM and kill -9 of apps, broker and database, at random; permanent: ten faults that do not pass, side by side').choices(['none', 'storm', 'permanent']).default('none'))
   .option('--storm-seconds <seconds>', 'how long a storm lasts', whole, 40)
+  .option('--fault-seconds <seconds>', 'how long permanent faults stand', whole, 30)
   .addOption(new Option('--api-version <version>', 'version of the CRM\'s API').choices(['v6', 'v7', 'v8']).default('v8'))
   .option('--json', 'print the result as JSON on standard output', false)
   .option('--keep', 'keep data and logs', false);
 
-/** A storm begins in the first load, so that is made long by small pages; and few deletions, for the breaker counts them. */
+/** Faults begin in the first load, so that is made long by small pages; and few deletions, for the breaker counts them. */
 const stormDefaults = { leads: 5_000, deals: 500, products: 500, deletesPerSecond: 1, pageSize: 500 };
 
 type Given = {
@@ -52,16 +55,19 @@ type Given = {
   liveSeconds: number;
   pageSize: number;
   seed: number;
-  faults: 'none' | 'storm';
+  faults: 'none' | 'storm' | 'permanent';
   stormSeconds: number;
+  faultSeconds: number;
   apiVersion: 'v6' | 'v7' | 'v8';
   json: boolean;
   keep: boolean;
 };
 
 program.parse();
-const isStorm = program.opts<Given>().faults === 'storm';
-if (isStorm) for (const [name, value] of Object.entries(stormDefaults)) if (program.getOptionValueSource(name) === 'default') program.setOptionValueWithSource(name, value, 'default');
+const kind = program.opts<Given>().faults;
+const isStorm = kind === 'storm';
+const isPermanent = kind === 'permanent';
+if (kind !== 'none') for (const [name, value] of Object.entries(stormDefaults)) if (program.getOptionValueSource(name) === 'default') program.setOptionValueWithSource(name, value, 'default');
 const given = program.opts<Given>();
 const dataDir = await mkdtemp(join(checkoutDir, '.lockstep-demo-'));
 // Root runs Postgres as another user, who has to get in.
@@ -78,15 +84,15 @@ let lockstep: Lockstep | undefined;
 let storming: Promise<readonly string[]> | undefined;
 let before: Snapshot = new Map();
 try {
-  out.write(`Lockstep demo: ${given.leads} Leads, ${given.deals} Deals, ${given.products} Products; ${given.editsPerSecond} edits/s; API ${given.apiVersion}${isStorm ? `; a storm of ${given.stormSeconds} s, seed ${given.seed}` : ''}\n`);
-  if (isStorm) out.write(`${stormNotice}\n`);
+  out.write(`Lockstep demo: ${given.leads} Leads, ${given.deals} Deals, ${given.products} Products; ${given.editsPerSecond} edits/s; API ${given.apiVersion}${isStorm ? `; a storm of ${given.stormSeconds} s, seed ${given.seed}` : isPermanent ? `; ten permanent faults, seed ${given.seed}` : ''}\n`);
+  if (kind !== 'none') out.write(`${stormNotice}\n`);
   let startedMs = performance.now();
   lockstep = await startLockstep({
     dataDir,
     isolated: true,
     apiVersion: given.apiVersion,
     simulator: simulatorArguments(given),
-    env: isStorm ? stormEnvironment : {},
+    env: kind === 'none' ? {} : stormEnvironment,
     log: (text) => out.write(`${text}\n`),
     beforeApps: async ({ databaseUrl, simulator }) => {
       await plantForeign({ databaseUrl, simulatorUrl: simulator?.url ?? '' });
@@ -99,7 +105,7 @@ try {
   });
   const broken = lockstep.broken.then((what) => Promise.reject(new Error(what)));
   storming = isStorm ? storm(lockstep) : undefined;
-  const problems = await Promise.race([storming ?? demo(lockstep, startedMs), aborted, broken]);
+  const problems = await Promise.race([storming ?? (isPermanent ? permanent(lockstep) : demo(lockstep, startedMs)), aborted, broken]);
   for (const problem of problems) process.stderr.write(`  FAILED                   ${problem}\n`);
   process.exitCode = problems.length === 0 ? 0 : 1;
 } catch (error) {
@@ -128,11 +134,22 @@ async function demo(running: Lockstep, startedMs: number): Promise<readonly stri
   return problemsOfDemo(result);
 }
 
+/** What is noted while it runs, with its time. */
+function sayer(): (text: string) => void {
+  const began = performance.now();
+  return (text) => void out.write(`  ${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s  ${text}\n`);
+}
+
+/** @returns what cost more than what it touched, or was not healed. */
+async function permanent(running: Lockstep): Promise<readonly string[]> {
+  const result = await runPermanent(running, { ...given, before, seconds: given.faultSeconds, say: sayer() });
+  process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : permanentText(result));
+  return problemsOfPermanent(result);
+}
+
 /** @returns what is not as it has to be, or what freshness claimed and was not so. */
 async function storm(running: Lockstep): Promise<readonly string[]> {
-  const began = performance.now();
-  const say = (text: string): void => void out.write(`  ${((performance.now() - began) / 1000).toFixed(1).padStart(5)} s  ${text}\n`);
-  const result = await runStorm(running, { ...given, before, seconds: given.stormSeconds, say, signal: stopping.signal });
+  const result = await runStorm(running, { ...given, before, seconds: given.stormSeconds, say: sayer(), signal: stopping.signal });
   process.stdout.write(given.json ? `${JSON.stringify({ ...given, ...result }, null, 2)}\n` : stormText(result));
   return problemsOfStorm(result);
 }
@@ -143,8 +160,8 @@ function repeated({ leads, deals, products, editsPerSecond, createsPerSecond, de
 }
 
 function simulatorArguments({ leads, deals, products, pageSize, seed, editsPerSecond, createsPerSecond, deletesPerSecond }: Given): string[] {
-  // A storm has its own traffic, and many pages.
-  const traffic = isStorm ? { 'job-delay-ms': 1000, 'downloads-per-minute': 0 } : { 'edits-per-second': editsPerSecond, 'creates-per-second': createsPerSecond, 'deletes-per-second': deletesPerSecond };
+  // Faults have their own traffic, and many pages.
+  const traffic = kind !== 'none' ? { 'job-delay-ms': 1000, 'downloads-per-minute': 0 } : { 'edits-per-second': editsPerSecond, 'creates-per-second': createsPerSecond, 'deletes-per-second': deletesPerSecond };
   const values = { leads, deals, products, 'page-size': pageSize, seed, ...traffic };
   return Object.entries(values).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }

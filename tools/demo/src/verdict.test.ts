@@ -1,7 +1,7 @@
 import type { Untouched, Watched } from '@lockstep/harness';
 import { expect, test } from 'vitest';
 
-import { problemsOfDemo, problemsOfStorm } from './verdict.ts';
+import { problemsOfDemo, problemsOfPermanent, problemsOfStorm } from './verdict.ts';
 
 const untouched: Untouched = { tables: 10, rows: 500, values: 2_000, differences: 0, examples: [] };
 const comparison = { rows: 6_000, values: 250_000, mismatches: 0, examples: [], untouched };
@@ -9,9 +9,10 @@ const notificationToRow = { count: 400, p50Ms: 60, p99Ms: 200, maxMs: 300, missi
 const freshness: Watched = { watchedMs: 90_000, samples: 80, leastSamples: 18, whileDown: {}, failed: {}, hasLast: true, covered: 300, unclaimed: [], falseClaimCount: 0, falseClaims: [] };
 const demo = { ...comparison, notificationToRow, edits: 400 };
 const storm = { ...comparison, freshness };
+const permanent = { ...comparison, others: notificationToRow, left: { parked: 0, incidents: [] } };
 
 test('a run in which everything was compared and is right has no problem', () => {
-  expect([problemsOfDemo(demo), problemsOfStorm(storm)]).toEqual([[], []]);
+  expect([problemsOfDemo(demo), problemsOfStorm(storm), problemsOfPermanent(permanent)]).toEqual([[], [], []]);
 });
 
 test.each<[string, Partial<typeof storm>]>([
@@ -32,4 +33,14 @@ test.each<[string, object]>([
   ['no edit that was measured', { notificationToRow: { ...notificationToRow, count: 0 } }],
 ])('%s fails the demo', (_, given) => {
   expect(problemsOfDemo({ ...demo, ...given })).toHaveLength(1);
+});
+
+test.each<[string, Partial<typeof permanent>]>([
+  ['a mismatch', { mismatches: 1 }],
+  ['a change of another record that never arrived', { others: { ...notificationToRow, missing: 1 } }],
+  ['changes of other records that were late', { others: { ...notificationToRow, p99Ms: 1_001 } }],
+  ['no change of another record', { others: { ...notificationToRow, count: 0 } }],
+  ['a message that is still parked', { left: { parked: 1, incidents: [] } }],
+])('%s fails permanent faults', (_, given) => {
+  expect(problemsOfPermanent({ ...permanent, ...given })).toHaveLength(1);
 });

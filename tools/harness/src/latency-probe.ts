@@ -19,6 +19,7 @@ const POLL_MS = 20;
 export class LatencyProbe {
   readonly #simulatorUrl: string;
   readonly #client: pg.Client;
+  readonly #ignored: ReadonlySet<string>;
   readonly #stopping = new AbortController();
   readonly #samples: number[] = [];
   #open: Open[] = [];
@@ -26,19 +27,22 @@ export class LatencyProbe {
   #seq = 0;
   #running: Promise<void> = Promise.resolve();
 
-  private constructor(simulatorUrl: string, client: pg.Client) {
+  private constructor(simulatorUrl: string, client: pg.Client, ignored: ReadonlySet<string>) {
     this.#simulatorUrl = simulatorUrl;
     this.#client = client;
+    this.#ignored = ignored;
   }
 
-  static async start({ simulatorUrl, databaseUrl }: { simulatorUrl: string; databaseUrl: string }): Promise<LatencyProbe> {
+  /** @param ignored ids of records that are not measured. */
+  static async start({ simulatorUrl, databaseUrl, ignored = new Set() }: { simulatorUrl: string; databaseUrl: string; ignored?: ReadonlySet<string> }): Promise<LatencyProbe> {
     const client = new pg.Client({ connectionString: databaseUrl });
     await client.connect();
-    const probe = new LatencyProbe(simulatorUrl, client);
+    const probe = new LatencyProbe(simulatorUrl, client, ignored);
     // What was notified before there was a probe is not measured.
     const before = await probe.#editsAfter(0);
     probe.#seq = before.at(-1)?.seq ?? 0;
     probe.#running = probe.#run();
+    probe.#running.catch(() => undefined); // `stop` reports it.
     return probe;
   }
 
@@ -85,7 +89,7 @@ export class LatencyProbe {
     const fresh = this.#unsent.length === 0 ? edits : await this.#editsAgain(edits);
     this.#unsent = fresh.filter(({ sentAtMs }) => sentAtMs === null);
     for (const { module, id, modifiedTime, sentAtMs, operation } of fresh) {
-      if (sentAtMs !== null && operation !== 'delete') this.#open.push({ module, id, modifiedMs: Date.parse(modifiedTime), sentAtMs });
+      if (sentAtMs !== null && operation !== 'delete' && !this.#ignored.has(id)) this.#open.push({ module, id, modifiedMs: Date.parse(modifiedTime), sentAtMs });
     }
   }
 
