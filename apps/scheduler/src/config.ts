@@ -1,3 +1,4 @@
+import { type AlertConfig, loadAlertConfig } from '@lockstep/alerts';
 import { type CatchUpRules, defaultCatchUpRules } from '@lockstep/completeness';
 import { checkReadable, type CrmConfig, loadCrmConfig } from '@lockstep/crm-client';
 import { type KafkaConfig, loadKafkaConfig } from '@lockstep/kafka';
@@ -34,11 +35,12 @@ export type Config = {
   readonly kafka: KafkaConfig;
   readonly postgres: PostgresConfig;
   readonly crm: CrmConfig;
+  readonly alerts: AlertConfig;
 };
 
 /** @throws {ConfigError} naming each variable that is missing or wrong. */
 export function loadConfig(env: NodeJS.ProcessEnv): Config {
-  const [values, crm, kafka, postgres] = loadTogether(() => parseEnv(schema, env), () => loadCrmConfig(env), () => loadKafkaConfig(env), () => loadPostgresConfig(env));
+  const [values, crm, kafka, postgres, alerts] = loadTogether(() => parseEnv(schema, env), () => loadCrmConfig(env), () => loadKafkaConfig(env), () => loadPostgresConfig(env), () => loadAlertConfig(env));
   const modules = selectModules(values.LOCKSTEP_MODULES);
   for (const module of modules) checkReadable(crm.version, { apiName: module.apiName, fields: loggedFields(module) });
   return {
@@ -54,5 +56,6 @@ export function loadConfig(env: NodeJS.ProcessEnv): Config {
     kafka,
     postgres,
     crm,
+    alerts,
   };
 }

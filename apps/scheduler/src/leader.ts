@@ -1,3 +1,4 @@
+import { type AlertConfig, Alerter } from '@lockstep/alerts';
 import { loggedWatermarks } from '@lockstep/claims';
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
@@ -27,6 +28,7 @@ export type LeaderDeps = {
   readonly refreshEveryMs: number;
   /** From one comparison of a table with its log to the next; 0 for none. */
   readonly verifyEveryMs: number;
+  readonly alerts: AlertConfig;
   readonly metrics: SchedulerMetrics;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -43,6 +45,7 @@ const IDLE_ROUND_EVERY_MS = 2_000;
 const HINT_EVERY_MS = 1_000;
 const VERIFY_ROUND_EVERY_MS = 10_000;
 const INDEX_EVERY_MS = 60_000;
+const ALERT_EVERY_MS = 2_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
@@ -78,6 +81,8 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       },
     });
     const indexing = loop({ name: 'log index', everyMs: INDEX_EVERY_MS, signal, log, body: () => indexLogs({ ...deps, signal }) });
+    const alerter = await Alerter.start({ ...deps, config: deps.alerts, count: metrics.alerts });
+    const alerting = loop({ name: 'alerts', everyMs: ALERT_EVERY_MS, signal, log, body: () => alerter.round() });
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
@@ -104,7 +109,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         }
       },
     });
-    await Promise.all([hinting, verifying, indexing]);
+    await Promise.all([hinting, verifying, indexing, alerting]);
   } finally {
     metrics.isLeader.set(0);
     await held.release();

@@ -18,7 +18,7 @@ await runProcess({
   name: 'scheduler',
   log,
   start: async (closers) => {
-    const { modules, secret, publicUrl, catchUpRules, refreshEveryMs, verifyEveryMs } = config;
+    const { modules, secret, publicUrl, catchUpRules, refreshEveryMs, verifyEveryMs, alerts } = config;
     const creditRules = { perDay: config.crm.creditsPerDay, reserve: config.crm.creditsReserve };
     const metrics = createSchedulerMetrics();
     const db = await connect(config.postgres);
@@ -45,7 +45,7 @@ await runProcess({
     closers.add('signals', () => signals.close());
 
     const problems: Problems = new Map();
-    const leading = runLeader({ db, signals, crm, kafka, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, refreshEveryMs, verifyEveryMs, metrics, log, problems, signal: stopping.signal });
+    const leading = runLeader({ db, signals, crm, kafka, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, refreshEveryMs, verifyEveryMs, alerts, metrics, log, problems, signal: stopping.signal });
     closers.add('leader', async () => {
       stopping.abort();
       await leading;

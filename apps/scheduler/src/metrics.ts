@@ -1,3 +1,4 @@
+import { createAlertCounter } from '@lockstep/alerts';
 import { createPlannerMetrics } from '@lockstep/crm-planner';
 import { Counter, createMetrics, Gauge, Histogram, type Registry } from '@lockstep/telemetry';
 
@@ -11,6 +12,7 @@ export function createSchedulerMetrics() {
   return {
     registry,
     ...createPlannerMetrics(registry),
+    alerts: createAlertCounter(registry),
     isLeader: new Gauge({ name: 'lockstep_scheduler_is_leader', help: '1 while this process leads', registers }),
     failures: new Counter({ name: 'lockstep_scheduler_failures_total', help: 'Rounds that failed', labelNames: ['module'], registers }),
     calls: new Histogram({ name: 'lockstep_scheduler_crm_call_seconds', help: 'Calls to the CRM', labelNames: ['call', 'status'], buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 30], registers }),

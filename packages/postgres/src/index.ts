@@ -3,6 +3,8 @@ export type { Database } from './database.ts';
 export { loadPostgresConfig } from './config.ts';
 export type { PostgresConfig } from './config.ts';
 export { DatabaseError, isTransient, sqlState } from './errors.ts';
+export { alerts } from './alerts.ts';
+export type { AlertEvent, Alerts, DueAlert } from './alerts.ts';
 export { pauses } from './pauses.ts';
 export type { Pause, Pauses } from './pauses.ts';
 export { migrate } from './migrate.ts';
