@@ -452,6 +452,18 @@ export const mutants = [
     tests: ['src/conflicts.pg.test.ts'],
   },
   {
+    name: 'a row that a policy refuses halts its partition',
+    changes: [{ file: 'packages/postgres/src/errors.ts', from: ' || routine === OF_ROW_POLICY', to: '' }],
+    project: 'packages/postgres',
+    tests: ['src/errors.test.ts'],
+  },
+  {
+    name: 'RAISE with the SQLSTATE of a full disk is waited for',
+    changes: [{ file: 'packages/postgres/src/errors.ts', from: 'routine === OF_RAISE || ', to: '' }],
+    project: 'packages/projection',
+    tests: ['src/unusual-tables.pg.test.ts'],
+  },
+  {
     name: 'the cascade check without SET NULL',
     changes: [{ file: 'packages/projection/src/table-catalogue.ts', from: "confdeltype in ('c', 'n', 'd')", to: "confdeltype in ('c', 'd')" }],
     project: 'packages/projection',
