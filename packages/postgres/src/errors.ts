@@ -1,3 +1,5 @@
+import { kindOfState } from './sql-states.ts';
+
 /**
  * A failure of the database.
  * - `DATABASE_UNREACHABLE`: no connection; retried.
@@ -19,15 +21,27 @@ export class DatabaseError extends Error {
 export const sqlState = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : '';
 
-/*
- * SQLSTATE classes that say nothing about the data: connection (08), rollback and deadlock (40), resources (53), operator
- * intervention (57), system (58), lock not available (55), read-only (25006). Anything without a SQLSTATE is the network.
- */
-const transient = /^(?:08|40|53|55|57|58)|^25006$/;
-
-/** Whether the same work may succeed later: connection, lock, disk and shutdown errors. They are retried, never parked. */
+/** Whether the same work may succeed later: connection, configuration, lock, disk and shutdown errors. They are waited for, never parked. */
 export function isTransient(error: unknown): boolean {
   const state = sqlState(error);
-  if (state !== '') return transient.test(state);
+  if (state !== '') return kindOfState(state) === 'outside';
   return error instanceof Error && ('errno' in error || /connection|timeout|terminat|socket|closed/i.test(error.message));
+}
+
+// Where in Postgres's source an error was raised does not depend on the server's language, as its text does.
+const OF_ROW_POLICY = 'ExecWithCheckOptions';
+const OF_PARTITION_MOVE = 'ExecCrossPartitionUpdateForeignKey';
+const OF_RAISE = 'exec_stmt_raise';
+
+/**
+ * Whether a single row may be the cause of a statement's failure, so that the rows beside it may be written. `RAISE` in a function of the table is
+ * the row's doing whatever SQLSTATE its author chose; a missing privilege is not, but a row that a policy refuses has the same code.
+ */
+export function isOfRow(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state === '') return false;
+  const { routine, position } = error as { readonly routine?: unknown; readonly position?: unknown };
+  if (routine === OF_RAISE || routine === OF_ROW_POLICY || routine === OF_PARTITION_MOVE) return true;
+  const kind = kindOfState(state);
+  return kind === 'row' || (kind === 'at run' && position === undefined);
 }

@@ -1,4 +1,3 @@
-import type { ModuleDefinition } from '@lockstep/modules';
 import { copyInto, sqlState } from '@lockstep/postgres';
 import type { PoolClient, QueryResult } from 'pg';
 
@@ -43,7 +42,12 @@ const SAMPLE = 16;
  * batch takes two round trips.
  * @throws {ProjectionError} see its codes; any Postgres error is passed on, and nothing is written.
  */
-export async function applyBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Applied> {
+export const applyBatch = (client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Applied> => inTransaction(client, projection, batch, folded, 'commit');
+
+/** Does what {@link applyBatch} does, and undoes it: to see whether it fits. It need not begin where its partitions stand: name no positions. */
+export const tryBatch = (client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch): Promise<Applied> => inTransaction(client, projection, batch, folded, 'rollback');
+
+async function inTransaction(client: PoolClient, projection: ModuleProjection, batch: Batch, folded: FoldedBatch, end: 'commit' | 'rollback'): Promise<Applied> {
   // The positions would move past messages that were not folded.
   if (folded.cutAt !== null && folded.cutAt < batch.messages.length) throw new Error(`the batch has to be cut before message ${folded.cutAt}`);
   try {
@@ -57,8 +61,8 @@ export async function applyBatch(client: PoolClient, projection: ModuleProjectio
       ...winners.left,
       ...dead.left,
       ...confirmWrites(projection, folded.confirmations),
-      ...parkWrites(projection.module, batch, folded.rejects),
-      { text: 'commit' },
+      ...parkWrites(projection, batch, folded.rejects),
+      { text: end },
     ]);
     const refused = folded.refused + folded.records.size - merged.length;
     return { applied: merged.length, refused, refusedBulk: folded.refusedBulk + lostFromBulk(folded, merged), rejects: folded.rejects.length, waiting: 0 };
@@ -109,7 +113,7 @@ export async function parkBatch(client: PoolClient, projection: ModuleProjection
   try {
     const [, moved] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch)]);
     await checkAdvanced(client, projection, batch, moved);
-    await sendTogether(client, [...parkWrites(projection.module, batch, rejects), { text: 'commit' }]);
+    await sendTogether(client, [...parkWrites(projection, batch, rejects), { text: 'commit' }]);
   } catch (error) {
     await client.query('rollback');
     throw error;
@@ -256,19 +260,18 @@ function confirmWrites({ registerSql }: ModuleProjection, confirmations: readonl
 
 // A position is parked a second time only when the log is read again from before it: then it counts and is tried again.
 const parkSql = `
-  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, value, record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms, coverage)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+  insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, value, record_id, modified_ms, version_ms, observed_ms, content_hash, deleted_ms, coverage, judged_by)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
   on conflict (topic_id, partition, log_offset) do update set
     resolved_at = null, parked_at = now(), tried_at = now(), tries = 0, code = excluded.code, cause = excluded.cause, retryable = excluded.retryable, value = excluded.value, record_id = excluded.record_id,
     modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms,
-    coverage = excluded.coverage, fields_left = null`;
+    coverage = excluded.coverage, judged_by = excluded.judged_by, fields_left = null`;
 
-function parkWrites({ apiName }: ModuleDefinition, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {
+function parkWrites({ module: { apiName }, judgedBy }: ModuleProjection, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {
   return rejects.map(({ message: { partition, offset, value }, code, cause }) => {
     const { recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage } = parkedVersion(value);
-    const isWaiting = mayYetFit(code);
-    // The value is kept for as long as it waits, and no longer.
-    const kept = isWaiting ? value : null;
-    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, isWaiting, kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage] };
+    // Kept until it is applied or overtaken. What names no record, or is no event, is not tried again: the log has it.
+    const kept = recordId === null || code.startsWith('EVENT_') ? null : value;
+    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, mayYetFit(code), kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage, judgedBy] };
   });
 }

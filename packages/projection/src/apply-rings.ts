@@ -3,7 +3,7 @@ import { copyInto } from '@lockstep/postgres';
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
 import { winnersAsCopyText } from './copy-rows.ts';
 import { decide, type Decision, type Merged, wonOf } from './decide.ts';
-import { faultOrThrow } from './fault-of-data.ts';
+import { faultOfTry } from './held-up.ts';
 import { foldBatch } from './fold-batch.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
 import { ringsOf } from './rings-of.ts';
@@ -47,7 +47,7 @@ async function isApplied({ client, projection }: WaitingContext, members: readon
     await client.query('set constraints all immediate; set constraints all deferred; release savepoint ring');
     return true;
   } catch (error) {
-    faultOrThrow(error);
+    faultOfTry(error);
     await client.query('rollback to savepoint ring; release savepoint ring');
     return false;
   }
@@ -74,7 +74,7 @@ async function needsOf(context: WaitingContext, candidates: readonly Waiting[]):
     }
   } catch (error) {
     // A value that Postgres refuses: the record's own try says so.
-    faultOrThrow(error);
+    faultOfTry(error);
   } finally {
     await client.query('rollback to savepoint search; release savepoint search');
   }

@@ -1,5 +1,6 @@
 import { applyRings } from './apply-rings.ts';
-import { type Fault, faultOrThrow, pointsElsewhere } from './fault-of-data.ts';
+import { type Fault, pointsElsewhere } from './fault-of-data.ts';
+import { faultOfTry } from './held-up.ts';
 import { type Stuck, type Waiting, type WaitingContext, WaitingUnit } from './waiting-unit.ts';
 
 /*
@@ -37,11 +38,11 @@ async function applyUnit(context: WaitingContext, root: Waiting, pending: Map<st
   const { client } = context;
   let unit = new WaitingUnit(context, pending, stuck, 'holders first');
   await client.query('savepoint unit');
-  let fault = await unit.apply(root).then(() => null, faultOrThrow);
+  let fault = await unit.apply(root).then(() => null, faultOfTry);
   if (fault !== null && !unit.isStuck && unit.hasMoved) {
     await client.query('rollback to savepoint unit');
     unit = new WaitingUnit(context, pending, stuck, 'holders last');
-    fault = await unit.apply(root).then(() => null, faultOrThrow);
+    fault = await unit.apply(root).then(() => null, faultOfTry);
   }
   if (fault !== null) {
     await client.query('rollback to savepoint unit; release savepoint unit');

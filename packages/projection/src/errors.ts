@@ -10,7 +10,7 @@
  * - `OFFSETS_LOST`: the log no longer holds the next offset. Rebuild from a complete log; nothing was skipped.
  * - `MAPPING_CHANGED`: a newer build changed the module's mapping. Stop this process.
  * - `POSITION_TAKEN`: another process moved the position. Harmless: its partition was handed over; re-read and go on.
- * - `TOO_MANY_PARKED`: more than 1 % of a module's messages, and more than 100, could not be applied since the process began. Mapping and table do not match.
+ * - `TOO_MANY_PARKED`: more messages of a batch do not fit than may be parked; none of them is. Mapping and table do not match: the message names what most of them lack.
  * - `TABLE_UNFIT`: mapping and table do not fit; nothing of the module is written. The message lists every fault with its remedy; once the
  *   table is changed the projector goes on by itself, a changed mapping needs a new build.
  * - `TABLE_CHANGED`: the table is not what the statements were built for. Harmless: it is read again, and the batch tried again.

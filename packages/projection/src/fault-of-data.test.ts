@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { faultOfData } from './fault-of-data.ts';
+import { faultOfData, fitsNever, mayYetFit } from './fault-of-data.ts';
 
 const causeOf = (where: string): string | undefined => faultOfData(Object.assign(new Error('refused'), { code: '22P02', severity: 'ERROR', where }))?.cause;
 
@@ -38,6 +38,19 @@ test.each([
 ])('SQLSTATE %s in %s is the row\'s own fault: %s', (code, where, isOwn) => {
   expect(faultOfData(Object.assign(new Error('refused'), { code, where })) !== null).toBe(isOwn);
 });
+
+test.each([
+  ['44000', undefined, '44000'],
+  ['42501', 'ExecWithCheckOptions', '42501'],
+  ['54000', undefined, '54000'],
+  ['53100', 'exec_stmt_raise', '53100'],
+  ['XX001', undefined, 'XX001'],
+])('SQLSTATE %s of %s is one of a row', (code, routine, noted) => {
+  expect(faultOfData(Object.assign(new Error('refused'), { code, routine }))?.code).toBe(noted);
+});
+
+test.each(['22P02', '23502', '23514', '54000', '42601', 'VALUE_NOT_EXACT', 'EVENT_MALFORMED'])('%s is a fault of the data itself', (code) => expect([fitsNever(code), mayYetFit(code)]).toEqual([true, false]));
+test.each(['23503', '23505', 'P0001', '44000', '42501', '27000', 'XX001', '55P03', '57014'])('%s may yet fit', (code) => expect([fitsNever(code), mayYetFit(code)]).toEqual([false, true]));
 
 test('a syntax error of a statement is not the data\'s', () => {
   const error = (position?: string) => Object.assign(new Error('syntax error'), { code: '42601', position });

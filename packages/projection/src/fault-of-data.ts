@@ -1,4 +1,4 @@
-import { isTransient, sqlState } from '@lockstep/postgres';
+import { isOfRow, isTransient, sqlState } from '@lockstep/postgres';
 
 import { ProjectionError } from './errors.ts';
 
@@ -8,41 +8,36 @@ export type Fault = { readonly code: string; readonly cause: string };
 const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE_NOT_EXACT', 'COVERAGE_UNKNOWN']);
 
 /**
- * What is wrong with the data, or null when the error is not about data. Classes 22 and 23: data exceptions, constraints. 54: a value too long for an index or a
- * tsvector of the table, or nested too deep. Whatever a function of the table raised is noted as P0001.
+ * What is wrong with the data, or null when the error is not about data. What may be of a single row is decided in one place: `isOfRow` of packages/postgres.
+ * Whatever a function of the table raised is noted as P0001.
  */
 export function faultOfData(error: unknown): Fault | null {
   if (error instanceof ProjectionError) return parkable.has(error.code) ? { code: error.code, cause: error.message } : null;
-  const code = sqlState(error);
-  return (isDataException(code) && !isOfStatement(error)) || mayYetFit(code) || isRaisedByFunction(error) ? faultOf(error) : null;
+  return isOfRow(error) || isRaisedByFunction(error) ? faultOf(error) : null;
 }
 
 /**
- * Why something that waits cannot be applied now. A trigger's exception or a missing privilege is the row's fault as well, so that it does not
- * keep the others from being tried.
+ * Why something that waits cannot be applied now. A missing privilege is the row's fault as well, so that it does not keep the others from being tried.
  * @throws what says nothing about that row: connection, lock, disk.
  */
 export function faultOrThrow(error: unknown): Fault {
-  const fault = error instanceof ProjectionError ? faultOfData(error) : sqlState(error) === '' || (isTransient(error) && !isRaisedByFunction(error)) ? null : faultOf(error);
+  const fault = faultOfData(error) ?? (error instanceof ProjectionError || sqlState(error) === '' || isTransient(error) ? null : faultOf(error));
   if (fault === null) throw error;
   return fault;
 }
 
-/** Beside classes 22 and 23: limits of a program (54), several rows where one is expected (21000), a text that an expression of the table cannot parse (42601). */
-const isDataException = (code: string): boolean => /^2[23]|^54|^21000$|^42601$/.test(code);
+/** Data exceptions and constraints (22, 23), limits of a program (54), several rows where one is expected (21000), a text that an expression of the table cannot parse (42601). */
+const isDataException = (code: string): boolean => /^2[123]|^54|^42601$/.test(code);
 
-/** A syntax error with a position is one of our statement's; one without is of a text that an expression of the table parsed. */
-const isOfStatement = (error: unknown): boolean => sqlState(error) === '42601' && error instanceof Error && 'position' in error && error.position !== undefined;
-
-// These end a statement from outside, wherever it is: connection, lock, deadlock, cancellation, shutdown, memory, disk.
-const fromOutside = /^(?:08|40|53|57|58)|^55P03$/;
+// These end a statement from outside, wherever it is: connection, authorization, lock, deadlock, cancellation, shutdown, memory, disk.
+const fromOutside = /^(?:08|28|3D|40|53|57|58)|^(?:25006|55P03)$/;
 
 /**
  * Whether a function of the table raised an error: of a trigger, a check, an index or a generated column. With which SQLSTATE is its author's choice, and
  * so is what it depends on; but it was this row's doing. The context names the function, in the server's language.
  */
 export const isRaisedByFunction = (error: unknown): boolean =>
-  !fromOutside.test(sqlState(error)) && error instanceof Error && 'where' in error && typeof error.where === 'string' && /^(?!COPY )(?:.*PL\/\w|SQL(?: function|-Funktion)|(?:fonction|función|funzione|função) SQL)/im.test(error.where);
+  error instanceof Error && (isOfRow(error) || !fromOutside.test(sqlState(error))) && 'where' in error && typeof error.where === 'string' && /^(?!COPY )(?:.*PL\/\w|SQL(?: function|-Funktion)|(?:fonction|función|funzione|função) SQL)/im.test(error.where);
 
 /*
  * `COPY leads, line 1, column name: "…"`, in any language of the server (`COPY leads, Zeile 1, Spalte name: »…«`): the word before the first colon, unless that is the
@@ -66,11 +61,13 @@ function faultOf(error: unknown): Fault {
 const RAISED = 'P0001';
 const conflicts = new Set(['23001', '23503', '23505', '23P01', RAISED]);
 
+/** Whether the data itself is at fault, whatever becomes of other rows. */
+export const fitsNever = (code: string): boolean => parkable.has(code) || !isSqlState.test(code) || (isDataException(code) && !conflicts.has(code));
+
+const isSqlState = /^[0-9A-Z]{5}$/;
+
 /** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
-export const mayYetFit = (code: string): boolean => conflicts.has(code);
+export const mayYetFit = (code: string): boolean => !fitsNever(code);
 
 /** Whether a row that is pointed to is missing, or rows still point to one that goes: restrict_violation, foreign_key_violation. */
 export const pointsElsewhere = (code: string): boolean => code === '23001' || code === '23503';
-
-/** Whether the data itself is at fault, whatever becomes of other rows. */
-export const fitsNever = (code: string): boolean => parkable.has(code) || (isDataException(code) && !mayYetFit(code));

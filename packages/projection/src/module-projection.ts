@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import { type Coverage, coverage, type CoverageDeclared } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
@@ -26,6 +28,7 @@ export class ModuleProjection {
   readonly #plans = new Map<string, WritePlan>();
   readonly #shape: Prepared;
   #table: DescribedTable | undefined;
+  #judgedBy = '';
   /** What works with the table as it is, and may surprise; for the log. */
   notes: readonly string[] = [];
 
@@ -46,6 +49,11 @@ export class ModuleProjection {
     return this.#table;
   }
 
+  /** Names the mapping and the table that a value is judged by; another one may take what this one refused. Empty before the table was read. */
+  get judgedBy(): string {
+    return this.#judgedBy;
+  }
+
   /**
    * Reads the table, and checks that it fits, unless it is known and has not changed. What was built for a changed table is built again.
    * @returns whether it changed since it was last read.
@@ -56,6 +64,7 @@ export class ModuleProjection {
     const isChanged = this.#table?.shape !== table.shape;
     if (isChanged) this.#plans.clear();
     this.#table = table;
+    this.#judgedBy = hash('sha256', `${this.fingerprint} ${table.shape}`).slice(0, 32);
     this.notes = notes;
     return isChanged;
   }

@@ -4,7 +4,8 @@ import type { PoolClient } from 'pg';
 
 import { winnersAsCopyText } from './copy-rows.ts';
 import { ProjectionError } from './errors.ts';
-import { type Fault, faultOrThrow } from './fault-of-data.ts';
+import type { Fault } from './fault-of-data.ts';
+import { faultOfTry } from './held-up.ts';
 import { type FoldedBatch, type FoldedRecord, foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import type { Statement } from './statements.ts';
@@ -112,7 +113,7 @@ export async function applyRests(client: PoolClient, projection: ModuleProjectio
       await applyRest(client, projection, record, left);
       await client.query('set constraints all immediate; set constraints all deferred; release savepoint rest');
     } catch (error) {
-      faults.set(id, faultOrThrow(error));
+      faults.set(id, faultOfTry(error));
       await client.query('rollback to savepoint rest; release savepoint rest');
     }
   }

@@ -11,7 +11,7 @@ import type { WaitingContext } from './waiting-unit.ts';
 
 /*
  * What conflicts with other rows waits in lockstep.parked and is tried again here, 2 s, 4 s, 8 s … up to half an hour after the last
- * try. What waits of a module is tried in one transaction, because rows that swap a unique value are in each other's way; see
+ * try; what does not fit by itself, once mapping or table have changed. What waits of a module is tried in one transaction, because rows that swap a unique value are in each other's way; see
  * apply-waiting.ts. A row keeps its place all the while, with its foreign columns.
  */
 
@@ -26,6 +26,8 @@ export type Retried = {
 type Message = { readonly id: string; readonly recordId: string; readonly message: LogMessage };
 
 const AT_ONCE = 500;
+/** A row that another session has locked waits on; the others are not kept by it. */
+const LOCK_TIMEOUT = '200ms';
 /** What has to move with those joins them, up to about so many times as many. */
 const MOST_TIMES = 4;
 
@@ -38,7 +40,7 @@ export const retryParked = (client: PoolClient, projection: ModuleProjection, { 
   projection.onCurrentTable(client, () => retryOnce(client, projection, atOnce));
 
 async function retryOnce(client: PoolClient, projection: ModuleProjection, atOnce: number): Promise<Retried> {
-  await client.query('begin');
+  await client.query(`begin; set local lock_timeout = '${LOCK_TIMEOUT}'`);
   try {
     // One at a time: two would have messages of the same record in hand, and wait for each other.
     const { rows: [turn] } = await client.query<{ is_ours: boolean }>(`select pg_try_advisory_xact_lock(hashtext('lockstep.parked'), hashtext($1)) as is_ours`, [projection.module.apiName]);
@@ -51,7 +53,7 @@ async function retryOnce(client: PoolClient, projection: ModuleProjection, atOnc
     const locked = await lockWaiting(client, projection, atOnce);
     const { tried, outdated, passed, faults } = await tryWithNeeded(client, projection, locked, atOnce * MOST_TIMES);
     for (const [id, fault] of await applyRests(client, projection, passed)) faults.set(id, fault);
-    await noteLeft(client, faults);
+    await noteLeft(client, projection, faults);
     const applied = [...tried, ...passed].filter(({ id }) => !faults.has(id)).map(({ id }) => id);
     await client.query('update lockstep.parked set resolved_at = coalesce(resolved_at, now()), value = null where id = any($1)', [applied]);
     const left = await leaveOutdated(client, projection, outdated);
@@ -69,18 +71,21 @@ const messageOf = ({ id, record_id: recordId, partition, log_offset, value }: Ro
 
 const isDue = (alias: string): string => `${alias}.tried_at + least(2 ^ least(${alias}.tries + 1, 20), 1800) * interval '1 second' <= now()`;
 
+/** Mapping or table (`$4`) are not what they were when it did not fit; of what an earlier build parked that is not known. */
+const isJudgedByAnother = (alias: string): string => `(${alias}.judged_by <> $4)`;
+
 /**
  * What waits, when some of it is due, and this process's mapping is the current one. Where more waits than is tried at once, what is due comes
  * first, and of that what was not tried for the longest time: what fits never takes no turn from the rest.
  */
-async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprint }: ModuleProjection, atOnce: number): Promise<Message[]> {
+async function lockWaiting(client: PoolClient, { module: { apiName }, fingerprint, judgedBy }: ModuleProjection, atOnce: number): Promise<Message[]> {
   const { rows } = await client.query<Row>(
     `select id, record_id, partition, log_offset, value from lockstep.parked p
-     where module = $1 and retryable and value is not null and record_id is not null
+     where module = $1 and (retryable or ${isJudgedByAnother('p')}) and value is not null and record_id is not null
        and exists (select from lockstep.mapping where module = $1 and fingerprint = $2)
-       and exists (select from lockstep.parked d where d.module = $1 and d.retryable and d.value is not null and d.record_id is not null and ${isDue('d')})
-     order by ${isDue('p')} desc, tried_at, id limit $3 for update skip locked`,
-    [apiName, fingerprint, atOnce],
+       and exists (select from lockstep.parked d where d.module = $1 and d.value is not null and d.record_id is not null and (d.retryable and ${isDue('d')} or ${isJudgedByAnother('d')}))
+     order by ${isDue('p')} or ${isJudgedByAnother('p')} desc, tried_at, id limit $3 for update skip locked`,
+    [apiName, fingerprint, atOnce, judgedBy],
   );
   return rows.map(messageOf);
 }
@@ -160,7 +165,7 @@ async function outdatedIn(client: PoolClient, waiting: readonly Message[]): Prom
 /** Resolves what the register has overtaken by now, and counts the rest as tried. @returns how much that is. */
 async function leaveOutdated(client: PoolClient, projection: ModuleProjection, outdated: readonly Message[]): Promise<number> {
   const left = await withoutOvertaken(client, projection, outdated);
-  if (left.length > 0) await client.query('update lockstep.parked set tries = tries + 1, tried_at = now() where id = any($1)', [left.map(({ id }) => id)]);
+  if (left.length > 0) await client.query('update lockstep.parked set tries = tries + 1, tried_at = now(), judged_by = $2 where id = any($1)', [left.map(({ id }) => id), projection.judgedBy]);
   return left.length;
 }
 
@@ -203,13 +208,28 @@ async function applyWhatFits(client: PoolClient, projection: ModuleProjection, w
   return faults;
 }
 
-/** What is in the way now may be another thing than before; what cannot fit ever is not tried again, and its value is not kept. */
-async function noteLeft(client: PoolClient, faults: ReadonlyMap<string, Fault>): Promise<void> {
+/** What is in the way now may be another thing than before; what the data itself is to blame for is tried again once mapping or table have changed. */
+async function noteLeft(client: PoolClient, { judgedBy }: ModuleProjection, faults: ReadonlyMap<string, Fault>): Promise<void> {
   if (faults.size === 0) return;
   const codes = [...faults.values()].map(({ code }) => code);
   await client.query(
-    `update lockstep.parked p set tries = tries + 1, tried_at = now(), code = f.code, cause = f.cause, retryable = f.retryable, value = case when f.retryable then value end
+    `update lockstep.parked p set tries = tries + 1, tried_at = now(), code = f.code, cause = f.cause, retryable = f.retryable, judged_by = $5
      from unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) as f (id, code, cause, retryable) where p.id = f.id`,
-    [[...faults.keys()], codes, [...faults.values()].map(({ cause }) => cause), codes.map((code) => !fitsNever(code))],
+    [[...faults.keys()], codes, [...faults.values()].map(({ cause }) => cause), codes.map((code) => !fitsNever(code)), judgedBy],
   );
+}
+
+/**
+ * Makes what is parked due at once, what is parked for good as well: the projector tries it within a second or two. Repeating it changes nothing.
+ * @param ids of `lockstep.parked`; all that is open of the module by default.
+ * @returns how many messages are tried, and how many cannot be, as their value was not kept (they are no events, or an earlier build parked them).
+ */
+export async function retryParkedNow(client: Pick<PoolClient, 'query'>, module: string, ids?: readonly string[]): Promise<{ readonly due: number; readonly withoutValue: number }> {
+  const { rows: [counts] } = await client.query<{ due: number; withoutValue: number }>(
+    `with chosen as (select id, value is not null and record_id is not null as is_due from lockstep.parked where module = $1 and (resolved_at is null or value is not null) and ($2::bigint[] is null or id = any($2))),
+       made_due as (update lockstep.parked p set retryable = true, tries = 0, tried_at = to_timestamp(0) from chosen c where c.id = p.id and c.is_due)
+     select count(*) filter (where is_due)::int as due, count(*) filter (where not is_due)::int as "withoutValue" from chosen`,
+    [module, ids ?? null],
+  );
+  return counts ?? { due: 0, withoutValue: 0 };
 }

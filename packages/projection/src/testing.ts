@@ -6,7 +6,7 @@ import type { Applied } from './apply-batch.ts';
 import type { LogMessage } from './fold-batch.ts';
 import { ModuleProjection } from './module-projection.ts';
 import { loadPositions } from './positions.ts';
-import { projectBatch } from './project-batch.ts';
+import { projectBatch, type ProjectOptions } from './project-batch.ts';
 
 export const EPSILON_MS = 60_000;
 
@@ -64,10 +64,10 @@ export class Topic {
     return this.message(encodeDeleted({ id: recordId(n), deletedMs: at(clock), ...(listed === undefined ? {} : { listedMs: at(listed) }) }));
   }
 
-  async project(messages: readonly LogMessage[], { from = this.#next } = {}): Promise<Applied> {
+  async project(messages: readonly LogMessage[], { from = this.#next, ...options }: { readonly from?: number } & ProjectOptions = {}): Promise<Applied> {
     await loadPositions(this.#client, { topic: this.topicId, topicId: this.topicId, partitions: [0] });
     const to = (messages.at(-1)?.offset ?? 0) + 1;
-    const applied = await projectBatch(this.#client, this.projection, { topic: this.topicId, topicId: this.topicId, messages, positions: new Map([[0, { from, to }]]) });
+    const applied = await projectBatch(this.#client, this.projection, { topic: this.topicId, topicId: this.topicId, messages, positions: new Map([[0, { from, to }]]) }, options);
     this.#next = to;
     return applied;
   }

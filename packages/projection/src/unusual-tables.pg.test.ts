@@ -58,7 +58,7 @@ const open = (): Promise<unknown[]> => rows('select code, record_id, retryable f
 const stages = async (): Promise<unknown[]> => (await rows('select stage from public.legacy order by id')).map((row) => (row as { stage: unknown }).stage);
 
 describe('what a function of the table raises', () => {
-  test.each(['P0002', 'P0004', '21000', '45000', 'ZX001', '42501', '55000', '22023', '23514'])('with SQLSTATE %s keeps its record waiting, and no other', async (errcode) => {
+  test.each(['P0002', 'P0004', '21000', '45000', 'ZX001', '42501', '55000', '22023', '23514', '53100', '08006', '40001'])('with SQLSTATE %s keeps its record waiting, and no other', async (errcode) => {
     const topic = await opened(raising(errcode));
     await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'good' }), topic.seen({ n: 2, modified: '10:00:00', Stage: 'bad' }), topic.seen({ n: 3, modified: '10:00:00', Stage: 'good' })]);
     expect(await stages()).toEqual(['good', 'good']);
@@ -81,6 +81,7 @@ describe('what a function of the table raises', () => {
 test.each([
   ['nested too deep for a type that parses it', 'alter table public.legacy add g jsonb generated always as (number::jsonb) stored', '['.repeat(30_000)],
   ['no syntax of a type that parses it', 'alter table public.legacy add check (number is null or number::tsquery is not null)', 'a b'],
+  ['no name of what an expression of the table looks up', 'alter table public.legacy add check (number is null or number::regconfig is not null)', 'klingon'],
 ])('a value that is %s is parked alone', async (_, setup, value) => {
   const topic = await opened(setup);
   await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'good' }), topic.seen({ n: 2, modified: '10:00:00', Stage: 'bad', Number: value }), topic.seen({ n: 3, modified: '10:00:00', Stage: 'good' })]);

@@ -2,7 +2,8 @@ import type { PoolClient } from 'pg';
 
 import { mergeRegister, writeDead, writeWinners } from './apply-batch.ts';
 import { decide, type Decision, wonOf } from './decide.ts';
-import { type Fault, faultOrThrow, pointsElsewhere } from './fault-of-data.ts';
+import { type Fault, pointsElsewhere } from './fault-of-data.ts';
+import { faultOfTry } from './held-up.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
@@ -67,7 +68,7 @@ export class WaitingUnit {
       await this.#write(next.waiting, next.path);
       const error = await this.#attempt(() => client.query('set constraints all immediate; set constraints all deferred'));
       if (error === undefined) continue;
-      const conflict = faultOrThrow(error);
+      const conflict = faultOfTry(error);
       this.firstConflict ??= conflict;
       const isBlocked = await this.#addPartners(path.map((link, i) => (i === path.length - 1 ? { ...link, conflict } : link)));
       if (this.#due.length > 0 && !isBlocked) continue;
@@ -84,7 +85,7 @@ export class WaitingUnit {
     const { elsewhere } = await writtenRows(client, projection);
     const seen = this.#emptied.find((emptied) => emptied.elsewhere !== elsewhere);
     if (seen === undefined) return;
-    const { code, cause } = faultOrThrow(seen.conflict);
+    const { code, cause } = faultOfTry(seen.conflict);
     this.firstConflict = { code, cause: `${cause}; to make room a value would have to be empty for a moment, and triggers of the table would write to other rows then` };
     throw seen.conflict;
   }
@@ -107,7 +108,7 @@ export class WaitingUnit {
     for (;;) {
       const error = await this.#attempt(() => writeWinners(client, projection, { winners: [winner], allFresh: false }));
       if (error === undefined) return;
-      this.firstConflict ??= faultOrThrow(error);
+      this.firstConflict ??= faultOfTry(error);
       if (!(await this.#makeRoom(winner, path, error))) throw this.#failed(path, error);
     }
   }
@@ -134,7 +135,7 @@ export class WaitingUnit {
     const isBegun = this.#begun.has(holder.recordId);
     if (!isBegun && !projection.keepsDeleted && (await this.#removeOrEmpty(holder, index, error))) return true;
     if (this.#stuck.has(holder.recordId)) return false;
-    Object.assign(path.at(-1) as Link, { conflict: faultOrThrow(error), index });
+    Object.assign(path.at(-1) as Link, { conflict: faultOfTry(error), index });
     if (this.written.has(holder.recordId)) return false;
     const { winners: [next] } = await this.#decisionOf(holder);
     // One whose row is not written at all is never emptied.
@@ -172,7 +173,7 @@ export class WaitingUnit {
     }
     await client.query('rollback to savepoint removal; release savepoint removal');
     this.#decisions.delete(holder.recordId);
-    return pointsElsewhere(faultOrThrow(error).code) && (await this.#release(holder.recordId, projection.own.id, index, conflict));
+    return pointsElsewhere(faultOfTry(error).code) && (await this.#release(holder.recordId, projection.own.id, index, conflict));
   }
 
   /** @returns the record, where it waits and is among those that are tried. */
@@ -187,7 +188,7 @@ export class WaitingUnit {
     const { projection, constraints } = this.#context;
     const isAmongThemselves = violatedIndex(error, projection) !== null && path.at(-1)?.index !== undefined && path.some(({ index }) => (index?.releasable.length ?? 0) > 0);
     const lacksOneOfThem = error instanceof Error && 'constraint' in error && constraints.selfReferences.has(String(error.constraint));
-    if (!isAmongThemselves && !lacksOneOfThem) this.#noteStuck(path, faultOrThrow(error));
+    if (!isAmongThemselves && !lacksOneOfThem) this.#noteStuck(path, faultOfTry(error));
     return error;
   }
 
@@ -243,7 +244,7 @@ export class WaitingUnit {
       await client.query('release savepoint part');
       return undefined;
     } catch (error) {
-      faultOrThrow(error);
+      faultOfTry(error);
       await client.query('rollback to savepoint part; release savepoint part');
       return error;
     }

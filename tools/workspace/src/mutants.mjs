@@ -452,6 +452,42 @@ export const mutants = [
     tests: ['src/conflicts.pg.test.ts'],
   },
   {
+    name: 'a row that a policy refuses halts its partition',
+    changes: [{ file: 'packages/postgres/src/errors.ts', from: ' || routine === OF_ROW_POLICY', to: '' }],
+    project: 'packages/postgres',
+    tests: ['src/errors.test.ts'],
+  },
+  {
+    name: 'RAISE with the SQLSTATE of a full disk is waited for',
+    changes: [{ file: 'packages/postgres/src/errors.ts', from: 'routine === OF_RAISE || ', to: '' }],
+    project: 'packages/projection',
+    tests: ['src/unusual-tables.pg.test.ts'],
+  },
+  {
+    name: 'a locked row halts its partition',
+    changes: [{ file: 'packages/projection/src/project-batch.ts', from: 'faultOfData(error) ?? heldUp(error);', to: 'faultOfData(error);' }],
+    project: 'packages/projection',
+    tests: ['src/held-up.pg.test.ts'],
+  },
+  {
+    name: 'every row is parked while the table is locked',
+    changes: [{ file: 'packages/projection/src/held-up.ts', from: "inTheWay === undefined || inTheWay.includes('projection_offset') ? null", to: "inTheWay?.includes('projection_offset') ? null" }],
+    project: 'packages/projection',
+    tests: ['src/held-up.pg.test.ts'],
+  },
+  {
+    name: 'a wave of messages that do not fit is parked',
+    changes: [{ file: 'packages/projection/src/project-batch.ts', from: 'if (count <= most) return;', to: 'if (count >= 0) return;' }],
+    project: 'packages/projection',
+    tests: ['src/parked-for-good.pg.test.ts'],
+  },
+  {
+    name: 'what is parked for good is not tried when the table has changed',
+    changes: [{ file: 'packages/projection/src/retry-parked.ts', from: '(${alias}.judged_by <> $4)', to: '($4::text is null)' }],
+    project: 'packages/projection',
+    tests: ['src/parked-for-good.pg.test.ts'],
+  },
+  {
     name: 'the cascade check without SET NULL',
     changes: [{ file: 'packages/projection/src/table-catalogue.ts', from: "confdeltype in ('c', 'n', 'd')", to: "confdeltype in ('c', 'd')" }],
     project: 'packages/projection',
