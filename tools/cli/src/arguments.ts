@@ -26,5 +26,11 @@ export function recordId(text: string): string {
   return text;
 }
 
+/** Numbers of rows, one after the other. */
+export function numbers(text: string, before: readonly string[] = []): string[] {
+  if (!/^[1-9]\d{0,17}$/.test(text)) throw new InvalidArgumentError('not a number');
+  return [...before, text];
+}
+
 /** Record ids, one after the other. */
 export const recordIds = (text: string, before: readonly string[] = []): string[] => [...before, recordId(text)];

@@ -12,6 +12,7 @@ import { explanationText, historyText } from './history.ts';
 import { fetchIncidents, incidentsText } from './incidents.ts';
 import { addMappingCommands } from './mapping-commands.ts';
 import { asJson, exitCodes, print } from './output.ts';
+import { addParkedCommands } from './parked-commands.ts';
 import { addPauseCommands } from './pause-commands.ts';
 import { addRecordCommands } from './record-commands.ts';
 import { differingColumns } from './record-diff.ts';
@@ -182,6 +183,7 @@ program
 
 addMappingCommands(program);
 addRecordCommands(program);
+addParkedCommands(program);
 addPauseCommands(program);
 addCompletion(program);
 

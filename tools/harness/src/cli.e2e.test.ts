@@ -112,3 +112,35 @@ test('a module is paused and resumed, a record waited for, and looked at on requ
     await waitUntil('the look', async () => ((await looks()) > before ? true : null), { timeoutMs: 60_000, everyMs: 1_000 });
   });
 });
+
+test('what cannot be applied is listed, shown, tried again and given up', async () => {
+  await withLockstep({ simulator, modules }, async (lockstep) => {
+    const [id = '', other = ''] = await loaded(lockstep);
+    const run = (...args: string[]): Promise<CommandResult> => runCommand(lockstep, ...args);
+    type Listed = { id: string; recordId: string; code: string; isWaiting: boolean };
+    const listed = async (...options: string[]): Promise<Listed[]> => json(await run('parked', 'list', '--json', ...options)) as Listed[];
+    const parked = (record: string): Promise<Listed> => waitUntil(`${record} to be parked`, async () => (await listed()).find(({ recordId }) => recordId === record) ?? null);
+    expect(await run('parked', 'list', '--module', 'leads')).toEqual({ code: 0, out: 'nothing is parked\n', err: '' });
+
+    await query(lockstep, `create function not_now() returns trigger language plpgsql as $$ begin if new.id in (${id}, ${other}) then raise exception 'not now'; end if; return new; end $$`);
+    await query(lockstep, 'create trigger not_now before insert or update on leads for each row execute function not_now()');
+    for (const record of [id, other]) await edit(lockstep, record, { Company: 'Refused' });
+    const [one, two] = [await parked(id), await parked(other)];
+    expect(one).toMatchObject({ recordId: id, code: 'P0001', isWaiting: true });
+    expect(await run('parked', 'show', one.id)).toMatchObject({ code: 0, out: expect.stringMatching(/P0001: .*not now[^]*"type":"seen"[^]*"Refused"/) as unknown });
+
+    expect(await run('parked', 'discard', two.id, '--reason', 'it was a test', '--json')).toMatchObject({ code: 0, out: expect.stringContaining(two.id) as unknown });
+    expect(await run('parked', 'discard', two.id, '--reason', 'again')).toMatchObject({ code: 1, out: '0 of 1 were open, and are given up\n' });
+    expect((await listed()).map(({ recordId }) => recordId)).toEqual([id]);
+    expect((await listed('--all')).find(({ recordId }) => recordId === other)).toMatchObject({ discardedBecause: 'it was a test', isWaiting: false });
+
+    await query(lockstep, `update lockstep.parked set tried_at = now(), tries = 12 where id = $1`, [one.id]);
+    await query(lockstep, 'create or replace function not_now() returns trigger language plpgsql as $$ begin return new; end $$');
+    expect(await run('parked', 'retry', one.id)).toMatchObject({ code: 0, out: '1 are tried again within seconds\n' });
+    await waitUntil('the row', async () => ((await companyOf(lockstep, id)) === 'Refused' ? true : null));
+    expect(await companyOf(lockstep, other)).not.toBe('Refused');
+    expect(await listed()).toEqual([]);
+    expect(await run('parked', 'retry', '999999')).toMatchObject({ code: 2, err: expect.stringContaining('no message 999999 was parked') as unknown });
+    expect(await run('parked', 'retry')).toMatchObject({ code: 2, err: expect.stringContaining('name messages, or a module') as unknown });
+  });
+});

@@ -16,6 +16,7 @@ import { CreateVerification } from './017-create-verification.ts';
 import { CreateLogIndex } from './018-create-log-index.ts';
 import { CreatePartitionState } from './019-create-partition-state.ts';
 import { CreateAlerts } from './022-create-alerts.ts';
+import { NoteDiscards } from './023-note-discards.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -37,4 +38,5 @@ export const migrationsList = [
   { name: '018-create-log-index', class: CreateLogIndex },
   { name: '019-create-partition-state', class: CreatePartitionState },
   { name: '022-create-alerts', class: CreateAlerts },
+  { name: '023-note-discards', class: NoteDiscards },
 ];
