@@ -4,7 +4,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, readCatchUps, readHints, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, clockReports, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, clockReports, looksAside, type LooksAside, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { type IngressMetrics, setClockMetrics } from './metrics.ts';
@@ -51,7 +51,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     await facts.readDue();
     const texts = new WholeTexts({ ...deps, facts, cuts: textCuts(deps.db) });
     await texts.recall();
-    const under: UnderLease = { ...deps, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
+    const under: UnderLease = { ...deps, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db), aside: looksAside(deps.db) };
     await Promise.all([facts.keepReading(signal), readHints(under), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
   } finally {
     metrics.isReader.set(0);
@@ -67,7 +67,7 @@ async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promi
   }
 }
 
-type UnderLease = ReaderDeps & { readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks };
+type UnderLease = ReaderDeps & { readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks; readonly aside: LooksAside };
 
 const readPages = (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);

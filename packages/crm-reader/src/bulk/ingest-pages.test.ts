@@ -9,6 +9,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { createReaderMetrics } from '../metrics.ts';
 import type { BulkResult } from './bulk-results.ts';
 import { ingestReadyPages } from './ingest-pages.ts';
+import { asideInMemory } from '../testing.ts';
 
 const { fields } = coverageOf(leads);
 const header = ['Id', ...fields, 'Modified_Time'];
@@ -45,6 +46,7 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
       register: { known: async () => new Map() },
       epsilonMs: 60_000,
       deadLetters: { put: async (more) => void (letters += more.length) },
+      aside: asideInMemory(),
       facts: { of: () => ({ isKnown: true, richTexts: new Set(), textareas: new Set(), multiSelects: new Map([['Languages_Known', multiSelectReader(['English'])]]) }), contradicted: (module) => void outcome.push(`${module} contradicts`) },
       looks: { want: async (_, ids, reason) => void outcome.push(`${ids.join()} ${reason}`) },
       modules: [leads],
