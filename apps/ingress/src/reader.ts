@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import type { CrmClient } from '@lockstep/crm-client';
-import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, readCatchUps, readHints, WholeTexts } from '@lockstep/crm-reader';
+import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, PageWaits, readCatchUps, readHints, removeLeftDownloads, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { bulkRuns, catchUps, clockReports, looksAside, type LooksAside, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
@@ -69,17 +69,24 @@ async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promi
 
 type UnderLease = ReaderDeps & { readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks; readonly aside: LooksAside };
 
-const readPages = (deps: UnderLease): Promise<void> => {
+/** Each module by itself: a page that takes long, or cannot be downloaded, makes no other module wait. */
+const readPages = async (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);
-  const pages = { ...deps, runs, results: downloadedResults({ crm: deps.crm, folder: join(deps.dataDir, 'downloads') }) };
-  return loop({
-    name: 'bulk pages',
-    everyMs: LOOK_FOR_WORK_EVERY_MS,
-    signal: deps.signal,
-    log: deps.log,
-    body: () => ingestReadyPages(pages, deps.signal),
-    wake: () => deps.signals.next('ready'),
-  });
+  const folder = join(deps.dataDir, 'downloads');
+  await removeLeftDownloads(folder);
+  const results = downloadedResults({ crm: deps.crm, folder });
+  const readOf = (module: ModuleDefinition): Promise<void> => {
+    const pages = { ...deps, modules: [module], runs, results, waits: new PageWaits() };
+    return loop({
+      name: `bulk pages of ${module.apiName}`,
+      everyMs: LOOK_FOR_WORK_EVERY_MS,
+      signal: deps.signal,
+      log: deps.log,
+      body: () => ingestReadyPages(pages, deps.signal),
+      wake: () => deps.signals.next('ready'),
+    });
+  };
+  await Promise.all(deps.modules.map(readOf));
 };
 
 const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {

@@ -1,7 +1,8 @@
-export { downloadedResults } from './bulk/bulk-results.ts';
+export { downloadedResults, removeLeftDownloads } from './bulk/bulk-results.ts';
 export type { BulkResult, BulkResults } from './bulk/bulk-results.ts';
 export { ingestReadyPages } from './bulk/ingest-pages.ts';
 export type { IngestPagesDeps } from './bulk/ingest-pages.ts';
+export { PageWaits } from './bulk/page-waits.ts';
 export { readCatchUps } from './catch-up/catch-up.ts';
 export type { CatchUpDeps } from './catch-up/catch-up.ts';
 export { createDeadLetters } from './dead-letters.ts';

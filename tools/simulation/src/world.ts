@@ -1,4 +1,4 @@
-import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, readCatchUps } from '@lockstep/crm-reader';
+import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, PageWaits, readCatchUps } from '@lockstep/crm-reader';
 import { createPlannerMetrics, hintWantedLooks, Planner, startRefresh } from '@lockstep/crm-planner';
 import { type Random, seededRandom } from '@lockstep/crm-simulator';
 import { defaultCatchUpRules } from '@lockstep/completeness';
@@ -208,6 +208,7 @@ export class World {
       referrers: process.guard(this.tables.referrers, 'store'),
       runs: process.guard(this.runs, 'store'),
       catchUps: process.guard(this.catchUps, 'store'),
+      waits: new PageWaits(this.clocks.ingress),
     };
     const answerer = new HintAnswerer(deps);
     const positions = Array.from({ length: PARTITIONS }, (_, partition) => this.log.committed('reader', topics.notifications, partition));

@@ -7,6 +7,7 @@ import type { LookSpan } from '@lockstep/record-log';
 
 import type { DeadLetter } from '../dead-letters.ts';
 import { type LookMessages, lookMessages, seenMessages } from '../record-publisher.ts';
+import { tooLarge } from '../sighting.ts';
 import type { BulkResult } from './bulk-results.ts';
 import { type LongText, longTexts } from './long-texts.ts';
 
@@ -28,6 +29,8 @@ export type PublishRowsOptions = {
   /** Fields of which a few long texts are collected. */
   readonly textareas?: ReadonlySet<string>;
   readonly epsilonMs: number;
+  /** False where the same page was requested before: then it is its few rows that cannot be read, all of them, and not the file. */
+  readonly isFirst?: boolean;
   readonly topic?: string;
   /** Called from time to time with the rows published so far. */
   readonly onProgress?: (rows: number) => void;
@@ -54,7 +57,7 @@ const MAX_UNEXPLAINED = 1_000;
  * @returns once each row is acknowledged.
  * @throws {BulkFileError} `BULK_ROWS_MISMATCH` where the file has more or fewer rows than were promised, `BULK_ROWS_MALFORMED` where too many cannot be read.
  */
-export async function publishRows({ rows, jobId, reading, module, span, promised, producer, register, multiSelects, textareas = new Set(), epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
+export async function publishRows({ rows, jobId, reading, module, span, promised, producer, register, multiSelects, textareas = new Set(), epsilonMs, isFirst = true, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
   const batches = createBatchProducer({ producer, topic });
   const name = `${reading}, job ${jobId}`;
   const toMessage = seenMessages(module, 'bulk', name);
@@ -92,9 +95,9 @@ export async function publishRows({ rows, jobId, reading, module, span, promised
     onProgress(published);
   }
   if (read === undefined) throw new BulkFileError('the result is empty, without even a header', 'BULK_FILE_DAMAGED');
-  checkRows({ published, bad, promised });
-  await batches.flush();
-  return { rows: published, ids: first === '' ? null : { first, last }, bad, unexplained, longTexts: samples.found };
+  checkRows({ published, bad, promised, isFirst });
+  const large = (await batches.flush()).map((one) => bulkRowOf(tooLarge('bulk-row', module, one), jobId));
+  return { rows: published - large.length, ids: first === '' ? null : { first, last }, bad: [...bad, ...large], unexplained, longTexts: samples.found };
 }
 
 function addAll(batches: ReturnType<typeof createBatchProducer>, messages: LookMessages['messages']): Promise<void> | undefined {
@@ -103,10 +106,12 @@ function addAll(batches: ReturnType<typeof createBatchProducer>, messages: LookM
   return full;
 }
 
-function checkRows({ published, bad, promised }: { published: number; bad: readonly DeadLetter[]; promised: number }): void {
+const bulkRowOf = (letter: DeadLetter, jobId: string): DeadLetter => ({ ...letter, position: { ...letter.position, jobId } });
+
+function checkRows({ published, bad, promised, isFirst }: { published: number; bad: readonly DeadLetter[]; promised: number; isFirst: boolean }): void {
   const rows = published + bad.length;
   if (rows !== promised) throw new BulkFileError(`the file has ${rows} rows, the job promised ${promised}`, 'BULK_ROWS_MISMATCH');
-  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE) || (rows > 0 && published === 0)) {
+  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE) || (isFirst && rows > 0 && published === 0)) {
     throw new BulkFileError(`${bad.length} of ${rows} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
   }
 }
