@@ -15,6 +15,8 @@ export { readHints } from './looks/read-hints.ts';
 export type { ReadHintsDeps } from './looks/read-hints.ts';
 export { createReaderMetrics } from './metrics.ts';
 export type { ReaderMetrics } from './metrics.ts';
+export { MissingFields } from './missing-fields.ts';
+export type { FieldReadings, MissingFieldsDeps } from './missing-fields.ts';
 export { coverageMessages } from './record-publisher.ts';
 export { WholeTexts } from './whole-texts.ts';
 export type { WholeTextsDeps, WholeTextsSource } from './whole-texts.ts';
