@@ -54,7 +54,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     const crm = { ...deps.crm, ...missing.readings };
     const texts = new WholeTexts({ ...deps, crm, facts, cuts: textCuts(deps.db) });
     await texts.recall();
-    const under: UnderLease = { ...deps, crm, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db), aside: looksAside(deps.db) };
+    const under: UnderLease = { ...deps, crm, missing, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db), aside: looksAside(deps.db) };
     await Promise.all([facts.keepReading(signal), missing.keepChecking(signal), readHints(under), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
   } finally {
     metrics.isReader.set(0);
@@ -62,15 +62,17 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
   }
 }
 
-/** Each partition holds the coverage before the first event that names it. Declaring it again changes nothing. */
-async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promise<void> {
-  for (const module of modules) {
-    const topic = topicOf(module);
-    await producer.send(topic, coverageMessages(module, await admin.partitionsOf(topic), Date.now()), { timeoutMs: 30_000 });
-  }
+async function declareCoverages(deps: ReaderDeps): Promise<void> {
+  for (const module of deps.modules) await declareCoverage(deps, module);
 }
 
-type UnderLease = ReaderDeps & { readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks; readonly aside: LooksAside };
+/** Each partition holds the coverage before the first event that names it. Declaring it again changes nothing. */
+async function declareCoverage({ admin, producer }: Pick<ReaderDeps, 'admin' | 'producer'>, module: ModuleDefinition): Promise<void> {
+  const topic = topicOf(module);
+  await producer.send(topic, coverageMessages(module, await admin.partitionsOf(topic), Date.now()), { timeoutMs: 30_000 });
+}
+
+type UnderLease = ReaderDeps & { readonly missing: MissingFields; readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks; readonly aside: LooksAside };
 
 /** Each module by itself: a page that takes long, or cannot be downloaded, makes no other module wait. */
 const readPages = async (deps: UnderLease): Promise<void> => {
@@ -79,7 +81,7 @@ const readPages = async (deps: UnderLease): Promise<void> => {
   await removeLeftDownloads(folder);
   const results = downloadedResults({ crm: deps.crm, folder });
   const readOf = (module: ModuleDefinition): Promise<void> => {
-    const pages = { ...deps, modules: [module], runs, results, waits: new PageWaits() };
+    const pages = { ...deps, modules: [module], runs, results, waits: new PageWaits(), declare: (covered: ModuleDefinition) => declareCoverage(deps, covered) };
     return loop({
       name: `bulk pages of ${module.apiName}`,
       everyMs: LOOK_FOR_WORK_EVERY_MS,

@@ -6,10 +6,11 @@ import { crashPoint, type Logger } from '@lockstep/telemetry';
 
 import { type FieldFactsSource, noFacts } from '../field-facts.ts';
 import type { ReaderMetrics } from '../metrics.ts';
+import type { MissingFields } from '../missing-fields.ts';
 import type { BulkResults } from './bulk-results.ts';
 import { closeSeams, type CloseSeamsDeps } from './close-seams.ts';
 import type { PageWaits } from './page-waits.ts';
-import { publishRows, type RowsOutcome } from './publish-rows.ts';
+import { publishRows, type PublishRowsOptions, type RowsOutcome } from './publish-rows.ts';
 
 export type IngestPagesDeps = CloseSeamsDeps & {
   readonly runs: BulkRuns;
@@ -18,6 +19,10 @@ export type IngestPagesDeps = CloseSeamsDeps & {
   /** What picklists hold; without it no multi-select cell is cut. */
   readonly facts?: FieldFactsSource;
   readonly looks?: Pick<WantedLooks, 'want'>;
+  /** Which fields the CRM does not give at present. */
+  readonly missing?: Pick<MissingFields, 'of'>;
+  /** See `PublishRowsOptions`. */
+  readonly declare?: PublishRowsOptions['declare'];
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
   /** Which pages wait after a failure. */
@@ -79,7 +84,7 @@ async function checkChain(runs: IngestPagesDeps['runs'], page: BulkPageRow): Pro
 
 const noRows: RowsOutcome = { rows: 0, ids: null, bad: [], unexplained: [], longTexts: [] };
 
-async function publish({ results, producer, register, texts, facts = noFacts, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
+async function publish({ results, producer, register, texts, facts = noFacts, missing, declare, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
   let noted = performance.now();
@@ -101,7 +106,7 @@ async function publish({ results, producer, register, texts, facts = noFacts, ep
     const { lowerMs, upperMs } = result.observed;
     const span = { lowerMs: Math.min(jobCreatedAt.getTime(), lowerMs), upperMs };
     const { id: runId, kind } = await runs.runOf(page);
-    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, isFirst: page.attempts <= 1, ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, isFirst: page.attempts <= 1, ...(missing && { missing: missing.of(page.module) }), ...(declare && { declare }), ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }
