@@ -863,4 +863,52 @@ export const mutants = [
     tests: ['src/projector.kafka.test.ts'],
     testName: 'while it is paused',
   },
+  {
+    name: 'one that fails alone: a chain of pages need not advance',
+    changes: [{ file: 'packages/crm-client/src/read-rows.ts', from: 'if (!isBehind(last)) throw', to: 'if (records.length < 0) throw' }],
+    project: 'packages/crm-client',
+    tests: ['src/replies.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a message that is too large ends its stream',
+    changes: [{ file: 'packages/kafka/src/divided-send.ts', from: 'if (alone !== null) return [alone];', to: 'if (alone !== null) throw error;' }],
+    project: 'packages/kafka',
+    tests: ['src/divided-send.kafka.test.ts'],
+  },
+  {
+    name: 'one that fails alone: an id above 2^63 - 1 is looked at',
+    changes: [{ file: 'packages/notifications/src/notification.ts', from: 'isRecordId(id));', to: '(isRecordId(id) || id.length < 20));' }],
+    project: 'packages/notifications',
+    tests: ['src/notification.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a fault of a module is blamed on its records',
+    changes: [{ file: 'packages/crm-reader/src/looks/looker.ts', from: ' || !(await this.#isOnlyThisLook(error))) throw error;', to: ') throw error;' }],
+    project: 'packages/crm-reader',
+    tests: ['src/looks/failing-looks.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a record that fails is asked about with the others again',
+    changes: [{ file: 'packages/crm-reader/src/looks/hint-answerer.ts', from: ' && !reader.looker.isAside(id)', to: '' }],
+    project: 'packages/crm-reader',
+    tests: ['src/looks/failing-looks.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a record whose looks fail is asked about each minute',
+    changes: [{ file: 'packages/postgres/src/looks-aside.ts', from: "least(interval '1 minute' * 2 ^", to: "least(interval '1 minute' * 1 ^" }],
+    project: 'packages/postgres',
+    tests: ['src/kept-aside.pg.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a download that is refused ends its run',
+    changes: [{ file: 'packages/crm-reader/src/bulk/ingest-pages.ts', from: 'if (isGone || error instanceof BulkFileError) {', to: 'if (error instanceof CrmError || error instanceof BulkFileError) {' }],
+    project: 'packages/crm-reader',
+    tests: ['src/bulk/ingest-pages.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a field that is back is forgotten before what was missed is requested',
+    changes: [{ file: 'packages/crm-reader/src/missing-fields.ts', from: 'isRestoreScan: false }))) return;', to: 'isRestoreScan: false }))) log.info({}, module);' }, { file: 'packages/crm-reader/src/missing-fields.ts', from: 'const { catchUps, store } = this.#deps;', to: 'const { catchUps, store, log } = this.#deps;' }],
+    project: 'packages/crm-reader',
+    tests: ['src/missing-fields.test.ts'],
+  },
 ];

@@ -1,4 +1,4 @@
-import { CrmError, type CrmClient, type FoundRecord, type Look } from '@lockstep/crm-client';
+import { CrmError, type CrmClient, type Look } from '@lockstep/crm-client';
 import { type Producer, sendBounded } from '@lockstep/kafka';
 import { coverageOf, type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { isOwnHint } from '@lockstep/notifications';
@@ -220,7 +220,7 @@ export class Looker {
     const news = new Set<string>();
     const messages = [];
     const bad = refused.filter(({ id }) => taken.has(id ?? '')).map((row) => refusedRow('look', module, row));
-    for (const record of await texts.complete(module, { records: asked as readonly FoundRecord[] }, signal)) {
+    for (const record of await texts.complete(module, { records: asked }, signal)) {
       const sighting = sightingOf(module, record, observed);
       if (sighting === null) {
         bad.push(unreadable('look', module, record));
