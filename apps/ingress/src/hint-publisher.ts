@@ -1,4 +1,4 @@
-import type { ProducedMessage, Producer } from '@lockstep/kafka';
+import { type ProducedMessage, type Producer, sendBounded } from '@lockstep/kafka';
 import { topics } from '@lockstep/modules';
 import { encodeHint, type Hint } from '@lockstep/notifications';
 
@@ -29,7 +29,8 @@ export function createHintPublisher(producer: Pick<Producer, 'send'>, topic: str
     inFlight += 1;
     const messages = batch.flatMap((one) => one.messages);
     try {
-      await producer.send(topic, messages, { timeoutMs: ANSWER_WITHIN_MS });
+      // A hint is of some hundred bytes: none of them is too large.
+      await sendBounded(producer, topic, messages, { timeoutMs: ANSWER_WITHIN_MS });
       for (const { done } of batch) done.resolve();
     } catch (error) {
       for (const { done } of batch) done.reject(error);

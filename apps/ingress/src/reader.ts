@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 
 import type { CrmClient } from '@lockstep/crm-client';
-import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, readCatchUps, readHints, WholeTexts } from '@lockstep/crm-reader';
+import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, MissingFields, PageWaits, readCatchUps, readHints, removeLeftDownloads, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, clockReports, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, clockReports, fieldsMissing, looksAside, type LooksAside, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { type IngressMetrics, setClockMetrics } from './metrics.ts';
@@ -49,37 +49,49 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     await declareCoverages(deps);
     const facts = new FieldFacts(deps);
     await facts.readDue();
-    const texts = new WholeTexts({ ...deps, facts, cuts: textCuts(deps.db) });
+    const missing = new MissingFields({ ...deps, store: fieldsMissing(deps.db), catchUps: catchUps(deps.db) });
+    await missing.recall();
+    const crm = { ...deps.crm, ...missing.readings };
+    const texts = new WholeTexts({ ...deps, crm, facts, cuts: textCuts(deps.db) });
     await texts.recall();
-    const under: UnderLease = { ...deps, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db) };
-    await Promise.all([facts.keepReading(signal), readHints(under), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
+    const under: UnderLease = { ...deps, crm, missing, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db), aside: looksAside(deps.db) };
+    await Promise.all([facts.keepReading(signal), missing.keepChecking(signal), readHints(under), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();
   }
 }
 
-/** Each partition holds the coverage before the first event that names it. Declaring it again changes nothing. */
-async function declareCoverages({ modules, admin, producer }: ReaderDeps): Promise<void> {
-  for (const module of modules) {
-    const topic = topicOf(module);
-    await producer.send(topic, coverageMessages(module, await admin.partitionsOf(topic), Date.now()), { timeoutMs: 30_000 });
-  }
+async function declareCoverages(deps: ReaderDeps): Promise<void> {
+  for (const module of deps.modules) await declareCoverage(deps, module);
 }
 
-type UnderLease = ReaderDeps & { readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks };
+/** Each partition holds the coverage before the first event that names it. Declaring it again changes nothing. */
+async function declareCoverage({ admin, producer }: Pick<ReaderDeps, 'admin' | 'producer'>, module: ModuleDefinition): Promise<void> {
+  const topic = topicOf(module);
+  await producer.send(topic, coverageMessages(module, await admin.partitionsOf(topic), Date.now()), { timeoutMs: 30_000 });
+}
 
-const readPages = (deps: UnderLease): Promise<void> => {
+type UnderLease = ReaderDeps & { readonly missing: MissingFields; readonly facts: FieldFacts; readonly texts: WholeTexts; readonly register: RegisterReader; readonly breaker: DeletionBreaker; readonly referrers: Referrers; readonly looks: WantedLooks; readonly aside: LooksAside };
+
+/** Each module by itself: a page that takes long, or cannot be downloaded, makes no other module wait. */
+const readPages = async (deps: UnderLease): Promise<void> => {
   const runs = bulkRuns(deps.db);
-  const pages = { ...deps, runs, results: downloadedResults({ crm: deps.crm, folder: join(deps.dataDir, 'downloads') }) };
-  return loop({
-    name: 'bulk pages',
-    everyMs: LOOK_FOR_WORK_EVERY_MS,
-    signal: deps.signal,
-    log: deps.log,
-    body: () => ingestReadyPages(pages, deps.signal),
-    wake: () => deps.signals.next('ready'),
-  });
+  const folder = join(deps.dataDir, 'downloads');
+  await removeLeftDownloads(folder);
+  const results = downloadedResults({ crm: deps.crm, folder });
+  const readOf = (module: ModuleDefinition): Promise<void> => {
+    const pages = { ...deps, modules: [module], runs, results, waits: new PageWaits(), declare: (covered: ModuleDefinition) => declareCoverage(deps, covered) };
+    return loop({
+      name: `bulk pages of ${module.apiName}`,
+      everyMs: LOOK_FOR_WORK_EVERY_MS,
+      signal: deps.signal,
+      log: deps.log,
+      body: () => ingestReadyPages(pages, deps.signal),
+      wake: () => deps.signals.next('ready'),
+    });
+  };
+  await Promise.all(deps.modules.map(readOf));
 };
 
 const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {

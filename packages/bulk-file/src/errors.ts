@@ -7,6 +7,7 @@
  * - `BULK_COLUMNS_AMBIGUOUS`: a column that is read comes twice. Report it: neither can be known to hold the value.
  * - `BULK_ROWS_MALFORMED`: more than a handful of rows (10, or one in a thousand), or all of them, have no id, no `Modified_Time`, a wrong number of cells or
  *   bytes that are not UTF-8. It is requested again; see the dead letters of the last attempt that was taken.
+ * - `BULK_CHAIN_ENDLESS`: the pages of a run name each other in a circle, or do not end. Report it; start the run again.
  * - `BULK_ROWS_MISMATCH`: the file has not as many rows as the job's status promised. It is requested again.
  */
 export class BulkFileError extends Error {
@@ -22,4 +23,4 @@ export class BulkFileError extends Error {
   }
 }
 
-export type BulkFileErrorCode = 'BULK_FILE_DAMAGED' | 'BULK_FILE_SUSPICIOUS' | 'BULK_COLUMNS_MISSING' | 'BULK_COLUMNS_AMBIGUOUS' | 'BULK_ROWS_MALFORMED' | 'BULK_ROWS_MISMATCH';
+export type BulkFileErrorCode = 'BULK_FILE_DAMAGED' | 'BULK_FILE_SUSPICIOUS' | 'BULK_COLUMNS_MISSING' | 'BULK_COLUMNS_AMBIGUOUS' | 'BULK_ROWS_MALFORMED' | 'BULK_ROWS_MISMATCH' | 'BULK_CHAIN_ENDLESS';

@@ -16,15 +16,21 @@ export class CrmError extends Error {
   readonly retryable: boolean;
   /** The CRM's own error code, e.g. `INVALID_MODULE`; `''` where it gave none. */
   readonly crmCode: string;
+  /** What the CRM said of it besides, e.g. `{ column_name: 'Company' }`; names and places, never a record. */
+  readonly details: CrmErrorDetails;
 
-  constructor(message: string, code: CrmErrorCode, { crmCode = '', ...options }: ErrorOptions & { crmCode?: string } = {}) {
+  constructor(message: string, code: CrmErrorCode, { crmCode = '', details = {}, ...options }: ErrorOptions & { crmCode?: string; details?: CrmErrorDetails } = {}) {
     super(message, options);
     this.name = 'CrmError';
     this.code = code;
     this.crmCode = crmCode;
+    this.details = details;
     this.retryable = code === 'CRM_UNREACHABLE' || code === 'CRM_UNAVAILABLE' || code === 'CRM_RATE_LIMITED';
   }
 }
+
+/** The `details` of the CRM's error, as far as they are texts and numbers. */
+export type CrmErrorDetails = Readonly<Record<string, string | number>>;
 
 export type CrmErrorCode =
   | 'CRM_UNREACHABLE'
@@ -54,9 +60,10 @@ const byCrmCode: Readonly<Record<string, CrmErrorCode>> = {
  * @see CRM API reference, "Status codes"
  */
 export function errorOf(call: string, status: number, body: unknown): CrmError {
-  const { code: crmCode, message } = errorBody(body);
+  const { code: crmCode, message, details } = errorBody(body);
   const code = byCrmCode[crmCode] ?? byStatus(status);
-  return new CrmError(`${call}: the CRM answered ${status}${crmCode === '' ? '' : ` ${crmCode}`}${message === '' ? '' : `, "${message}"`}`, code, { crmCode });
+  const said = `${crmCode === '' ? '' : ` ${crmCode}`}${message === '' ? '' : `, "${message}"`}${Object.keys(details).length === 0 ? '' : ` ${JSON.stringify(details)}`}`;
+  return new CrmError(`${call}: the CRM answered ${status}${said}`, code, { crmCode, details });
 }
 
 function byStatus(status: number): CrmErrorCode {
@@ -66,11 +73,22 @@ function byStatus(status: number): CrmErrorCode {
   return status >= 500 ? 'CRM_UNAVAILABLE' : 'CRM_REFUSED';
 }
 
+type ErrorBody = { readonly code: string; readonly message: string; readonly details: CrmErrorDetails };
+
 /** Errors come bare, or as the first element of `data` or `watch`. */
-function errorBody(body: unknown): { code: string; message: string } {
-  if (typeof body !== 'object' || body === null) return { code: '', message: '' };
+function errorBody(body: unknown): ErrorBody {
+  if (typeof body !== 'object' || body === null) return { code: '', message: '', details: {} };
   const wrapped = ['watch', 'data'].map((key) => (body as Record<string, unknown>)[key]).find((list) => Array.isArray(list));
   if (wrapped !== undefined) return errorBody((wrapped as unknown[])[0]);
-  const { code, message } = body as { code?: unknown; message?: unknown };
-  return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message.slice(0, 200) : '' };
+  const { code, message, details } = body as { code?: unknown; message?: unknown; details?: unknown };
+  return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message.slice(0, 200) : '', details: detailsOf(details) };
+}
+
+const MOST_DETAILS = 10;
+
+/** What an operator needs of them, and no more: texts are cut, what is nested is left out. */
+function detailsOf(details: unknown): CrmErrorDetails {
+  if (typeof details !== 'object' || details === null) return {};
+  const plain = Object.entries(details).filter((entry): entry is [string, string | number] => typeof entry[1] === 'string' || typeof entry[1] === 'number');
+  return Object.fromEntries(plain.slice(0, MOST_DETAILS).map(([key, value]) => [key.slice(0, 50), typeof value === 'string' ? value.slice(0, 100) : value]));
 }

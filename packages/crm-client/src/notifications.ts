@@ -70,10 +70,13 @@ export async function enableNotifications(transport: Transport, base: string, wa
   return { channelId: granted.channel_id, module: granted.resource_name, notifyUrl: wanted.notifyUrl, expiresAt: granted.channel_expiry };
 }
 
-/** Every channel of the calling user. */
+/** Pages of 200 channels. */
+const MAX_CHANNEL_PAGES = 50;
+
+/** Every channel of the calling user. @throws {CrmError} `CRM_REPLY_UNEXPECTED` also where the list does not end. */
 export async function listChannels(transport: Transport, base: string): Promise<ListedChannel[]> {
   const channels: ListedChannel[] = [];
-  for (let page = 1; ; page += 1) {
+  for (let page = 1; page <= MAX_CHANNEL_PAGES; page += 1) {
     const { status, text } = await transport.call({ method: 'GET', path: `${base}/actions/watch`, query: { page: String(page), per_page: '200' } });
     if (status === 204) return channels;
     const { watch, info } = parseReply(`GET ${base}/actions/watch`, listed, text);
@@ -82,6 +85,7 @@ export async function listChannels(transport: Transport, base: string): Promise<
     }
     if (!info.more_records) return channels;
   }
+  throw new CrmError(`GET ${base}/actions/watch: more channels follow after ${MAX_CHANNEL_PAGES} pages: the list does not end`, 'CRM_REPLY_UNEXPECTED');
 }
 
 /** Ends channels. @throws {CrmError} `CRM_NOT_SUBSCRIBED` when one is unknown. */

@@ -5,13 +5,13 @@ import type { Observed } from './crm-clock.ts';
 import { CrmError } from './errors.ts';
 import { parseExact, parseReply } from './json.ts';
 import { TOLERANCE_MS } from './offset-window.ts';
+import { checkAdvance, type FoundRecord, readRows, type RefusedRow } from './read-rows.ts';
 import type { Transport } from './transport.ts';
 
-/** A record as a look found it. Values are JSON; numbers are numbers, or texts where one would lose digits. */
-export type FoundRecord = { readonly id: string; readonly modifiedTime: string; readonly values: Readonly<Record<string, unknown>> };
+export type { FoundRecord } from './read-rows.ts';
 
-/** What a look found, and the CRM times between which it looked. A record that is not among them is not visible: no more. */
-export type Look = { readonly records: readonly FoundRecord[]; readonly observed: Observed };
+/** What a look found, and the CRM times between which it looked. A record that is neither among them nor refused is not visible: no more. */
+export type Look = { readonly records: readonly FoundRecord[]; readonly observed: Observed; /** Rows that cannot be read; none is left out. */ readonly refused?: readonly RefusedRow[] };
 
 /** A page of records, in the order of the query. */
 export type RecordPage = Look & { readonly hasMore: boolean };
@@ -28,10 +28,12 @@ export type DeletedRecord = { readonly id: string; readonly deletedTime: string;
 /** What the list of deleted records held, and the CRM times from the beginning of its first page to the end of its last. */
 export type DeletedList = { readonly deletions: readonly DeletedRecord[]; readonly observed: Observed };
 
-const rows = z.object({ data: z.array(z.looseObject({ id: z.string(), Modified_Time: z.string() })) });
+// Of the envelope alone: a row that cannot be read says nothing of the others.
+const rows = z.object({ data: z.array(z.unknown()) });
 const page = rows.extend({ info: z.object({ more_records: z.boolean() }) });
 const deleted = z.object({
-  data: z.array(z.object({ id: z.string(), deleted_time: z.string() })),
+  // What is no text, the reader keeps aside as an entry that cannot be read.
+  data: z.array(z.object({ id: z.string().catch(''), deleted_time: z.string().catch('') }).catch({ id: '', deleted_time: '' })),
   info: z.object({ more_records: z.boolean() }),
 });
 /** A number, as some replies have it, or its digits. Nothing else is one: `Number(null)` would be 0. */
@@ -49,7 +51,7 @@ export async function lookAt(transport: Transport, base: string, { module, field
   const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed };
   const { data } = parseExact(`POST ${base}/coql`, rows, text);
-  return { observed, records: foundIn(data) };
+  return { observed, ...readRows(data) };
 }
 
 /** Most windows hold little, and a query is paid for by the rows it may return: 1 credit for 200, 3 for 2,000. */
@@ -68,7 +70,9 @@ export async function changedSince(transport: Transport, base: string, { module,
   const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
   const maxRows = after === null ? ROWS_OF_SMALL_QUERY : ROWS_A_QUERY;
   const query = `select ${columnsOf(fields)} from ${coqlName(module)} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
-  return await readPage(transport, base, query, { purpose: 'catch-up', maxRows, signal });
+  const found = await readPage(transport, base, query, { purpose: 'catch-up', maxRows, signal });
+  checkAdvance(`what changed of ${module}`, found, (last) => after === null || isBehind(last, after));
+  return found;
 }
 
 /**
@@ -80,7 +84,9 @@ export async function changedSince(transport: Transport, base: string, { module,
 export async function recordsBetween(transport: Transport, base: string, { module, fields, afterId, beforeId, since, signal }: IdRange): Promise<RecordPage> {
   const bounds = [`id > ${afterId}`, ...(beforeId === null ? [] : [`id < ${beforeId}`]), ...(since === null ? [] : [`Modified_Time >= '${secondsOf(since)}'`])];
   const query = `select ${columnsOf(fields)} from ${coqlName(module)} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_SMALL_QUERY}`;
-  return await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_SMALL_QUERY, signal });
+  const found = await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_SMALL_QUERY, signal });
+  checkAdvance(`records of ${module} behind ${afterId}`, found, ({ id }) => isHigherId(id, afterId));
+  return found;
 }
 
 /** COQL takes two conditions in one pair of parentheses; a third joins the pair. */
@@ -90,24 +96,36 @@ async function readPage(transport: Transport, base: string, query: string, { pur
   const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose, maxRows, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed, hasMore: false };
   const { data, info } = parseExact(`POST ${base}/coql`, page, text);
-  return { observed, records: foundIn(data), hasMore: info.more_records };
+  return { observed, ...readRows(data), hasMore: info.more_records };
 }
 
 const columnsOf = (fields: readonly string[]): string => ['id', 'Modified_Time', ...fields.filter((field) => field !== 'Modified_Time').map(coqlName)].join(', ');
 
-const foundIn = (data: z.infer<typeof rows>['data']): FoundRecord[] => data.map(({ id, Modified_Time: modifiedTime, ...values }) => ({ id, modifiedTime, values }));
+const isHigherId = (id: string, than: string): boolean => /^\d+$/.test(id) && BigInt(id) > BigInt(than);
+
+/** In the order of the query. */
+function isBehind({ modifiedTime, id }: FoundRecord, after: PageEnd): boolean {
+  const [ms, endMs] = [Date.parse(modifiedTime), Date.parse(after.modifiedTime)];
+  return ms === endMs ? isHigherId(id, after.id) : ms > endMs;
+}
 
 const secondsOf = (at: Date): string => `${at.toISOString().slice(0, 19)}+00:00`;
+
+/** Pages of the list of deleted records: a million entries, more than an organisation's days of credits would pay for. */
+const MAX_DELETED_PAGES = 5_000;
 
 /**
  * The records deleted since a time, however often they were deleted.
  * @param since inclusive; the CRM compares whole seconds, so pass an earlier one.
+ * @throws {CrmError} `CRM_REPLY_UNEXPECTED` also where the list does not end.
  * @see CRM API reference, "Get deleted records"
  */
 export async function deletedSince(transport: Transport, base: string, module: string, since: Date): Promise<DeletedList> {
+  const call = `GET ${base}/${module}/deleted`;
   const deletions: DeletedRecord[] = [];
   let span: Observed | undefined;
-  for (let page = 1; ; page += 1) {
+  let before = '';
+  for (let page = 1; page <= MAX_DELETED_PAGES; page += 1) {
     const { status, text, observed } = await transport.call({
       method: 'GET',
       path: `${base}/${module}/deleted`,
@@ -117,11 +135,15 @@ export async function deletedSince(transport: Transport, base: string, module: s
     });
     span = { lowerMs: span?.lowerMs ?? observed.lowerMs, upperMs: observed.upperMs };
     if (status === 204 || status === 304) return { deletions, observed: span };
-    const { data, info } = parseReply(`GET ${base}/${module}/deleted`, deleted, text);
+    const { data, info } = parseReply(call, deleted, text);
     const { latestMs } = transport.time();
     for (const { id, deleted_time: deletedTime } of data) deletions.push(boundedDeletion({ id, deletedTime }, latestMs));
     if (!info.more_records) return { deletions, observed: span };
+    const entries = data.map(({ id, deleted_time: time }) => `${id} ${time}`).join();
+    if (entries === before) throw new CrmError(`${call}: page ${page} says that more follow, and holds ${data.length === 0 ? 'nothing' : 'the entries of the page before it'}: the list does not advance`, 'CRM_REPLY_UNEXPECTED');
+    before = entries;
   }
+  throw new CrmError(`${call}: more follow after ${MAX_DELETED_PAGES} pages: the list does not end`, 'CRM_REPLY_UNEXPECTED');
 }
 
 /**

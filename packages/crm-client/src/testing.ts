@@ -46,7 +46,7 @@ export type CrmStub = { readonly url: string; close(): Promise<void> };
 
 /**
  * Starts one. Tokens are granted; any other call is answered with what `reply` returns: bytes as they are, `null` as 204, all else as JSON; where it throws, with 400
- * and the code of the error.
+ * and the code and details of the error.
  */
 export async function crmStub(reply: (call: { readonly path: string; readonly body: string }) => unknown): Promise<CrmStub> {
   const server = createServer((request, response) => {
@@ -75,7 +75,7 @@ function answer(make: () => unknown): { readonly status: number; readonly bytes:
     if (made === null) return { status: 204, bytes: Buffer.alloc(0) };
     return { status: 200, bytes: made instanceof Uint8Array ? made : Buffer.from(JSON.stringify(made)) };
   } catch (error) {
-    const { code = 'INTERNAL_ERROR' } = error as { code?: string };
-    return { status: 400, bytes: Buffer.from(JSON.stringify({ code, details: {}, message: String(error), status: 'error' })) };
+    const { code = 'INTERNAL_ERROR', details = {} } = error as { code?: string; details?: object };
+    return { status: 400, bytes: Buffer.from(JSON.stringify({ code, details, message: String(error), status: 'error' })) };
   }
 }

@@ -1,4 +1,4 @@
-import type { Producer } from '@lockstep/kafka';
+import { type Producer, sendBounded } from '@lockstep/kafka';
 import { topics } from '@lockstep/modules';
 
 import type { ReaderMetrics } from './metrics.ts';
@@ -21,7 +21,8 @@ export const createDeadLetters = ({ producer, metrics }: { producer: Pick<Produc
   put: async (letters) => {
     if (letters.length === 0) return;
     const messages = letters.map(({ key, ...letter }) => ({ key, value: JSON.stringify({ v: 1, ...letter }), headers: { 'content-type': 'application/json' } }));
-    await producer.send(topics.deadLetters, messages, { timeoutMs: 30_000 });
+    // References of some hundred bytes: none of them is too large.
+    await sendBounded(producer, topics.deadLetters, messages, { timeoutMs: 30_000 });
     for (const { source } of letters) metrics.deadLetters.inc({ source });
   },
 });

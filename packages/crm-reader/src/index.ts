@@ -1,7 +1,8 @@
-export { downloadedResults } from './bulk/bulk-results.ts';
+export { downloadedResults, removeLeftDownloads } from './bulk/bulk-results.ts';
 export type { BulkResult, BulkResults } from './bulk/bulk-results.ts';
 export { ingestReadyPages } from './bulk/ingest-pages.ts';
 export type { IngestPagesDeps } from './bulk/ingest-pages.ts';
+export { PageWaits } from './bulk/page-waits.ts';
 export { readCatchUps } from './catch-up/catch-up.ts';
 export type { CatchUpDeps } from './catch-up/catch-up.ts';
 export { createDeadLetters } from './dead-letters.ts';
@@ -14,6 +15,8 @@ export { readHints } from './looks/read-hints.ts';
 export type { ReadHintsDeps } from './looks/read-hints.ts';
 export { createReaderMetrics } from './metrics.ts';
 export type { ReaderMetrics } from './metrics.ts';
+export { MissingFields } from './missing-fields.ts';
+export type { FieldReadings, MissingFieldsDeps } from './missing-fields.ts';
 export { coverageMessages } from './record-publisher.ts';
 export { WholeTexts } from './whole-texts.ts';
 export type { WholeTextsDeps, WholeTextsSource } from './whole-texts.ts';

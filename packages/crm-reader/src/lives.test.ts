@@ -17,6 +17,7 @@ import { readWindow } from './catch-up/read-window.ts';
 import { readDeletedList } from './deleted-list.ts';
 import { Looker } from './looks/looker.ts';
 import { createReaderMetrics } from './metrics.ts';
+import { asideInMemory } from './testing.ts';
 
 const MINUTE = 60_000;
 const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
@@ -105,7 +106,7 @@ const referrers = {
   },
 };
 const looks = { want: async (module: string, ids: readonly string[], reason: string) => void wanted.push(...ids.map((id): [string, string, string] => [module, id, reason])) };
-const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true, passed: async () => undefined }, deadLetters, metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, epsilonMs: MINUTE, signal: stopping.signal });
+const deps = () => ({ crm, producer, register, referrers, looks, breaker: { admits: async () => true, passed: async () => undefined }, deadLetters, aside: asideInMemory(), metrics: createReaderMetrics(createMetrics({ app: 'test' })), log, epsilonMs: MINUTE, signal: stopping.signal });
 
 async function readAll(module: ModuleDefinition): Promise<void> {
   const { jobId, createdTime } = await crm.createBulkRead({ module: module.apiName, fields: [...coverageOf(module).fields, 'Modified_Time'], page: 1, pageToken: null, callbackUrl: null });

@@ -18,6 +18,7 @@ import { FieldFacts } from './field-facts.ts';
 import { Looker } from './looks/looker.ts';
 import { createReaderMetrics } from './metrics.ts';
 import { WholeTexts } from './whole-texts.ts';
+import { asideInMemory } from './testing.ts';
 
 const RECORDS = 100;
 const metrics = createReaderMetrics(createMetrics({ app: 'test' }));
@@ -61,7 +62,7 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
     async byLook(module: ModuleDefinition, ids: Iterable<string>): Promise<RecordEvent[]> {
       const sent: ProducedMessage[] = [];
       const stopping = new AbortController();
-      const looker = new Looker({ module, crm, texts, register: reads, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, metrics, log, signal: stopping.signal, epsilonMs: 60_000, intervalMs: 0 });
+      const looker = new Looker({ module, crm, texts, register: reads, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, aside: asideInMemory(), metrics, log, signal: stopping.signal, epsilonMs: 60_000, intervalMs: 0 });
       await Promise.all(
         [...ids].map((id) => {
           const answered = Promise.withResolvers<void>();
@@ -74,7 +75,7 @@ async function reader(options: Partial<SimulatorOptions> = {}, apiVersion = 'v8'
     },
     async byWindow(module: ModuleDefinition): Promise<RecordEvent[]> {
       const sent: ProducedMessage[] = [];
-      await readWindow({ crm, texts, register: reads, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, epsilonMs: 60_000, signal: new AbortController().signal }, module, new Date(0), 'catch-up 1');
+      await readWindow({ crm, texts, register: reads, producer: { send: async (_, messages) => void sent.push(...messages) }, deadLetters, aside: asideInMemory(), epsilonMs: 60_000, signal: new AbortController().signal }, module, new Date(0), 'catch-up 1');
       return eventsOf(sent);
     },
     async close(): Promise<void> {

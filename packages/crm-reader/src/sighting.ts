@@ -1,4 +1,5 @@
-import type { FoundRecord, Observed } from '@lockstep/crm-client';
+import type { FoundRecord, Observed, RefusedRow } from '@lockstep/crm-client';
+import type { TooLarge } from '@lockstep/kafka';
 import { loggedFields, type ModuleDefinition } from '@lockstep/modules';
 import { canonicalJson, instantMs, isRecordId, observedAt, type Sighting } from '@lockstep/record-log';
 
@@ -29,6 +30,14 @@ export function timeOf(text: string): number | null {
     return null;
   }
 }
+
+/** The dead letter of a row that is no record. */
+export const refusedRow = (source: DeadLetter['source'], { apiName }: ModuleDefinition, { id, code, cause }: RefusedRow): DeadLetter =>
+  ({ source, key: id ?? '', position: { module: apiName, ...(id === null ? {} : { id }) }, code, cause });
+
+/** The dead letter of a record of which the log takes no message. */
+export const tooLarge = (source: DeadLetter['source'], { apiName }: ModuleDefinition, { key, bytes }: TooLarge): DeadLetter =>
+  ({ source, key, position: { module: apiName, id: key }, code: 'RECORD_TOO_LARGE', cause: `its ${bytes} bytes are more than a message of the log may have: raise max.message.bytes of its topic` });
 
 /** The dead letter of a record that cannot be read. */
 export function unreadable(source: DeadLetter['source'], { apiName }: ModuleDefinition, { id, modifiedTime }: FoundRecord): DeadLetter {

@@ -2,6 +2,8 @@ export { createAdmin } from './admin.ts';
 export type { Admin, PartitionOffsets, TopicSpec } from './admin.ts';
 export { createBatchProducer } from './batch-producer.ts';
 export type { BatchProducer, BatchProducerOptions } from './batch-producer.ts';
+export { sendBounded } from './divided-send.ts';
+export type { SendBoundedOptions, TooLarge } from './divided-send.ts';
 export { createKafka, loadKafkaConfig } from './client.ts';
 export type { KafkaClient, KafkaConfig } from './client.ts';
 export { createConsumer } from './consumer.ts';

@@ -1,3 +1,4 @@
+import { isRecordId } from '@lockstep/record-log';
 import { z } from 'zod';
 
 import { NotificationError } from './errors.ts';
@@ -20,7 +21,7 @@ export type Hint = {
 const schema = z.object({
   v: z.literal(1),
   module: z.string(),
-  id: z.string().regex(/^\d{1,19}$/),
+  id: z.string().refine(isRecordId),
   operation: z.enum(['insert', 'update', 'delete']),
   channelId: z.string(),
   serverTimeMs: z.number().int().nullable(),
@@ -28,7 +29,7 @@ const schema = z.object({
 });
 
 /** One hint per record of a notification. */
-export const hintsOf = ({ module, ids, operation, channelId, serverTimeMs }: Notification, receivedMs: number): Hint[] =>
+export const hintsOf = ({ module, ids, operation, channelId, serverTimeMs }: Omit<Notification, 'impossibleIds'>, receivedMs: number): Hint[] =>
   [...new Set(ids)].map((id) => ({ module, id, operation, channelId, serverTimeMs, receivedMs }));
 
 /** The value of a message of `crm.notifications`; its key is the record id. */

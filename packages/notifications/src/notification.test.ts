@@ -23,6 +23,7 @@ describe('parseNotification', () => {
     expect(parseNotification(body())).toEqual({
       module: 'Leads',
       ids: ['5725767000003000064', '5725767000003000065'],
+      impossibleIds: 0,
       operation: 'insert',
       channelId: '1000000068001',
       token: 'T',
@@ -42,13 +43,16 @@ describe('parseNotification', () => {
   test.each([
     ['no JSON', '{'],
     ['no ids', body({ ids: [] })],
-    ['an id that is no number', body({ ids: ["1' or '1'='1"] })],
-    ['an id beyond 19 digits', body({ ids: ['12345678901234567890'] })],
-    ['numbers as ids', body({ ids: [5725767000003000000] })],
+    ['more ids than any callback has', body({ ids: Array.from({ length: 10_001 }, () => '1') })],
     ['an unknown operation', body({ operation: 'explode' })],
     ['a module that is no name', body({ module: '../Leads' })],
     ['an array', '[]'],
   ])('refuses %s', (_, text) => expect(() => parseNotification(text)).toThrow(expect.objectContaining({ code: 'NOTIFICATION_MALFORMED' })));
+});
+
+test.each(["1' or '1'='1", '12345678901234567890', '9223372036854775808', '007', '0', '', 5725767000003000000, null])('%j can be no record: the ids beside it are taken', (id) => {
+  expect(parseNotification(body({ ids: [id, '9223372036854775807'] }))).toMatchObject({ ids: ['9223372036854775807'], impossibleIds: 1 });
+  expect(parseNotification(body({ ids: [id] }))).toMatchObject({ ids: [], impossibleIds: 1 });
 });
 
 describe('hints', () => {
@@ -59,7 +63,8 @@ describe('hints', () => {
   });
 
   test('a message that is no hint is refused', () => {
-    expect(() => decodeHint('{"v":1}')).toThrow(expect.objectContaining({ code: 'NOTIFICATION_MALFORMED' }));
+    const hint = { module: 'Leads', id: '9223372036854775808', operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 } as const;
+    for (const text of ['{"v":1}', encodeHint(hint)]) expect(() => decodeHint(text)).toThrow(expect.objectContaining({ code: 'NOTIFICATION_MALFORMED' }));
   });
 });
 

@@ -1,15 +1,15 @@
+import { isRecordId } from '@lockstep/record-log';
 import { z } from 'zod';
 
 import { NotificationError } from './errors.ts';
-
-const recordId = z.string().regex(/^[1-9]\d{0,18}$/, 'an id has 1 to 19 digits');
 
 // insert, update and delete are what is sent; create and edit are what channels are registered for. Both are taken.
 const operations = { insert: 'insert', create: 'insert', update: 'update', edit: 'update', delete: 'delete' } as const;
 
 const schema = z.object({
   module: z.string().regex(/^\w{1,100}$/),
-  ids: z.array(recordId).min(1).max(10_000),
+  // One that can be no record's says nothing of the others.
+  ids: z.array(z.unknown()).min(1).max(10_000),
   operation: z.enum(['insert', 'create', 'update', 'edit', 'delete']).transform((operation) => operations[operation]),
   channel_id: z.union([z.string(), z.number().int()]).transform(String).pipe(z.string().regex(/^-?\d{1,19}$/)),
   token: z.string().max(256).nullish(),
@@ -19,7 +19,10 @@ const schema = z.object({
 /** What the CRM's HTTP call says: something happened to these records of this module. It carries no record and no version. */
 export type Notification = {
   readonly module: string;
+  /** Those that can be a record's; there may be none. */
   readonly ids: readonly string[];
+  /** How many others there were: malformed, or above 2^63 - 1. */
+  readonly impossibleIds: number;
   readonly operation: 'insert' | 'update' | 'delete';
   readonly channelId: string;
   readonly token: string;
@@ -39,7 +42,8 @@ export function parseNotification(body: string): Notification {
     throw new NotificationError(`no notification: ${parsed.error.issues.map((i) => `${i.path.join('.') || 'body'}: ${i.message}`).join('; ')}`);
   }
   const { module, ids, operation, channel_id, token, server_time } = parsed.data;
-  return { module, ids, operation, channelId: channel_id, token: token ?? '', serverTimeMs: server_time ?? null };
+  const possible = ids.filter((id): id is string => typeof id === 'string' && isRecordId(id));
+  return { module, ids: possible, impossibleIds: ids.length - possible.length, operation, channelId: channel_id, token: token ?? '', serverTimeMs: server_time ?? null };
 }
 
 /** @throws {NotificationError} when the text is no JSON. */

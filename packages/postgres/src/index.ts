@@ -28,10 +28,14 @@ export { databaseClock, databaseNow, databaseOffset } from './database-clock.ts'
 export type { DatabaseClock } from './database-clock.ts';
 export { deletionBreaker } from './deletion-breaker.ts';
 export type { DeletionBreaker } from './deletion-breaker.ts';
+export { fieldsMissing } from './fields-missing.ts';
+export type { FieldMissing, FieldsMissing } from './fields-missing.ts';
 export { readFreshness } from './freshness.ts';
 export type { Freshness } from './freshness.ts';
 export { isAliveSql, timesOf } from './fold-sql.ts';
 export type { TimesSql } from './fold-sql.ts';
+export { HINTS_BACKLOG, looksAside } from './looks-aside.ts';
+export type { LookAside, LooksAside } from './looks-aside.ts';
 export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
 export { outdatedByParked, removalWaitsSql, resolveOvertakenOf } from './overtaken.ts';

@@ -1,4 +1,4 @@
-import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, readCatchUps } from '@lockstep/crm-reader';
+import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, PageWaits, readCatchUps } from '@lockstep/crm-reader';
 import { createPlannerMetrics, hintWantedLooks, Planner, startRefresh } from '@lockstep/crm-planner';
 import { type Random, seededRandom } from '@lockstep/crm-simulator';
 import { defaultCatchUpRules } from '@lockstep/completeness';
@@ -9,6 +9,7 @@ import { createLogger, createMetrics } from '@lockstep/telemetry';
 
 import { Meetings, type Phase } from './faults.ts';
 import { type HostClocks, hostClocks } from './host-clocks.ts';
+import { memoryLooksAside } from './memory/memory-looks-aside.ts';
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
 import { memoryClockReports } from './memory/memory-clock-reports.ts';
 import { memoryIncidents } from './memory/memory-incidents.ts';
@@ -80,6 +81,7 @@ export class World {
   readonly channels = memoryChannels();
   readonly incidents: ReturnType<typeof memoryIncidents>;
   readonly clockReports: ReturnType<typeof memoryClockReports>;
+  readonly looksAside: ReturnType<typeof memoryLooksAside>;
   readonly met: Meetings;
   readonly group: VirtualGroup;
   readonly #processes = new Map<Role, VirtualProcess>();
@@ -107,6 +109,7 @@ export class World {
     const now = (): Date => this.#databaseNow();
     this.watermarks = memoryWatermarks(now);
     this.clockReports = memoryClockReports(now);
+    this.looksAside = memoryLooksAside(() => this.#databaseNow().getTime());
     this.runs = memoryBulkRuns(now);
     this.catchUps = memoryCatchUps(now);
     this.incidents = memoryIncidents(now);
@@ -201,9 +204,11 @@ export class World {
       register: process.guard(this.tables.register, 'store'),
       breaker: process.guard(this.tables.breaker, 'store'),
       looks: process.guard(this.tables.looks, 'store'),
+      aside: process.guard(this.looksAside, 'store'),
       referrers: process.guard(this.tables.referrers, 'store'),
       runs: process.guard(this.runs, 'store'),
       catchUps: process.guard(this.catchUps, 'store'),
+      waits: new PageWaits(this.clocks.ingress),
     };
     const answerer = new HintAnswerer(deps);
     const positions = Array.from({ length: PARTITIONS }, (_, partition) => this.log.committed('reader', topics.notifications, partition));
@@ -218,6 +223,7 @@ export class World {
     const read = async (): Promise<void> => {
       await this.#declare(process);
       this.#repeat(process, 0.25, takeHints);
+      this.#repeat(process, 2, () => answerer.askAgain());
       this.#repeat(process, 1, () => ingestReadyPages(deps, process.signal));
       this.#repeat(process, 1, () => readCatchUps(deps));
       const reports = process.guard(this.clockReports, 'store');

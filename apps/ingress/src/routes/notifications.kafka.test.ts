@@ -69,6 +69,13 @@ describe('a notification', () => {
     expect(await stored()).toBe(before + 300);
   });
 
+  test('with ids that can be no record is taken for the others, and they are counted', async () => {
+    const before = await stored();
+    const { statusCode } = await post(notification({ ids: ['9223372036854775808', '1; drop table leads', '5725767000003000064', 7] }));
+    expect([statusCode, await stored()]).toEqual([200, before + 1]);
+    expect((await app.inject('/metrics')).body).toMatch(/lockstep_ingress_impossible_ids_total\{[^}]*module="Leads"[^}]*\} 3/);
+  });
+
   test('of a module that is not configured is taken and nothing is stored', async () => {
     const before = await stored();
     const other = channelIdOf(secret, 'Contacts');
@@ -88,6 +95,7 @@ describe('hostile input stores nothing', () => {
     ['no ids', 400, notification({ ids: [] })],
     ['an id that is no number', 400, notification({ ids: ['1; drop table leads'] })],
     ['an id of twenty digits', 400, notification({ ids: ['57257670000030000640'] })],
+    ['ids above 2^63 - 1 only', 400, notification({ ids: ['9223372036854775808', '9999999999999999999'] })],
     ['more ids than any callback has', 413, notification({ ids: Array.from({ length: 10_001 }, (_, i) => String(i + 1)) })],
     ['an unknown operation', 400, notification({ operation: 'truncate' })],
     ['a body that is too large', 413, notification({ affected_fields: ['x'.repeat(maxBodyBytes)] })],

@@ -51,9 +51,15 @@ async function answerTo(pathSecret: string, body: string, deps: NotificationsDep
   }
 }
 
-async function store(notification: Notification, { modules, publisher, metrics, now }: NotificationsDeps): Promise<Answer> {
+async function store(notification: Notification, { modules, publisher, metrics, log, now }: NotificationsDeps): Promise<Answer> {
   // A channel may still notify of a module that is no longer configured: accepted, and nothing to be done.
   if (!modules.some(({ apiName }) => apiName === notification.module)) return { status: 200, body: { status: 'ignored' } };
+  const { module, impossibleIds } = notification;
+  if (impossibleIds > 0) {
+    metrics.impossibleIds.inc({ module }, impossibleIds);
+    log.warn({ module, impossibleIds, ids: notification.ids.length }, 'ids of a notification can be no record\'s and are left out');
+    if (notification.ids.length === 0) return refused(400, 'ids: none of them can be a record\'s, a whole number from 1 to 2^63 - 1');
+  }
   const hints = hintsOf(notification, now());
   await publisher.publish(hints);
   crashPoint('hint-stored');

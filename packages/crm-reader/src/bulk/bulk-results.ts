@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { type BadLine, openBulkZip, readRows } from '@lockstep/bulk-file';
@@ -37,6 +37,14 @@ export const downloadedResults = ({ crm, folder }: { crm: Pick<CrmClient, 'downl
     }
   },
 });
+
+const DOWNLOAD = /^bulk-\d+\.zip$/;
+
+/** Removes downloads that a killed reader has left. Only for the reader that holds the lease: no other one downloads. */
+export async function removeLeftDownloads(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const name of await readdir(folder)) if (DOWNLOAD.test(name)) await rm(join(folder, name), { force: true });
+}
 
 /** The rows of a ZIP on disk; nothing of a damaged one is given out. @throws {BulkFileError} */
 export async function rowsOf(file: string): Promise<Pick<BulkResult, 'rows'> & { readonly rowCount: number }> {

@@ -1,5 +1,6 @@
 import { BulkFileError } from '@lockstep/bulk-file';
 import { type CrmClient, CrmError } from '@lockstep/crm-client';
+import type { ProducedMessage } from '@lockstep/kafka';
 import { coverageOf, leads } from '@lockstep/modules';
 import type { BulkPageRow, BulkRuns, PublishedRows } from '@lockstep/postgres';
 import { multiSelectReader } from '@lockstep/record-log';
@@ -9,6 +10,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { createReaderMetrics } from '../metrics.ts';
 import type { BulkResult } from './bulk-results.ts';
 import { ingestReadyPages } from './ingest-pages.ts';
+import { PageWaits } from './page-waits.ts';
+import { asideInMemory } from '../testing.ts';
 
 const { fields } = coverageOf(leads);
 const header = ['Id', ...fields, 'Modified_Time'];
@@ -17,15 +20,22 @@ const row = (id: string): string[] => [id, ...fields.map(() => ''), '2026-05-04T
 let outcome: string[];
 let sent: number;
 let letters: number;
+let time: { elapsedMs: number; elapsed: () => number; jitter: () => number };
+let waits: PageWaits;
+/** A record that no message of the log has room for. */
+let tooLarge: string;
 beforeEach(() => {
   [outcome, sent, letters] = [[], 0, 0];
+  time = { elapsedMs: 0, elapsed: () => time.elapsedMs, jitter: () => 1 };
+  waits = new PageWaits(time);
+  tooLarge = '';
 });
 
 /** Takes a page of two rows, requested so many times, from what the CRM gives. */
-async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }: Partial<BulkPageRow> = {}, { pages = [], crm = { recordsBetween: () => Promise.reject(new Error('nothing to ask')) } }: { pages?: Partial<BulkPageRow>[]; crm?: Pick<CrmClient, 'recordsBetween'> } = {}): Promise<string[]> {
+async function take(open: (jobId: string) => Promise<BulkResult>, { attempts = 1, ...given }: Partial<BulkPageRow> = {}, { pages = [], others = [], crm = { recordsBetween: () => Promise.reject(new Error('nothing to ask')) } }: { pages?: Partial<BulkPageRow>[]; others?: BulkPageRow[]; crm?: Pick<CrmClient, 'recordsBetween'> } = {}): Promise<string[]> {
   const page = { id: 1, runId: 7, module: 'Leads', pageNumber: 1, state: 'ready', jobId: '4711', jobCreatedAt: new Date('2026-05-04T10:00:00Z'), rowCount: 2, moreRecords: false, attempts, ...given } as BulkPageRow;
   const runs = {
-    openPages: async () => [page],
+    openPages: async () => [page, ...others],
     pagesOf: async () => [...pages, page],
     runOf: async () => ({ kind: 'initial', fromTime: null }),
     progress: async () => undefined,
@@ -34,7 +44,11 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
     failed: async () => void outcome.push('run failed'),
   } as unknown as BulkRuns;
   const producer = {
-    send: async (_: string, messages: Iterable<unknown>) => void (sent += [...messages].length),
+    send: async (_: string, messages: Iterable<ProducedMessage>) => {
+      const keys = [...messages].map(({ key }) => String(key));
+      if (keys.includes(tooLarge)) throw Object.assign(new Error('too large'), { type: 'MESSAGE_TOO_LARGE' });
+      sent += keys.length;
+    },
   };
   await ingestReadyPages(
     {
@@ -45,6 +59,8 @@ async function take(open: () => Promise<BulkResult>, { attempts = 1, ...given }:
       register: { known: async () => new Map() },
       epsilonMs: 60_000,
       deadLetters: { put: async (more) => void (letters += more.length) },
+      aside: asideInMemory(),
+      waits,
       facts: { of: () => ({ isKnown: true, richTexts: new Set(), textareas: new Set(), multiSelects: new Map([['Languages_Known', multiSelectReader(['English'])]]) }), contradicted: (module) => void outcome.push(`${module} contradicts`) },
       looks: { want: async (_, ids, reason) => void outcome.push(`${ids.join()} ${reason}`) },
       modules: [leads],
@@ -91,8 +107,22 @@ describe('a page', () => {
     expect([outcome, sent]).toEqual([['wanted again', 'wanted again'], 0]);
   });
 
-  test('of which no row can be read is requested again, however few they are', async () => {
-    expect(await take(() => resultOf(row('x'), row('y')))).toEqual(['wanted again']);
+  test('of which no row can be read is requested again, however few they are; when that is the same, it is the rows, and they are kept aside', async () => {
+    expect(await take(() => resultOf(row('x'), row('9223372036854775808')))).toEqual(['wanted again']);
+    expect(await take(() => resultOf(row('x'), row('9223372036854775808')), { attempts: 2 })).toEqual(['wanted again', 'published 0']);
+    expect(letters).toBe(2);
+  });
+
+  test('with a row that no message of the log has room for is published without it, and the row is kept aside', async () => {
+    tooLarge = '2';
+    expect(await take(() => resultOf(row('1'), row('2')))).toEqual(['published 1, 1 to 2']);
+    expect([sent, letters]).toEqual([1, 1]);
+  });
+
+  test('whose token names an earlier page, or that has a thousand before it, ends its run: the chain would not end', async () => {
+    const pages = [{ id: 2, pageNumber: 2, pageToken: 'same', state: 'published' as const }];
+    await take(() => Promise.reject(new Error('nothing is downloaded')), { pageNumber: 3, pageToken: 'same' }, { pages });
+    expect(await take(() => Promise.reject(new Error('nothing is downloaded')), { pageNumber: 1_001 })).toEqual(['run failed', 'run failed']);
   });
 
   test('leaves its bad rows as dead letters once, when it is taken, and none when it is requested again', async () => {
@@ -107,9 +137,23 @@ describe('a page', () => {
     expect(await take(() => resultOf(cells, row('2')))).toEqual(['Leads contradicts', '1 unexplained', 'published 2, 1 to 2']);
   });
 
-  test('stays as it is while the CRM cannot be reached or allows no more downloads', async () => {
-    for (const code of ['CRM_UNREACHABLE', 'CRM_RATE_LIMITED'] as const) await expect(take(() => Promise.reject(new CrmError('later', code)))).rejects.toMatchObject({ code });
-    expect(outcome).toEqual([]);
+  test('stays as it is while the CRM refuses the download, whatever the cause, and is tried again later and later', async () => {
+    let downloads = 0;
+    for (const code of ['CRM_UNREACHABLE', 'CRM_RATE_LIMITED', 'CRM_UNAUTHORIZED', 'CRM_REFUSED'] as const) await take(() => ((downloads += 1), Promise.reject(new CrmError('later', code))));
+    expect([outcome, downloads]).toEqual([[], 1]);
+    for (let seconds = 0; seconds < 3_600; seconds += 10) {
+      time.elapsedMs += 10_000;
+      await take(() => ((downloads += 1), Promise.reject(new CrmError('later', 'CRM_UNAUTHORIZED'))));
+    }
+    expect([outcome, downloads <= 14]).toEqual([[], true]);
+    time.elapsedMs += 15 * 60_000;
+    expect(await take(() => resultOf(row('1'), row('2')))).toEqual(['published 2, 1 to 2']);
+  });
+
+  test('that cannot be downloaded makes no other page wait', async () => {
+    const other = { id: 2, runId: 8, module: 'Leads', pageNumber: 1, state: 'ready', jobId: '4712', jobCreatedAt: new Date(), rowCount: 1, moreRecords: false, attempts: 1 } as BulkPageRow;
+    const open = (jobId: string): Promise<BulkResult> => (jobId === '4712' ? resultOf(row('5')) : Promise.reject(new CrmError('not now', 'CRM_UNAVAILABLE')));
+    expect(await take(open, {}, { others: [other] })).toEqual(['published 1, 5 to 5']);
   });
 
   test('is not published before what lies between it and the page before it is in the log', async () => {

@@ -6,9 +6,11 @@ import { crashPoint, type Logger } from '@lockstep/telemetry';
 
 import { type FieldFactsSource, noFacts } from '../field-facts.ts';
 import type { ReaderMetrics } from '../metrics.ts';
+import type { MissingFields } from '../missing-fields.ts';
 import type { BulkResults } from './bulk-results.ts';
 import { closeSeams, type CloseSeamsDeps } from './close-seams.ts';
-import { publishRows, type RowsOutcome } from './publish-rows.ts';
+import type { PageWaits } from './page-waits.ts';
+import { publishRows, type PublishRowsOptions, type RowsOutcome } from './publish-rows.ts';
 
 export type IngestPagesDeps = CloseSeamsDeps & {
   readonly runs: BulkRuns;
@@ -17,32 +19,44 @@ export type IngestPagesDeps = CloseSeamsDeps & {
   /** What picklists hold; without it no multi-select cell is cut. */
   readonly facts?: FieldFactsSource;
   readonly looks?: Pick<WantedLooks, 'want'>;
+  /** Which fields the CRM does not give at present. */
+  readonly missing?: Pick<MissingFields, 'of'>;
+  /** See `PublishRowsOptions`. */
+  readonly declare?: PublishRowsOptions['declare'];
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
+  /** Which pages wait after a failure. */
+  readonly waits: PageWaits;
 };
 
 const MAX_ATTEMPTS = 5;
+/** Of the pages of a run: two hundred million rows. */
+const MAX_PAGES = 1_000;
 const PROGRESS_EVERY_MS = 1_000;
 
 /**
  * Takes every page that is ready, one after another: download, publish, note it as published. A crash in between leaves the
- * page ready, and it is published again: the fold does not mind.
+ * page ready, and it is published again: the fold does not mind. A page that cannot be read waits by itself, longer each time.
  * @returns true when there was anything to do.
  */
 export async function ingestReadyPages(deps: IngestPagesDeps, signal: AbortSignal): Promise<boolean> {
-  const ready = (await deps.runs.openPages()).filter(({ state, module }) => state === 'ready' && deps.modules.some(({ apiName }) => apiName === module));
-  for (const page of ready) {
+  const { runs, modules, waits } = deps;
+  const ready = (await runs.openPages()).filter(({ state, module }) => state === 'ready' && modules.some(({ apiName }) => apiName === module));
+  waits.keepOnly(ready);
+  const due = ready.filter((page) => waits.isDue(page));
+  for (const page of due) {
     signal.throwIfAborted();
     await ingestPage(deps, page, signal);
   }
-  return ready.length > 0;
+  return due.length > 0;
 }
 
 async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: AbortSignal): Promise<void> {
-  const { runs, log } = deps;
+  const { runs, log, waits } = deps;
   const module = deps.modules.find(({ apiName }) => apiName === page.module) as ModuleDefinition;
   const started = performance.now();
   try {
+    await checkChain(runs, page);
     const { rows, ids, bad, unexplained, longTexts } = page.rowCount === 0 ? noRows : await publish(deps, module, page, signal);
     const moved = await closeSeams(deps, module, page, ids, signal);
     await noteUnexplained(deps, page.module, unexplained);
@@ -51,6 +65,7 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
     await deps.deadLetters.put(bad);
     crashPoint('page-published');
     await runs.published(page, { rows, ids });
+    waits.done(page);
     const seconds = (performance.now() - started) / 1000;
     log.info({ module: page.module, page: page.pageNumber, rows, bad: bad.length, unexplained: unexplained.length, moved, seconds, rowsPerSecond: Math.round(rows / seconds) }, 'a bulk page was published');
   } catch (error) {
@@ -59,9 +74,17 @@ async function ingestPage(deps: IngestPagesDeps, page: BulkPageRow, signal: Abor
   }
 }
 
+/** Pages name each other, and the last says that it is the last: a chain that leads back, or does not end, is no export. */
+async function checkChain(runs: IngestPagesDeps['runs'], page: BulkPageRow): Promise<void> {
+  if (page.pageNumber > MAX_PAGES) throw new BulkFileError(`page ${page.pageNumber} of ${page.module}: the chain of pages does not end`, 'BULK_CHAIN_ENDLESS');
+  if (page.pageToken === null || page.pageToken === undefined) return;
+  const twin = (await runs.pagesOf(page.runId)).find(({ pageNumber, pageToken }) => pageNumber < page.pageNumber && pageToken === page.pageToken);
+  if (twin !== undefined) throw new BulkFileError(`page ${page.pageNumber} of ${page.module} is named by the token of page ${twin.pageNumber}: the chain of pages does not advance`, 'BULK_CHAIN_ENDLESS');
+}
+
 const noRows: RowsOutcome = { rows: 0, ids: null, bad: [], unexplained: [], longTexts: [] };
 
-async function publish({ results, producer, register, texts, facts = noFacts, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
+async function publish({ results, producer, register, texts, facts = noFacts, missing, declare, epsilonMs, metrics, runs, log }: IngestPagesDeps, module: ModuleDefinition, page: BulkPageRow, signal: AbortSignal): Promise<RowsOutcome> {
   const { jobId, jobCreatedAt } = page;
   if (typeof jobId !== 'string' || !(jobCreatedAt instanceof Date)) throw new BulkFileError('the page has no job', 'BULK_FILE_DAMAGED');
   let noted = performance.now();
@@ -83,7 +106,7 @@ async function publish({ results, producer, register, texts, facts = noFacts, ep
     const { lowerMs, upperMs } = result.observed;
     const span = { lowerMs: Math.min(jobCreatedAt.getTime(), lowerMs), upperMs };
     const { id: runId, kind } = await runs.runOf(page);
-    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, isFirst: page.attempts <= 1, ...(missing && { missing: missing.of(page.module) }), ...(declare && { declare }), ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }
@@ -99,8 +122,11 @@ async function noteUnexplained({ facts = noFacts, looks, metrics }: IngestPagesD
   await looks?.want(module, unexplained.map(({ id }) => id), 'unexplained');
 }
 
-/** Damaged or gone: a new job. A person's matter: the run fails. Anything else: the page stays ready, and is tried again. */
-async function giveBack({ runs, log }: IngestPagesDeps, page: BulkPageRow, error: unknown): Promise<void> {
+/**
+ * Damaged or gone: a new job. A file that no other attempt would change: the run fails. Anything else, a refusal of the CRM too: the page stays ready and waits, as
+ * the job's result is good for a day; once it is gone, the first rule holds.
+ */
+async function giveBack({ runs, waits, log }: IngestPagesDeps, page: BulkPageRow, error: unknown): Promise<void> {
   const failure = error instanceof Error ? error.message : String(error);
   const isGone = error instanceof CrmError && error.code === 'CRM_NOT_FOUND';
   const isDamaged = error instanceof BulkFileError && error.retryable;
@@ -109,9 +135,11 @@ async function giveBack({ runs, log }: IngestPagesDeps, page: BulkPageRow, error
     log.warn(facts, 'a bulk result is requested again');
     return await runs.wantedAgain(page, failure);
   }
-  if (isGone || error instanceof BulkFileError || (error instanceof CrmError && !error.retryable)) {
+  if (isGone || error instanceof BulkFileError) {
     log.error(facts, 'a bulk run cannot go on');
     return await runs.failed(page.runId, failure);
   }
-  throw error;
+  const cause = !(error instanceof CrmError) ? 'parts' : error.retryable ? 'passing' : 'lasting';
+  const pauseMs = waits.failed(page, cause);
+  log[cause === 'lasting' ? 'error' : 'warn']({ ...facts, pauseMs }, 'a bulk page cannot be taken and will be tried again; other pages go on');
 }

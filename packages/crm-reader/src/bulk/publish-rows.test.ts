@@ -13,7 +13,7 @@ import { ZipFile } from 'yazl';
 
 import type { DeadLetter } from '../dead-letters.ts';
 import { rowsOf } from './bulk-results.ts';
-import { publishRows } from './publish-rows.ts';
+import { publishRows, type PublishRowsOptions } from './publish-rows.ts';
 
 let folder: string;
 let sent: ProducedMessage[] = [];
@@ -42,7 +42,7 @@ async function zipOf(entries: Record<string, string>): Promise<string> {
   return file;
 }
 
-async function publish(file: string, promised?: number) {
+async function publish(file: string, promised?: number, more: Partial<PublishRowsOptions> = {}) {
   const { rows, rowCount } = await rowsOf(file);
   const outcome = await publishRows({
     rows,
@@ -54,6 +54,7 @@ async function publish(file: string, promised?: number) {
     producer: { send: async (_topic, messages) => void sent.push(...messages) },
     epsilonMs: 60_000,
     signal: new AbortController().signal,
+    ...more,
   });
   letters.push(...outcome.bad);
   return { ...outcome, bad: outcome.bad.length };
@@ -70,6 +71,18 @@ describe('a bulk file', () => {
     expect(first).toMatchObject({ type: 'RecordSeen', id: '11', modifiedMs: Date.parse(at), observedMs: Date.parse(at) });
     expect(['Company', 'Annual_Revenue', 'Email_Opt_Out', 'Created_Time', 'City'].map((field) => valueOf(first, field))).toEqual(['Ada', '50000', true, '2019-12-31T23:00:00Z', null]);
     expect([String(sent[1]?.key), second?.id]).toEqual(['12', '12']);
+  });
+
+  test('that lacks a field which the CRM is known not to give says nothing about it, under a coverage that was declared before; one that lacks another is refused', async () => {
+    const without = ['Id', ...fields.filter((field) => field !== 'Company'), 'Modified_Time'];
+    const file = await zipOf({ '42.csv': [without.join(','), without.map((name) => (name === 'Id' ? '11' : name === 'Modified_Time' ? at : name === 'City' ? 'Pune' : '')).join(',')].join('\n') });
+    const declared: string[] = [];
+    const declare = async (module: typeof leads): Promise<void> => void declared.push(coverageOf(module).id, String(sent.length));
+    expect(await publish(file, 1, { missing: new Set(['Company', 'Fax']), declare })).toMatchObject({ rows: 1 });
+    const [event] = events();
+    expect([declared, event?.fields.length]).toEqual([[event?.coverage, '0'], fields.length - 1]);
+    expect(event?.fields[fields.filter((field) => field !== 'Company').indexOf('City')]).toBe('Pune');
+    expect(await codeOf(publish(file, 1, { missing: new Set(['Fax']), declare }))).toBe('BULK_COLUMNS_MISSING');
   });
 
   test('quoted commas, quotes and line breaks stay in their cell', async () => {

@@ -7,6 +7,7 @@ import type { LookSpan } from '@lockstep/record-log';
 
 import type { DeadLetter } from '../dead-letters.ts';
 import { type LookMessages, lookMessages, seenMessages } from '../record-publisher.ts';
+import { tooLarge } from '../sighting.ts';
 import type { BulkResult } from './bulk-results.ts';
 import { type LongText, longTexts } from './long-texts.ts';
 
@@ -25,9 +26,15 @@ export type PublishRowsOptions = {
   readonly register?: Pick<RegisterReader, 'known'> | undefined;
   /** By field, how its multi-select cells are read; see `RowReaderOptions`. */
   readonly multiSelects?: RowReaderOptions['multiSelects'];
+  /** Fields that the CRM does not give at present: a file may lack them. */
+  readonly missing?: ReadonlySet<string>;
+  /** Writes the coverage of a module that lacks fields into each partition, before the first event that names it. */
+  readonly declare?: (module: ModuleDefinition) => Promise<void>;
   /** Fields of which a few long texts are collected. */
   readonly textareas?: ReadonlySet<string>;
   readonly epsilonMs: number;
+  /** False where the same page was requested before: then it is its few rows that cannot be read, all of them, and not the file. */
+  readonly isFirst?: boolean;
   readonly topic?: string;
   /** Called from time to time with the rows published so far. */
   readonly onProgress?: (rows: number) => void;
@@ -54,26 +61,36 @@ const MAX_UNEXPLAINED = 1_000;
  * @returns once each row is acknowledged.
  * @throws {BulkFileError} `BULK_ROWS_MISMATCH` where the file has more or fewer rows than were promised, `BULK_ROWS_MALFORMED` where too many cannot be read.
  */
-export async function publishRows({ rows, jobId, reading, module, span, promised, producer, register, multiSelects, textareas = new Set(), epsilonMs, topic = topicOf(module), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
+export async function publishRows({ rows, jobId, reading, module: whole, span, promised, producer, register, multiSelects, missing = new Set(), declare = () => Promise.resolve(), textareas = new Set(), epsilonMs, isFirst = true, topic = topicOf(whole), onProgress = () => undefined, signal }: PublishRowsOptions): Promise<RowsOutcome> {
   const batches = createBatchProducer({ producer, topic });
   const name = `${reading}, job ${jobId}`;
-  const toMessage = seenMessages(module, 'bulk', name);
-  const say = lookMessages(module, 'bulk', epsilonMs);
   const bad: DeadLetter[] = [];
   const unexplained: { id: string; fields: readonly string[] }[] = [];
-  const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: module.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
-  const samples = longTexts(module, textareas);
-  let read: ReturnType<typeof rowReader> | undefined;
+  const reject = (key: string, place: { line: number } | { row: number }, cause: string): void => void bad.push({ source: 'bulk-row', key, position: { module: whole.apiName, jobId, ...place }, code: 'BULK_ROW_MALFORMED', cause });
+  const { apiName } = whole;
+  let file: FileReader | undefined;
+  /** Of the fields that the file has: what it lacks and is missing in the CRM as well, its events say nothing about. */
+  const openFile = async (header: readonly string[]): Promise<FileReader> => {
+    const module = without(whole, new Set([...missing].filter((field) => !header.includes(field))));
+    if (module !== whole) await declare(module);
+    return {
+      read: rowReader(module, header, { span, ...(multiSelects === undefined ? {} : { multiSelects }) }),
+      toMessage: seenMessages(module, 'bulk', name),
+      say: lookMessages(module, 'bulk', epsilonMs),
+      samples: longTexts(module, textareas),
+    };
+  };
   let [first, last] = ['', ''];
   let published = 0;
   let unreadable = 0;
   for await (const batch of rows(({ line, cause }) => reject('', { line }, cause))) {
     signal.throwIfAborted();
-    const body = read === undefined ? batch.slice(1) : batch;
-    read ??= rowReader(module, batch[0] ?? [], { span, ...(multiSelects === undefined ? {} : { multiSelects }) });
+    const body = file === undefined ? batch.slice(1) : batch;
+    file ??= await openFile(batch[0] ?? []);
+    const { read, say, samples, toMessage } = file;
     // What is asked about is read as a batch; else row by row, so that none lives longer than its message takes.
     const sightings = register === undefined ? undefined : body.map(read);
-    const known = register === undefined || sightings === undefined ? undefined : await register.known(module.apiName, idsOf(sightings));
+    const known = register === undefined || sightings === undefined ? undefined : await register.known(apiName, idsOf(sightings));
     for (const [at, row] of body.entries()) {
       const sighting = sightings?.[at] ?? read(row);
       if ('problem' in sighting) {
@@ -91,10 +108,10 @@ export async function publishRows({ rows, jobId, reading, module, span, promised
     }
     onProgress(published);
   }
-  if (read === undefined) throw new BulkFileError('the result is empty, without even a header', 'BULK_FILE_DAMAGED');
-  checkRows({ published, bad, promised });
-  await batches.flush();
-  return { rows: published, ids: first === '' ? null : { first, last }, bad, unexplained, longTexts: samples.found };
+  if (file === undefined) throw new BulkFileError('the result is empty, without even a header', 'BULK_FILE_DAMAGED');
+  checkRows({ published, bad, promised, isFirst });
+  const large = (await batches.flush()).map((one) => bulkRowOf(tooLarge('bulk-row', whole, one), jobId));
+  return { rows: published - large.length, ids: first === '' ? null : { first, last }, bad: [...bad, ...large], unexplained, longTexts: file.samples.found };
 }
 
 function addAll(batches: ReturnType<typeof createBatchProducer>, messages: LookMessages['messages']): Promise<void> | undefined {
@@ -103,10 +120,22 @@ function addAll(batches: ReturnType<typeof createBatchProducer>, messages: LookM
   return full;
 }
 
-function checkRows({ published, bad, promised }: { published: number; bad: readonly DeadLetter[]; promised: number }): void {
+/** How the rows of one file are read and written down. */
+type FileReader = { readonly read: ReturnType<typeof rowReader>; readonly toMessage: ReturnType<typeof seenMessages>; readonly say: ReturnType<typeof lookMessages>; readonly samples: ReturnType<typeof longTexts> };
+
+/** The module, as if these fields were not mapped. */
+function without(module: ModuleDefinition, absent: ReadonlySet<string>): ModuleDefinition {
+  if (absent.size === 0) return module;
+  const { fields, alsoLogged = [] } = module;
+  return { ...module, fields: fields.filter(({ field }) => !absent.has(field)), alsoLogged: alsoLogged.filter(({ field }) => !absent.has(field)) };
+}
+
+const bulkRowOf = (letter: DeadLetter, jobId: string): DeadLetter => ({ ...letter, position: { ...letter.position, jobId } });
+
+function checkRows({ published, bad, promised, isFirst }: { published: number; bad: readonly DeadLetter[]; promised: number; isFirst: boolean }): void {
   const rows = published + bad.length;
   if (rows !== promised) throw new BulkFileError(`the file has ${rows} rows, the job promised ${promised}`, 'BULK_ROWS_MISMATCH');
-  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE) || (rows > 0 && published === 0)) {
+  if (bad.length > Math.max(ALWAYS_ALLOWED_BAD, rows * MAX_BAD_SHARE) || (isFirst && rows > 0 && published === 0)) {
     throw new BulkFileError(`${bad.length} of ${rows} rows cannot be read, e.g. ${JSON.stringify(bad[0]?.position)}: ${bad[0]?.cause}`, 'BULK_ROWS_MALFORMED');
   }
 }

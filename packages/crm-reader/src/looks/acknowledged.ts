@@ -23,11 +23,8 @@ export class Acknowledged {
   /** The offset to go on from after a restart. */
   get committable(): number {
     let least = this.#next;
-    for (const offset of this.#open) {
-      least = Math.min(least, offset);
-      // Offsets are begun in order, and a Set keeps that order: the first open one is the least.
-      break;
-    }
+    // All of them: a batch that is handed on again begins offsets that were answered.
+    for (const offset of this.#open) least = Math.min(least, offset);
     return least;
   }
 }

@@ -1,8 +1,9 @@
 import type { ConsumedBatch, ConsumedMessage, Position } from '@lockstep/kafka';
 import { type ModuleDefinition, topics } from '@lockstep/modules';
-import { decodeHint, type Hint, isOwnHint, NotificationError } from '@lockstep/notifications';
-import { realTime } from '@lockstep/telemetry';
+import { decodeHint, type Hint, isOwnHint, NotificationError, ownHint } from '@lockstep/notifications';
+import { HINTS_BACKLOG } from '@lockstep/postgres';
 
+import type { DeadLetter } from '../dead-letters.ts';
 import { Acknowledged } from './acknowledged.ts';
 import { Deletions, type DeletionsDeps } from './deletions.ts';
 import { Looker, type LookerDeps } from './looker.ts';
@@ -14,13 +15,21 @@ export type HintAnswererDeps = Omit<LookerDeps & DeletionsDeps, 'module' | 'inte
   readonly lookIntervalMs: number;
 };
 
-const MAX_WAITING = 5_000;
-const ROOM_CHECK_MS = 50;
+type Reader = { readonly looker: Looker; readonly deletions: Deletions };
+type Place = { readonly partition: number; readonly offset: number };
 
-/** Answers stored hints, each by a look or by a reading of the deleted list, and knows which are answered. */
+/** Of each module. Beyond, hints wait in the database, so that no module waits for another. */
+const MAX_WAITING = 5_000;
+/** Records that are asked about again at once; their looks are ordinary ones only if no look at them has failed. */
+const TAKEN_AT_ONCE = 500;
+
+/**
+ * Answers stored hints, each by a look or by a reading of the deleted list, and knows which are answered. What a module cannot answer now is noted in the
+ * database and counts as answered: it is asked again from there.
+ */
 export class HintAnswerer {
   readonly #deps: HintAnswererDeps;
-  readonly #readers: ReadonlyMap<string, { readonly looker: Looker; readonly deletions: Deletions }>;
+  readonly #readers: ReadonlyMap<string, Reader>;
   readonly #partitions = new Map<number, Acknowledged>();
 
   constructor(deps: HintAnswererDeps) {
@@ -38,18 +47,48 @@ export class HintAnswerer {
     return [...this.#partitions].map(([partition, acknowledged]) => ({ topic: topics.notifications, partition, offset: acknowledged.committable }));
   }
 
-  /** Takes a batch in; returns while its hints are still being answered. */
+  /** Takes a batch in; returns while its hints are still being answered. Waits for no module. */
   async take({ partition, messages }: Pick<ConsumedBatch, 'partition' | 'messages'>): Promise<void> {
-    const { deadLetters, signal, time = realTime } = this.#deps;
     const acknowledged = this.#partitions.get(partition) ?? new Acknowledged(messages[0]?.offset ?? 0);
     this.#partitions.set(partition, acknowledged);
+    const letters: DeadLetter[] = [];
+    const later = new Map<string, Set<string>>();
+    const settled: number[] = [];
     for (const message of messages) {
-      while (this.waiting >= MAX_WAITING && !signal.aborted) await time.sleep(ROOM_CHECK_MS, signal);
+      const { offset } = message;
       const hint = hintOf(message);
-      // A poisoned hint is kept aside before its offset can be passed.
-      if (hint === null) await deadLetters.put([{ source: 'hint', key: message.key?.toString() ?? '', position: { topic: topics.notifications, partition, offset: message.offset }, code: 'HINT_MALFORMED', cause: 'no stored hint' }]);
-      else this.#add(acknowledged, { partition, offset: message.offset }, hint);
+      acknowledged.begin(offset);
+      if (hint === null) letters.push({ source: 'hint', key: message.key?.toString() ?? '', position: { topic: topics.notifications, partition, offset }, code: 'HINT_MALFORMED', cause: 'no stored hint' });
+      if (hint !== null && this.#add(acknowledged, { partition, offset }, hint, later)) continue;
+      settled.push(offset);
     }
+    // A poisoned hint is kept aside, and one that waits is noted, before its offset can be passed.
+    await this.#deps.deadLetters.put(letters);
+    for (const [module, ids] of later) {
+      this.#readers.get(module)?.looker.putOff(ids);
+      await this.#deps.aside.wait(module, [...ids]);
+    }
+    for (const offset of settled) acknowledged.end(offset);
+  }
+
+  /**
+   * Takes up records that are due again, as far as there is room.
+   * @returns true when more may be due.
+   */
+  async askAgain(): Promise<boolean> {
+    const { aside, crm } = this.#deps;
+    let isMore = false;
+    for (const [module, { looker }] of this.#readers) {
+      const room = looker.isFailing ? 0 : Math.min(TAKEN_AT_ONCE, MAX_WAITING - looker.waiting);
+      const due = room <= 0 ? [] : await aside.take(module, room);
+      for (const { id, code } of due) {
+        const hint = ownHint(module, id, crm.time().earliestMs);
+        if (code === HINTS_BACKLOG) looker.addNoted({ hint, name: 'hint that waited', answered: () => undefined });
+        else looker.addSuspect({ hint, name: 'hint that was kept aside', answered: () => undefined });
+      }
+      isMore ||= due.length > 0 && due.length === room;
+    }
+    return isMore;
   }
 
   /** Partitions were assigned again: what was answered out of order is asked again. */
@@ -62,13 +101,24 @@ export class HintAnswerer {
     await Promise.all([...this.#readers.values()].map(({ deletions }) => deletions.running));
   }
 
-  #add(acknowledged: Acknowledged, { partition, offset }: { readonly partition: number; readonly offset: number }, hint: Hint): void {
-    acknowledged.begin(offset);
-    const reader = this.#readers.get(hint.module);
-    if (reader === undefined) return acknowledged.end(offset);
+  /** @returns false when the hint is settled as soon as `later` is noted. */
+  #add(acknowledged: Acknowledged, { partition, offset }: Place, hint: Hint, later: Map<string, Set<string>>): boolean {
+    const { module, id } = hint;
+    const reader = this.#readers.get(module);
+    if (reader === undefined) return false;
     const pending = { hint, name: `${isOwnHint(hint) ? 'own hint' : `hint of ${hint.operation}`} ${partition}/${offset}`, answered: () => acknowledged.end(offset) };
-    if (hint.operation === 'delete') reader.deletions.add(pending);
-    else reader.looker.add(pending);
+    if (hint.operation === 'delete') {
+      // The next catch-up reads the same list.
+      if (reader.deletions.waiting >= MAX_WAITING) return false;
+      reader.deletions.add(pending);
+      return true;
+    }
+    if (reader.looker.waiting < MAX_WAITING && !reader.looker.isAside(id)) {
+      reader.looker.add(pending);
+      return true;
+    }
+    later.set(module, (later.get(module) ?? new Set()).add(id));
+    return false;
   }
 }
 

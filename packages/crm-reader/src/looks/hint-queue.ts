@@ -22,6 +22,10 @@ export class HintQueue {
     else waiting.push(pending);
   }
 
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
   /** The records that wait longest. */
   take(count: number): Map<string, PendingHint[]> {
     const taken = new Map<string, PendingHint[]>();
@@ -34,7 +38,7 @@ export class HintQueue {
   }
 
   /** Puts back what could not be answered; it is before what came since. */
-  putBack(taken: ReadonlyMap<string, PendingHint[]>): void {
+  putBack(taken: ReadonlyMap<string, readonly PendingHint[]>): void {
     const later = [...this.#byId];
     this.#byId.clear();
     for (const [id, pending] of taken) this.#byId.set(id, [...pending]);

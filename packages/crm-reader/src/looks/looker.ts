@@ -1,18 +1,20 @@
-import { CrmError, type CrmClient, type FoundRecord, type Observed } from '@lockstep/crm-client';
-import type { Producer } from '@lockstep/kafka';
+import { CrmError, type CrmClient, type Look } from '@lockstep/crm-client';
+import { type Producer, sendBounded } from '@lockstep/kafka';
 import { coverageOf, type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { isOwnHint } from '@lockstep/notifications';
-import type { RegisterReader } from '@lockstep/postgres';
+import type { LookAside, LooksAside, RegisterReader } from '@lockstep/postgres';
 import { isRecordId } from '@lockstep/record-log';
 import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
-import type { DeadLetters } from '../dead-letters.ts';
+import type { DeadLetter, DeadLetters } from '../dead-letters.ts';
 import type { ReaderMetrics } from '../metrics.ts';
 import { lookMessages } from '../record-publisher.ts';
-import { sightingOf, unreadable } from '../sighting.ts';
+import { refusedRow, sightingOf, tooLarge, unreadable } from '../sighting.ts';
 import { believing, type WholeTextsSource } from '../whole-texts.ts';
+import { asideOf, divide, mayBeOfARecord } from './guilty.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
 import { LookAgain } from './look-again.ts';
+import { LookPace } from './look-pace.ts';
 
 export type LookerDeps = {
   readonly module: ModuleDefinition;
@@ -20,6 +22,8 @@ export type LookerDeps = {
   readonly producer: Pick<Producer, 'send'>;
   readonly register: Pick<RegisterReader, 'known' | 'hidden'>;
   readonly deadLetters: DeadLetters;
+  /** Where records are kept whose looks fail. */
+  readonly aside: LooksAside;
   /** Reads again what a query may have cut; without it every text is believed. */
   readonly texts?: WholeTextsSource;
   readonly metrics: ReaderMetrics;
@@ -31,37 +35,57 @@ export type LookerDeps = {
   readonly time?: Time;
 };
 
-const MAX_IN_FLIGHT = 2;
-const MAX_PAUSE_MS = 30_000;
+type Taken = ReadonlyMap<string, readonly PendingHint[]>;
+
+/** An id that no record has: a look at it says whether looks at the module succeed at all. */
+const NO_RECORD = '1';
 
 /**
  * Answers the hints of one module with looks. A hint that comes after a quiet time is looked at at once; under load a look
- * waits for a full query or for the interval, so that a busy minute costs fewer calls a record. Whatever fails is tried
- * again until it is answered: a hint is never dropped.
+ * waits for a full query or for the interval, so that a busy minute costs fewer calls a record.
+ *
+ * A look that fails is tried again until it is answered: a hint is never dropped. Where looks at the module succeed and this one does not, it is
+ * divided until the records that make it fail are alone. They are kept aside with their cause, and looked at by themselves, less and less often.
  */
 export class Looker {
   readonly #deps: LookerDeps;
   readonly #queue = new HintQueue();
+  /** Records that were kept aside and are due: each is looked at alone, so that it makes no other wait. */
+  readonly #suspects = new HintQueue();
+  readonly #aside = new Set<string>();
+  /** Records that wait in the database as well; noted as answered with the others. */
+  readonly #noted = new Set<string>();
+  /** Records of which a hint was put off since their look began. */
+  readonly #putOff = new Set<string>();
   readonly #say: ReturnType<typeof lookMessages>;
   readonly #again: LookAgain;
-  #inFlight = 0;
-  #lastStart = Number.NEGATIVE_INFINITY;
-  #failures = 0;
-  /** After a failure nothing is looked at before this. */
-  #pausedUntil = 0;
+  readonly #pace: LookPace;
+  /** A record that was read not long ago. */
+  #witness: string | null = null;
   readonly #time: Time;
   #isTimed = false;
 
   constructor(deps: LookerDeps) {
     this.#deps = deps;
     this.#time = deps.time ?? realTime;
+    this.#pace = new LookPace({ intervalMs: deps.intervalMs, idsPerLook: deps.crm.rules.idsPerLook, time: this.#time });
     this.#say = lookMessages(deps.module, 'look', deps.epsilonMs);
     this.#again = new LookAgain({ look: (pending) => this.add(pending), signal: deps.signal, time: this.#time });
   }
 
   /** Records that wait for a look. */
   get waiting(): number {
-    return this.#queue.size;
+    return this.#queue.size + this.#suspects.size;
+  }
+
+  /** Whether looks at the module fail at present. */
+  get isFailing(): boolean {
+    return this.#pace.isFailing;
+  }
+
+  /** Whether a record is kept aside, as far as this process knows: a restart forgets it until the record is due. */
+  isAside(id: string): boolean {
+    return this.#aside.has(id);
   }
 
   add(pending: PendingHint): void {
@@ -69,13 +93,32 @@ export class Looker {
     this.#schedule();
   }
 
+  /** Looks at a record that waited in the database for room. */
+  addNoted(pending: PendingHint): void {
+    this.#noted.add(pending.hint.id);
+    this.add(pending);
+  }
+
+  /** A hint of these records is about to be noted in the database: a look that has begun does not answer it. */
+  putOff(ids: Iterable<string>): void {
+    for (const id of ids) this.#putOff.add(id);
+  }
+
+  /** Looks at a record that was kept aside again. */
+  addSuspect(pending: PendingHint): void {
+    const { id } = pending.hint;
+    this.#aside.add(id);
+    if (this.#suspects.has(id)) return;
+    this.#suspects.add(pending);
+    this.#schedule();
+  }
+
   #schedule(): void {
-    const { crm, intervalMs, signal } = this.#deps;
-    if (signal.aborted || this.#queue.size === 0 || this.#inFlight >= MAX_IN_FLIGHT) return;
-    const isFull = this.#queue.size >= crm.rules.idsPerLook;
-    const waitMs = Math.max(this.#pausedUntil, isFull ? 0 : this.#lastStart + intervalMs) - this.#time.elapsed();
+    if (this.#deps.signal.aborted) return;
+    const waitMs = this.#pace.waitMs({ waiting: this.#queue.size, suspects: this.#suspects.size });
+    if (waitMs === null) return;
     if (waitMs <= 0) {
-      void this.#look(); // Never rejects: what fails is put back.
+      void this.#next(); // Never rejects: what fails is put back.
       return;
     }
     if (this.#isTimed) return;
@@ -86,37 +129,98 @@ export class Looker {
     });
   }
 
-  async #look(): Promise<void> {
-    const { crm, module, signal, metrics } = this.#deps;
-    const taken = this.#queue.take(crm.rules.idsPerLook);
-    this.#inFlight += 1;
-    this.#lastStart = this.#time.elapsed();
+  async #next(): Promise<void> {
+    const isSuspect = this.#pace.isSuspectsTurn({ waiting: this.#queue.size, suspects: this.#suspects.size });
+    const queue = isSuspect ? this.#suspects : this.#queue;
+    const open = new Map<string, readonly PendingHint[]>(queue.take(isSuspect ? 1 : this.#deps.crm.rules.idsPerLook));
+    this.#pace.begin();
     try {
-      const { records, observed } = await crm.lookAt({ module: module.apiName, fields: coverageOf(module).fields, ids: [...taken.keys()], signal });
-      const news = await this.#publish(records, observed, taken);
-      crashPoint('look-published');
-      await this.#lookAgainAt(taken, new Set(records.map(({ id }) => id)), news);
-      metrics.looks.inc({ module: module.apiName });
-      metrics.looked.inc({ module: module.apiName, found: 'yes' }, records.length);
-      metrics.looked.inc({ module: module.apiName, found: 'no' }, taken.size - records.length);
-      for (const pending of taken.values()) for (const { answered } of pending) answered();
-      this.#failures = 0;
+      const aside = await this.#answer(open);
+      this.#pace.succeeded();
+      if (isSuspect) this.#pace.lookedAtSuspect(aside === 0);
     } catch (error) {
-      this.#queue.putBack(taken);
-      this.#pauseAfter(error);
+      queue.putBack(open);
+      this.#noteFailure(error);
     }
-    this.#inFlight -= 1;
+    this.#pace.end();
     this.#schedule();
   }
 
-  /** @returns the records of which something new was seen. */
-  async #publish(records: readonly FoundRecord[], observed: Observed, taken: ReadonlyMap<string, readonly PendingHint[]>): Promise<Set<string>> {
-    const { producer, module, deadLetters, register, texts = believing, signal } = this.#deps;
-    const known = await register.known(module.apiName, records.map(({ id }) => id).filter(isRecordId));
+  /** Answers all of them, and takes each that is answered out of `open`. @returns how many were kept aside. */
+  async #answer(open: Map<string, readonly PendingHint[]>): Promise<number> {
+    const look = async (some: Taken): Promise<void> => {
+      bad += await this.#lookAt(some);
+      for (const id of some.keys()) open.delete(id);
+    };
+    let bad = 0;
+    try {
+      await look(new Map(open));
+      return bad;
+    } catch (error) {
+      if (!mayBeOfARecord(error, this.#pace.failures) || !(await this.#isOnlyThisLook(error))) throw error;
+      const { guilty, isAnyAnswered } = await divide({ items: new Map(open), error, look });
+      // Replies that cannot be read may have another form by now: an empty one would not show that.
+      if (error.code === 'CRM_REPLY_UNEXPECTED' && this.#witness === null && !isAnyAnswered) throw error;
+      await this.#keepAside(guilty.map(asideOf));
+      for (const { id, item } of guilty) {
+        open.delete(id);
+        for (const { answered } of item) answered();
+      }
+      return bad + guilty.length;
+    }
+  }
+
+  /** Whether looks at other records of the module succeed, so that the fault is in what this one looks at. */
+  async #isOnlyThisLook(error: CrmError): Promise<boolean> {
+    const { crm, module, signal } = this.#deps;
+    const tryAt = async (id: string): Promise<boolean> => {
+      try {
+        await crm.lookAt({ module: module.apiName, fields: coverageOf(module).fields, ids: [id], signal });
+        return true;
+      } catch (other) {
+        if (!(other instanceof CrmError)) throw other;
+        return false;
+      }
+    };
+    if (error.code === 'CRM_REPLY_UNEXPECTED' && this.#witness !== null && (await tryAt(this.#witness))) return true;
+    this.#witness = null;
+    return await tryAt(NO_RECORD);
+  }
+
+  /** @returns how many of the records cannot be read, and are kept aside. */
+  async #lookAt(some: Taken): Promise<number> {
+    const { crm, module, signal, metrics } = this.#deps;
+    for (const id of some.keys()) this.#putOff.delete(id);
+    const look = await crm.lookAt({ module: module.apiName, fields: coverageOf(module).fields, ids: [...some.keys()], signal });
+    // It may be any of them: alone, each can be named.
+    const { refused = [], records } = look;
+    if (refused.some(({ id }) => id === null)) throw new CrmError(`a look at ${module.apiName}: a row has no id`, 'CRM_REPLY_UNEXPECTED');
+    const { news, bad } = await this.#publish(look, some);
+    crashPoint('look-published');
+    const found = new Set([...records, ...refused].map(({ id }) => id));
+    const badIds = new Set(bad.map(({ key }) => key));
+    const read = new Map([...some].filter(([id]) => !badIds.has(id)));
+    await this.#lookAgainAt(read, found, news);
+    await this.#keepAside(bad.map(({ key: id, code, cause }) => ({ id, code, cause })), bad);
+    await this.#noteAnswered([...read.keys()]);
+    this.#witness = records.find(({ id }) => read.has(id))?.id ?? this.#witness;
+    metrics.looks.inc({ module: module.apiName });
+    metrics.looked.inc({ module: module.apiName, found: 'yes' }, found.size);
+    metrics.looked.inc({ module: module.apiName, found: 'no' }, some.size - found.size);
+    for (const pending of some.values()) for (const { answered } of pending) answered();
+    return bad.length;
+  }
+
+  /** @returns the records of which something new was seen, and those that cannot be written down. */
+  async #publish({ records, refused = [], observed }: Look, taken: Taken): Promise<{ news: Set<string>; bad: readonly DeadLetter[] }> {
+    const { producer, module, register, texts = believing, signal } = this.#deps;
+    // What was not asked for is no answer; an id that is none could not be kept aside.
+    const asked = records.filter(({ id }) => taken.has(id));
+    const known = await register.known(module.apiName, asked.map(({ id }) => id).filter(isRecordId));
     const news = new Set<string>();
     const messages = [];
-    const bad = [];
-    for (const record of await texts.complete(module, { records }, signal)) {
+    const bad = refused.filter(({ id }) => taken.has(id ?? '')).map((row) => refusedRow('look', module, row));
+    for (const record of await texts.complete(module, { records: asked }, signal)) {
       const sighting = sightingOf(module, record, observed);
       if (sighting === null) {
         bad.push(unreadable('look', module, record));
@@ -126,13 +230,38 @@ export class Looker {
       messages.push(...events);
       if (isSeen) news.add(record.id);
     }
-    if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
-    await deadLetters.put(bad);
-    return news;
+    bad.push(...(await sendBounded(producer, topicOf(module), messages, { timeoutMs: 30_000 })).map((one) => tooLarge('look', module, one)));
+    return { news, bad };
+  }
+
+  /** A dead letter is written for what is new: the table knows the others. */
+  async #keepAside(looks: readonly LookAside[], letters: readonly DeadLetter[] = looks.map((look) => this.#letterOf(look))): Promise<void> {
+    if (looks.length === 0) return;
+    const { aside, deadLetters, module, log, metrics } = this.#deps;
+    const fresh = new Set(await aside.keep(module.apiName, looks));
+    for (const { id } of looks) this.#aside.add(id);
+    metrics.looksAside.inc({ module: module.apiName }, looks.length);
+    if (fresh.size === 0) return;
+    await deadLetters.put(letters.filter(({ key }) => fresh.has(key)));
+    const [first] = looks.filter(({ id }) => fresh.has(id));
+    log.error({ module: module.apiName, records: fresh.size, first }, 'records cannot be looked at; they are kept aside, and the others go on');
+  }
+
+  #letterOf({ id, code, cause }: LookAside): DeadLetter {
+    return { source: 'look', key: id, position: { module: this.#deps.module.apiName, id }, code, cause };
+  }
+
+  async #noteAnswered(ids: readonly string[]): Promise<void> {
+    const noted = ids.filter((id) => (this.#aside.has(id) || this.#noted.has(id)) && !this.#putOff.has(id));
+    if (noted.length > 0) await this.#deps.aside.answered(this.#deps.module.apiName, noted);
+    for (const id of ids) {
+      this.#aside.delete(id);
+      this.#noted.delete(id);
+    }
   }
 
   /** A look may be too early: the CRM notifies of a change before every read shows it. What stays invisible is noted as hidden. */
-  async #lookAgainAt(taken: ReadonlyMap<string, PendingHint[]>, found: ReadonlySet<string>, news: ReadonlySet<string>): Promise<void> {
+  async #lookAgainAt(taken: Taken, found: ReadonlySet<string | null>, news: ReadonlySet<string>): Promise<void> {
     const { register, module } = this.#deps;
     const hidden: string[] = [];
     for (const [id, [pending]] of taken) {
@@ -145,13 +274,11 @@ export class Looker {
     await register.hidden(module.apiName, hidden);
   }
 
-  #pauseAfter(error: unknown): void {
+  #noteFailure(error: unknown): void {
     const { log, module, signal } = this.#deps;
     if (signal.aborted) return;
-    this.#failures = Math.min(this.#failures + 1, 10);
-    const pauseMs = Math.min(500 * 2 ** this.#failures, MAX_PAUSE_MS) * (0.5 + this.#time.jitter() / 2);
-    this.#pausedUntil = this.#time.elapsed() + pauseMs;
-    const level = error instanceof CrmError && !error.retryable ? 'error' : 'warn';
-    log[level]({ err: error, module: module.apiName, failures: this.#failures, pauseMs }, 'a look failed and will be tried again');
+    const isLasting = error instanceof CrmError && !error.retryable;
+    const pauseMs = this.#pace.failed(isLasting);
+    log[isLasting ? 'error' : 'warn']({ err: error, module: module.apiName, failures: this.#pace.failures, pauseMs }, 'a look failed and will be tried again');
   }
 }

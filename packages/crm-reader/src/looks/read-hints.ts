@@ -7,6 +7,7 @@ import { HintAnswerer, type HintAnswererDeps } from './hint-answerer.ts';
 export type ReadHintsDeps = HintAnswererDeps & { readonly kafka: KafkaClient; readonly onFatal: (error: unknown) => void };
 
 const COMMIT_EVERY_MS = 1_000;
+const ASK_AGAIN_EVERY_MS = 2_000;
 
 /**
  * Consumes the stored hints until the signal ends it. An offset is committed once every hint before it is answered, so after a
@@ -31,7 +32,9 @@ export async function readHints(deps: ReadHintsDeps): Promise<void> {
     onUnreadable: (place, error) => log.error({ err: error, ...place }, 'hints of a partition cannot be read; catch-ups find what they announced'),
     onFatal,
   });
+  const asking = loop({ name: 'hints that are asked again', everyMs: ASK_AGAIN_EVERY_MS, signal, log, body: () => answerer.askAgain() });
   await loop({ name: 'commit of hints', everyMs: COMMIT_EVERY_MS, signal, log, body: commit });
+  await asking;
   await commit().catch((error: unknown) => log.warn({ err: error }, 'the last commit of hints failed; some will be looked at again'));
   await consumer.close();
   await answerer.closed();

@@ -46,4 +46,12 @@ describe('the offset to go on from', () => {
     acknowledged.end(12);
     expect(acknowledged.committable).toBe(13);
   });
+
+  test('is that of the least open one, also where a batch is handed on again', () => {
+    const acknowledged = new Acknowledged(10);
+    for (const offset of [10, 11, 12]) acknowledged.begin(offset);
+    acknowledged.end(10);
+    for (const offset of [10, 11, 12]) acknowledged.begin(offset);
+    expect(acknowledged.committable).toBe(10);
+  });
 });

@@ -1,0 +1,167 @@
+import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmConfig, memoryTokenStore } from '@lockstep/crm-client';
+import { type DrivenClock, drivenClock, type Simulator, startSimulator } from '@lockstep/crm-simulator';
+import type { ProducedMessage } from '@lockstep/kafka';
+import { coverageOf, leads, topicOf } from '@lockstep/modules';
+import type { FieldMissing } from '@lockstep/postgres';
+import { decodeEvent, fold, type Observation, rowOf } from '@lockstep/record-log';
+import { createLogger, createMetrics } from '@lockstep/telemetry';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { readWindow } from './catch-up/read-window.ts';
+import { createReaderMetrics } from './metrics.ts';
+import { MissingFields } from './missing-fields.ts';
+import { asideInMemory } from './testing.ts';
+
+const MINUTE = 60_000;
+const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
+const metrics = createReaderMetrics(createMetrics({ app: 'test' }));
+const { fields } = coverageOf(leads);
+
+let clock: DrivenClock;
+let simulator: Simulator;
+let client: CrmClient;
+/** Fields that the CRM does not have at present, and whether its refusal names them. */
+let removed: Set<string>;
+let isNamed: boolean;
+let calls: number;
+let stored: FieldMissing[];
+let wanted: Date[];
+let isCatchUpUnderWay: boolean;
+let elapsedMs: number;
+
+beforeEach(async () => {
+  clock = drivenClock(Date.UTC(2026, 0, 1, 10));
+  simulator = await startSimulator({ clock, records: { Leads: 20, Deals: 0, Products: 0 }, tokensPerTenMinutes: 0 });
+  const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator' });
+  client = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0 });
+  [removed, isNamed, calls, stored, wanted, isCatchUpUnderWay, elapsedMs] = [new Set(), true, 0, [], [], false, 0];
+});
+afterEach(async () => {
+  await client.close();
+  await simulator.close();
+});
+
+/** The client of a CRM that lacks the removed fields: such a query is sent with a name that the simulator does not know. */
+async function refusing<T>({ fields: asked }: { readonly fields: readonly string[] }, call: () => Promise<T>): Promise<T> {
+  calls += 1;
+  const gone = asked.find((field) => removed.has(field));
+  if (gone === undefined) return await call();
+  throw new CrmError('column given seems to be invalid', 'CRM_REFUSED', { crmCode: 'INVALID_QUERY', ...(isNamed ? { details: { column_name: gone, clause: 'select' } } : {}) });
+}
+
+const start = async (): Promise<MissingFields> => {
+  const missing = new MissingFields({
+    crm: {
+      time: () => client.time(),
+      lookAt: (options) => refusing(options, () => client.lookAt(options)),
+      changedSince: (options) => refusing(options, () => client.changedSince(options)),
+      recordsBetween: (options) => refusing(options, () => client.recordsBetween(options)),
+    },
+    store: {
+      all: async () => stored,
+      note: async (one) => void (stored = [...stored.filter(({ field }) => field !== one.field), { ...one, isBack: false }]),
+      back: async (_, field) => void (stored = stored.map((one) => (one.field === field ? { ...one, isBack: true } : one))),
+      done: async (_, field) => void (stored = stored.filter((one) => one.field !== field)),
+    },
+    catchUps: { want: async (_, { from }) => !isCatchUpUnderWay && (wanted.push(from), true) },
+    metrics,
+    log,
+    time: { now: () => clock.nowMs(), elapsed: () => elapsedMs, after: () => () => undefined, jitter: () => 0, sleep: async () => undefined },
+  });
+  await missing.recall();
+  return missing;
+};
+
+const look = async (missing: MissingFields) => {
+  const { records } = await missing.readings.lookAt({ module: 'Leads', fields, ids: simulator.firstIds('Leads', 1) });
+  return Object.keys(records[0]?.values ?? {});
+};
+
+describe('a field that the CRM has no more', () => {
+  test('is named by the refusal, left out at once, and not asked for again with each look', async () => {
+    removed = new Set(['Company']);
+    const missing = await start();
+    expect(await look(missing)).toEqual(fields.filter((field) => field !== 'Company'));
+    expect([...missing.of('Leads')]).toEqual(['Company']);
+    expect(stored).toMatchObject([{ module: 'Leads', field: 'Company', cause: 'column given seems to be invalid' }]);
+    await look(missing);
+    expect(calls).toBe(3);
+  });
+
+  test('is found by halving where no refusal names it, several one after another', async () => {
+    [removed, isNamed] = [new Set(['Company', 'City']), false];
+    const missing = await start();
+    expect(await look(missing)).toEqual(fields.filter((field) => !removed.has(field)));
+    expect([...missing.of('Leads')].toSorted()).toEqual(['City', 'Company']);
+    expect(calls).toBeLessThan(2 * (3 + Math.ceil(Math.log2(fields.length)) + 1));
+  });
+
+  test('is remembered by the next process', async () => {
+    removed = new Set(['Company']);
+    await look(await start());
+    calls = 0;
+    await look(await start());
+    expect(calls).toBe(1);
+  });
+
+  test('is asked about after a minute, two, four, eight, and every quarter of an hour', async () => {
+    removed = new Set(['Company']);
+    const missing = await start();
+    await look(missing);
+    calls = 0;
+    for (; elapsedMs < 60 * MINUTE; elapsedMs += 10_000) await missing.checkDue();
+    expect(calls).toBe(4 + 2);
+  });
+});
+
+describe('another refusal', () => {
+  test.each([
+    ['of the scope', new CrmError('no', 'CRM_UNAUTHORIZED', { crmCode: 'OAUTH_SCOPE_MISMATCH' })],
+    ['of the whole module', new CrmError('no', 'CRM_REFUSED', { crmCode: 'INVALID_QUERY', details: { module: 'Leads' } })],
+  ])('%s blames no field', async (_, error) => {
+    const fail = () => Promise.reject(error);
+    const missing = new MissingFields({ crm: { time: () => client.time(), lookAt: fail, changedSince: fail, recordsBetween: fail }, store: { all: async () => [], note: async () => Promise.reject(new Error('nothing to note')), back: async () => undefined, done: async () => undefined }, catchUps: { want: async () => true }, metrics, log });
+    await expect(look(missing)).rejects.toBe(error);
+  });
+});
+
+test('what was changed while a field was missing keeps its column, and is read in full once the field is back', async () => {
+  const events: Observation[] = [];
+  const producer = { send: async (topic: string, messages: Iterable<ProducedMessage>) => {
+    expect(topic).toBe(topicOf(leads));
+    for (const { value } of messages) {
+      const event = decodeEvent(value);
+      if (event.type !== 'CoverageDeclared') events.push(event);
+    }
+  } };
+  const [id = ''] = simulator.firstIds('Leads', 1);
+  const register = { known: async () => {
+    const { live } = fold(events);
+    return new Map(live === null || live === undefined ? [] : [[id, { modifiedMs: live.modifiedMs, observedMs: live.observedMs, hash: live.hash, deletedMs: null } as never]]);
+  } };
+  const missing = await start();
+  const read = () => readWindow({ crm: missing.readings, producer, register, deadLetters: { put: async () => undefined }, aside: asideInMemory(), epsilonMs: MINUTE, signal: new AbortController().signal }, leads, wanted.at(-1) ?? new Date(clock.nowMs()), 'catch-up 1');
+  const company = () => {
+    const { content } = rowOf(fold(events)) as { content: { fields: readonly unknown[] } };
+    return content.fields.length === fields.length ? content.fields[fields.indexOf('Company')] : 'not spoken about';
+  };
+  simulator.editRecord('Leads', id, { Company: 'Before' });
+  await read();
+  expect(company()).toBe('Before');
+  removed = new Set(['Company']);
+  await clock.advance(10 * MINUTE);
+  simulator.editRecord('Leads', id, { Company: 'Missed', City: 'Seen' });
+  await read();
+  expect(company()).toBe('not spoken about');
+  removed = new Set();
+  await clock.advance(10 * MINUTE);
+  isCatchUpUnderWay = true;
+  elapsedMs += 2 * MINUTE;
+  await missing.checkDue();
+  expect([wanted, [...missing.of('Leads')], stored.length]).toEqual([[], [], 1]);
+  isCatchUpUnderWay = false;
+  await missing.checkDue();
+  expect([wanted.length, stored]).toEqual([1, []]);
+  await read();
+  expect(company()).toBe('Missed');
+});

@@ -1,0 +1,31 @@
+import { HINTS_BACKLOG, type LookAside, type LooksAside } from '@lockstep/postgres';
+
+const MINUTE = 60_000;
+
+/** `lockstep.look_aside` in memory. */
+export function memoryLooksAside(now: () => number): LooksAside {
+  const kept = new Map<string, LookAside & { readonly module: string; readonly tries: number; readonly dueMs: number }>();
+  return {
+    keep: async (module, looks) =>
+      looks.flatMap((look) => {
+        const before = kept.get(`${module}/${look.id}`);
+        const tries = before === undefined || before.code === HINTS_BACKLOG ? 1 : before.tries + 1;
+        kept.set(`${module}/${look.id}`, { ...look, module, tries, dueMs: now() + Math.min(MINUTE * 2 ** (tries - 1), 360 * MINUTE) });
+        return tries === 1 ? [look.id] : [];
+      }),
+    wait: async (module, ids) => {
+      for (const id of ids) {
+        const before = kept.get(`${module}/${id}`);
+        kept.set(`${module}/${id}`, before === undefined ? { module, id, code: HINTS_BACKLOG, cause: 'more hints than are kept in memory', tries: 1, dueMs: now() } : { ...before, dueMs: Math.min(before.dueMs, now() + MINUTE) });
+      }
+    },
+    take: async (module, limit) => {
+      const due = [...kept].filter(([, one]) => one.module === module && one.dueMs <= now()).toSorted(([, a], [, b]) => a.dueMs - b.dueMs).slice(0, limit);
+      for (const [key, one] of due) kept.set(key, { ...one, dueMs: now() + MINUTE });
+      return due.map(([, { id, code }]) => ({ id, code }));
+    },
+    answered: async (module, ids) => {
+      for (const id of ids) kept.delete(`${module}/${id}`);
+    },
+  };
+}
