@@ -14,6 +14,7 @@ import { KeepParkedCoverage } from './015-keep-parked-coverage.ts';
 import { KeepMappings } from './016-keep-mappings.ts';
 import { CreateVerification } from './017-create-verification.ts';
 import { CreateLogIndex } from './018-create-log-index.ts';
+import { KeepAttempts } from './020-keep-attempts.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -33,4 +34,5 @@ export const migrationsList = [
   { name: '016-keep-mappings', class: KeepMappings },
   { name: '017-create-verification', class: CreateVerification },
   { name: '018-create-log-index', class: CreateLogIndex },
+  { name: '020-keep-attempts', class: KeepAttempts },
 ];
