@@ -54,9 +54,11 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   const { log, metrics, signals } = deps;
   log.info('this process leads');
   metrics.isLeader.set(1);
+  // A late answer of a former leader changes nothing.
+  const db = await deps.db.fenced(held);
   try {
-    const clock = await databaseClock(deps.db);
-    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(deps.db), runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: loggedWatermarks(watermarks(deps.db), deps), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
+    const clock = await databaseClock(db);
+    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(db), runs: bulkRuns(db), channels: channels(db), catchUps: catchUps(db), watermarks: loggedWatermarks(watermarks(db), deps), breaker: deletionBreaker(db), credits: creditUse(db), incidents: incidents(db), audits: registerAudits(deps.db), looks: wantedLooks(db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));
@@ -108,6 +110,8 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   } finally {
     metrics.isLeader.set(0);
     await held.release();
+    // One that does not answer cannot be closed in order.
+    db.close().catch((error: unknown) => log.warn({ err: error }, 'the connections of the former leader could not be closed'));
   }
 }
 
