@@ -78,7 +78,7 @@ const readPages = (deps: UnderLease): Promise<void> => {
     signal: deps.signal,
     log: deps.log,
     body: () => ingestReadyPages(pages, deps.signal),
-    wake: () => deps.signals.next('ready'),
+    wake: (until) => deps.signals.next('ready', until),
   });
 };
 
@@ -90,7 +90,7 @@ const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {
     signal: deps.signal,
     log: deps.log,
     body: () => readCatchUps(work),
-    wake: () => deps.signals.next('ready'),
+    wake: (until) => deps.signals.next('ready', until),
   });
 };
 

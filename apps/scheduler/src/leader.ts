@@ -4,7 +4,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, Planner, Reporter } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -43,6 +43,7 @@ const IDLE_ROUND_EVERY_MS = 2_000;
 const HINT_EVERY_MS = 1_000;
 const VERIFY_ROUND_EVERY_MS = 10_000;
 const INDEX_EVERY_MS = 60_000;
+const TRIM_EVERY_MS = 3_600_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
@@ -65,9 +66,9 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     const recalled = new Set<string>();
     let isPollWanted = false;
     let isUnderWay = true;
-    const poll = async (): Promise<void> => {
-      await signals.next('poll');
-      isPollWanted = true;
+    const poll = async (until: AbortSignal): Promise<void> => {
+      await signals.next('poll', until);
+      if (!until.aborted) isPollWanted = true;
     };
     const verifier = new Verifier({ ...deps, reporter: new Reporter(jobs), signal });
     const verifying = loop({
@@ -80,6 +81,16 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       },
     });
     const indexing = loop({ name: 'log index', everyMs: INDEX_EVERY_MS, signal, log, body: () => indexLogs({ ...deps, signal }) });
+    const trimming = loop({
+      name: 'history',
+      everyMs: TRIM_EVERY_MS,
+      signal,
+      log,
+      body: async () => {
+        const removed = await trimHistory(db);
+        if (removed.catchUps + removed.runs + removed.incidents > 0) log.info(removed, 'old history was removed');
+      },
+    });
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
@@ -106,7 +117,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         }
       },
     });
-    await Promise.all([hinting, verifying, indexing]);
+    await Promise.all([hinting, verifying, indexing, trimming]);
   } finally {
     metrics.isLeader.set(0);
     await held.release();

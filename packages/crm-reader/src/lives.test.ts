@@ -233,7 +233,7 @@ describe('a permanent deletion', () => {
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, false]);
     await clock.advance(5 * MINUTE);
     simulator.restoreRecord('Leads', restored, true);
-    await readOne({ deletedFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isRestoreScan: true });
+    await readOne({ scanFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isRestoreScan: true });
     expect(wanted).toEqual([['Leads', restored, 'unlisted']]);
     await lookAt(leads, restored);
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, true]);
