@@ -88,7 +88,7 @@ const readPages = async (deps: UnderLease): Promise<void> => {
       signal: deps.signal,
       log: deps.log,
       body: () => ingestReadyPages(pages, deps.signal),
-      wake: () => deps.signals.next('ready'),
+      wake: (until) => deps.signals.next('ready', until),
     });
   };
   await Promise.all(deps.modules.map(readOf));
@@ -102,7 +102,7 @@ const catchUpWhenWanted = (deps: UnderLease): Promise<void> => {
     signal: deps.signal,
     log: deps.log,
     body: () => readCatchUps(work),
-    wake: () => deps.signals.next('ready'),
+    wake: (until) => deps.signals.next('ready', until),
   });
 };
 

@@ -5,7 +5,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, Planner, Reporter } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -46,6 +46,7 @@ const HINT_EVERY_MS = 1_000;
 const VERIFY_ROUND_EVERY_MS = 10_000;
 const INDEX_EVERY_MS = 60_000;
 const ALERT_EVERY_MS = 2_000;
+const TRIM_EVERY_MS = 3_600_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
 export const runLeader = (deps: LeaderDeps): Promise<void> =>
@@ -57,18 +58,20 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   const { log, metrics, signals } = deps;
   log.info('this process leads');
   metrics.isLeader.set(1);
+  // A late answer of a former leader changes nothing.
+  const db = await deps.db.fenced(held);
   try {
-    const clock = await databaseClock(deps.db);
-    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(deps.db), runs: bulkRuns(deps.db), channels: channels(deps.db), catchUps: catchUps(deps.db), watermarks: loggedWatermarks(watermarks(deps.db), deps), breaker: deletionBreaker(deps.db), credits: creditUse(deps.db), incidents: incidents(deps.db), audits: registerAudits(deps.db), looks: wantedLooks(deps.db) };
+    const clock = await databaseClock(db);
+    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(db), runs: bulkRuns(db), channels: channels(db), catchUps: catchUps(db), watermarks: loggedWatermarks(watermarks(db), deps), breaker: deletionBreaker(db), credits: creditUse(db), incidents: incidents(db), audits: registerAudits(deps.db), looks: wantedLooks(db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));
     const recalled = new Set<string>();
     let isPollWanted = false;
     let isUnderWay = true;
-    const poll = async (): Promise<void> => {
-      await signals.next('poll');
-      isPollWanted = true;
+    const poll = async (until: AbortSignal): Promise<void> => {
+      await signals.next('poll', until);
+      if (!until.aborted) isPollWanted = true;
     };
     const verifier = new Verifier({ ...deps, reporter: new Reporter(jobs), signal });
     const verifying = loop({
@@ -83,6 +86,16 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     const indexing = loop({ name: 'log index', everyMs: INDEX_EVERY_MS, signal, log, body: () => indexLogs({ ...deps, signal }) });
     const alerter = await Alerter.start({ ...deps, config: deps.alerts, count: metrics.alerts });
     const alerting = loop({ name: 'alerts', everyMs: ALERT_EVERY_MS, signal, log, body: () => alerter.round() });
+    const trimming = loop({
+      name: 'history',
+      everyMs: TRIM_EVERY_MS,
+      signal,
+      log,
+      body: async () => {
+        const removed = await trimHistory(db);
+        if (removed.catchUps + removed.runs + removed.incidents > 0) log.info(removed, 'old history was removed');
+      },
+    });
     const hinting = loop({ name: 'wanted looks', everyMs: HINT_EVERY_MS, signal, log, body: () => hintWantedLooks(jobs) });
     await loop({
       name: 'round',
@@ -109,10 +122,12 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         }
       },
     });
-    await Promise.all([hinting, verifying, indexing, alerting]);
+    await Promise.all([hinting, verifying, indexing, trimming, alerting]);
   } finally {
     metrics.isLeader.set(0);
     await held.release();
+    // One that does not answer cannot be closed in order.
+    db.close().catch((error: unknown) => log.warn({ err: error }, 'the connections of the former leader could not be closed'));
   }
 }
 

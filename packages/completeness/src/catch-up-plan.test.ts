@@ -11,7 +11,7 @@ const history = (lastStarted: string, lastSecondPass: string) => ({ lastStartedM
 describe('a catch-up', () => {
   test('is due two minutes after the last one began, from the watermark on', () => {
     expect(dueCatchUp(both('10:01:59'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toBeNull();
-    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('09:57:00'), isSecondPass: false, isRestoreScan: false });
+    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), history('10:00:00', '09:30:00'), rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('09:57:00'), isSecondPass: false, isRestoreScan: false, scanFromMs: null });
   });
 
   test('begins at the watermark however long nothing ran', () => {
@@ -19,7 +19,7 @@ describe('a catch-up', () => {
   });
 
   test('goes over the last ninety minutes once an hour', () => {
-    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), history('10:00:00', '09:01:00'), rules)).toEqual({ fromMs: at('08:32:00'), deletedFromMs: at('08:31:00'), isSecondPass: true, isRestoreScan: false });
+    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), history('10:00:00', '09:01:00'), rules)).toEqual({ fromMs: at('08:32:00'), deletedFromMs: at('08:31:00'), isSecondPass: true, isRestoreScan: false, scanFromMs: null });
   });
 
   test('never begins above the watermark, not even as a second pass', () => {
@@ -32,7 +32,19 @@ describe('a catch-up', () => {
 
   test('reads the deleted list over sixty days once a day: what has left it was restored', () => {
     const yesterday = { lastStartedMs: at('10:00:00'), lastSecondPassMs: at('09:30:00'), lastRestoreScanMs: at('10:01:00') - 86_400_000 };
-    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), yesterday, rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('10:01:00') - 60 * 86_400_000, isSecondPass: false, isRestoreScan: true });
+    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), yesterday, rules)).toEqual({ fromMs: at('09:58:00'), deletedFromMs: at('09:57:00'), isSecondPass: false, isRestoreScan: true, scanFromMs: at('10:01:00') - 60 * 86_400_000 });
+  });
+
+  test('scans again after three hours where the scan came to nothing, and does not wait for it with anything else', () => {
+    const yesterday = { lastStartedMs: at('10:00:00'), lastSecondPassMs: at('09:30:00'), lastRestoreScanMs: at('10:01:00') - 86_400_000 };
+    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), { ...yesterday, lastScanTriedMs: at('07:02:01') }, rules)).toMatchObject({ fromMs: at('09:58:00'), isRestoreScan: false, scanFromMs: null });
+    expect(dueCatchUp(both('10:02:00'), at('09:58:00'), { ...yesterday, lastScanTriedMs: at('07:02:00') }, rules)).toMatchObject({ isRestoreScan: true });
+  });
+
+  test('that failed is tried again after ten seconds, and then less and less often, up to ten minutes', () => {
+    const isDueAfter = (seconds: number, failures: number, intervalMs = 120_000): boolean => dueCatchUp({ nowMs: at('10:00:00') + seconds * 1_000, crmMs: at('10:02:00') }, at('09:58:00'), { ...history('10:00:00', '09:30:00'), failures }, { ...rules, intervalMs }) !== null;
+    for (const [failures, seconds] of [[0, 120], [1, 10], [2, 20], [5, 160], [20, 600]] as const) expect([isDueAfter(seconds - 1, failures), isDueAfter(seconds, failures)]).toEqual([false, true]);
+    expect([isDueAfter(1_799, 20, 1_800_000), isDueAfter(1_800, 20, 1_800_000), isDueAfter(1, 1, 1_000)]).toEqual([false, true, true]);
   });
 
   test('depends on one clock for when, and on the CRM\'s for what', () => {

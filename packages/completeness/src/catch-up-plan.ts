@@ -8,12 +8,23 @@ export type CatchUpPlan = {
   readonly deletedFromMs: number;
   /** Whether it goes back further than it has to, for what became visible late. */
   readonly isSecondPass: boolean;
-  /** Whether the whole deleted list is read: what has left it was restored. */
+  /** Whether the whole deleted list is to have been read: what has left it was restored. */
   readonly isRestoreScan: boolean;
+  /** Where a reading of the deleted list for restores begins, after the other one; null for none. */
+  readonly scanFromMs: number | null;
 };
 
 /** When catch-ups of a module began last, by the clock that noted it; null for never. */
-export type CatchUpHistory = { readonly lastStartedMs: number | null; readonly lastSecondPassMs: number | null; readonly lastRestoreScanMs: number | null };
+export type CatchUpHistory = {
+  readonly lastStartedMs: number | null;
+  readonly lastSecondPassMs: number | null;
+  /** The last one that was read over its whole depth. */
+  readonly lastRestoreScanMs: number | null;
+  /** The last one that was tried. */
+  readonly lastScanTriedMs?: number | null;
+  /** How many have failed in a row. */
+  readonly failures?: number;
+};
 
 export type CatchUpRules = {
   readonly intervalMs: number;
@@ -29,6 +40,16 @@ export const defaultCatchUpRules: CatchUpRules = { intervalMs: 120_000, secondPa
 
 /** The CRM can restore a record for 60 days after its deletion. */
 const RESTORABLE_MS = 60 * 86_400_000;
+/** A scan that failed is tried again by itself, so many times as often. */
+const SCAN_TRIES = 8;
+/** A catch-up that failed is tried again sooner than the next one would be due, and later with each further failure. */
+const FIRST_RETRY_MS = 10_000;
+const MAX_RETRY_MS = 10 * 60_000;
+
+/** From one catch-up to the next, after so many failures in a row. */
+export const retryAfterMs = (failures: number, intervalMs: number): number =>
+  failures === 0 ? intervalMs : Math.min(Math.min(FIRST_RETRY_MS, intervalMs) * 2 ** (failures - 1), Math.max(intervalMs, MAX_RETRY_MS));
+
 /** The list of deletions has whole seconds and may lag: it is read from a little before. */
 const DELETED_OVERLAP_MS = 60_000;
 
@@ -42,11 +63,11 @@ export type PlanTimes = { readonly nowMs: number; readonly crmMs: number };
  */
 export function dueCatchUp({ nowMs, crmMs }: PlanTimes, watermarkMs: number, history: CatchUpHistory, rules: CatchUpRules = defaultCatchUpRules): CatchUpPlan | null {
   const isDue = (lastMs: number | null, everyMs: number): boolean => lastMs === null || hasPassed(lastMs, everyMs, nowMs);
-  if (!isDue(history.lastStartedMs, rules.intervalMs)) return null;
+  if (!isDue(history.lastStartedMs, retryAfterMs(history.failures ?? 0, rules.intervalMs))) return null;
   const isSecondPass = isDue(history.lastSecondPassMs, rules.secondPassEveryMs);
   const fromMs = isSecondPass ? Math.min(watermarkMs, wholeSecond(crmMs - rules.secondPassOverMs)) : watermarkMs;
-  const isRestoreScan = isDue(history.lastRestoreScanMs, rules.restoreScanEveryMs);
+  const isRestoreScan = isDue(history.lastRestoreScanMs, rules.restoreScanEveryMs) && isDue(history.lastScanTriedMs ?? null, rules.restoreScanEveryMs / SCAN_TRIES);
   // Before the first catch-up no deletion is known that could have been taken back.
-  const deletedFromMs = isRestoreScan && history.lastStartedMs !== null ? Math.min(fromMs, wholeSecond(crmMs - RESTORABLE_MS)) : fromMs;
-  return { fromMs, deletedFromMs: deletedFromMs - DELETED_OVERLAP_MS, isSecondPass, isRestoreScan };
+  const isScanned = isRestoreScan && history.lastStartedMs !== null;
+  return { fromMs, deletedFromMs: fromMs - DELETED_OVERLAP_MS, isSecondPass, isRestoreScan, scanFromMs: isScanned ? Math.min(fromMs, wholeSecond(crmMs - RESTORABLE_MS)) - DELETED_OVERLAP_MS : null };
 }

@@ -1,7 +1,7 @@
 import { defaultCatchUpRules } from '@lockstep/completeness';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { leads } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, connect, type Database, migrate, readFreshness, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, type Database, deletionBreaker, migrate, readFreshness, watermarks } from '@lockstep/postgres';
 import { createLogger } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -34,6 +34,7 @@ const deps = () => ({
   channels: channels(db),
   catchUps: catchUps(db),
   watermarks: watermarks(db),
+  breaker: deletionBreaker(db),
   admin: { topicId: () => Promise.resolve('t'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: logEnd }]) },
   signals: { send: () => Promise.resolve() },
   catchUpRules: defaultCatchUpRules,
@@ -104,10 +105,59 @@ describe('the next catch-ups', () => {
     now = new Date(Date.now() + 121_000);
     await round();
     await catchUps(db).failed((await open())?.id ?? 0, 'the CRM was away');
-    now = new Date(Date.now() + 242_000);
+    now = new Date(Date.now() + 5_000);
+    await round();
+    expect(await open()).toBeUndefined();
+    // Sooner than the next one would be due.
+    now = new Date(Date.now() + 10_500);
     await round();
     expect(await open()).toMatchObject({ from: at('09:58:01') });
     expect(await watermark()).toEqual(at('09:58:01'));
+  });
+
+  test('while deletions are held, one that failed is not repeated any sooner', async () => {
+    await db.pool.query(`insert into lockstep.held_deletions (module, deletions, allowed) values ('Leads', 200, 100)`);
+    now = new Date(Date.now() + 121_000);
+    await round();
+    await catchUps(db).failed((await open())?.id ?? 0, 'deletions are held');
+    now = new Date(Date.now() + 60_000);
+    await round();
+    expect(await open()).toBeUndefined();
+  });
+
+  test('a large window goes on by queries where no bulk job can be had: what was read is claimed, and the next one begins there', async () => {
+    now = new Date(Date.now() + 121_000);
+    await round();
+    crmNow = at('12:06:00');
+    await catchUps(db).tooLarge((await open())?.id ?? 0, at('12:00:00'), { ...nothing, rows: 33_000 }, at('11:20:07'));
+    await round();
+    const runs = bulkRuns(db);
+    await runs.failed((await runs.all()).find(({ kind }) => kind === 'catch-up')?.id ?? 0, 'the CRM refuses');
+    await round();
+    expect(await watermark()).toEqual(at('11:20:07'));
+    now = new Date(Date.now() + 242_000);
+    await round();
+    expect(await open()).toMatchObject({ from: at('11:20:07') });
+    // No other job is requested for a while.
+    await catchUps(db).tooLarge((await open())?.id ?? 0, at('12:04:00'), { ...nothing, rows: 33_000 }, at('11:50:00'));
+    await round();
+    expect(await watermark()).toEqual(at('11:50:00'));
+    expect((await runs.all()).filter(({ kind }) => kind === 'catch-up')).toHaveLength(1);
+  });
+
+  test('a large window does not wait for a refresh whose page cannot be read', async () => {
+    const runs = bulkRuns(db);
+    await runs.start('Leads', 'refresh');
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const [page] = await runs.openPages();
+      await runs.refused((await runs.attempt(page as NonNullable<typeof page>, 0)) as NonNullable<typeof page>, 'no');
+    }
+    now = new Date(Date.now() + 121_000);
+    await round();
+    crmNow = at('12:06:00');
+    await catchUps(db).tooLarge((await open())?.id ?? 0, at('12:00:00'), { ...nothing, rows: 33_000 }, at('11:20:07'));
+    await round();
+    expect(await watermark()).toEqual(at('11:20:07'));
   });
 
   test('a window too large for queries goes on as a bulk run of the same window, and claims what the queries had begun with', async () => {
@@ -154,8 +204,7 @@ describe('clocks', () => {
       const wanted = await open();
       if (wanted === undefined) return false;
       // As the database would have noted it.
-      await db.pool.query('update lockstep.catch_up set wanted_at = $2 where id = $1', [wanted.id, now]);
-      await catchUps(db).failed(wanted.id, 'enough of it');
+      await db.pool.query(`update lockstep.catch_up set wanted_at = $2, state = 'complete' where id = $1`, [wanted.id, now]);
       return true;
     };
     const planned: boolean[] = [];

@@ -1,9 +1,11 @@
 import type { CrmClient } from '@lockstep/crm-client';
-import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, wholeSecond } from '@lockstep/completeness';
+import { advanced, bulkPlan, type CatchUpRules, dueCatchUp, hasPassed, wholeSecond } from '@lockstep/completeness';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import type { BulkRunRow, BulkRuns, CatchUpRow, CatchUps, Channels, Claim, Signals, Watermarks } from '@lockstep/postgres';
+import type { BulkRunRow, BulkRuns, CatchUpRow, CatchUps, Channels, Claim, DeletionBreaker, Signals, Watermarks } from '@lockstep/postgres';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
+
+import { isStuck } from './fault-watch.ts';
 
 /*
  * A catch-up's way, one row of `lockstep.catch_up`:
@@ -11,7 +13,8 @@ import { crashPoint, type Logger } from '@lockstep/telemetry';
  *   wanted ──(ingress: window, deleted list)──▶ read ──────────────────────────▶ complete: the watermark is moved
  *      │                                          ▲
  *      │                    too-large ──bulk run──┘
- *      └── failed: planned again, from the same watermark
+ *      │                        └── no bulk run can be had: complete as far as it was read, and the next one goes on from there
+ *      └── failed: planned again, from the same watermark, soon at first
  */
 
 export type CatchUpDeps = {
@@ -19,6 +22,7 @@ export type CatchUpDeps = {
   readonly channels: Channels;
   readonly catchUps: CatchUps;
   readonly watermarks: Watermarks;
+  readonly breaker: Pick<DeletionBreaker, 'held'>;
   readonly admin: Pick<Admin, 'topicId' | 'topicOffsets'>;
   readonly signals: Pick<Signals, 'send'>;
   readonly catchUpRules: CatchUpRules;
@@ -55,16 +59,19 @@ async function watermarkOf({ watermarks, catchUpRules }: CatchUpDeps, { apiName 
   return firstJobMs === undefined ? null : { watermarkMs: wholeSecond(firstJobMs - catchUpRules.marginMs), isClaimed: false };
 }
 
-async function plan({ catchUps, channels, signals, catchUpRules, crm, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base, isScanWanted: boolean): Promise<boolean> {
-  const { any, secondPass, restoreScan } = await catchUps.latest(apiName);
+async function plan({ catchUps, channels, breaker, signals, catchUpRules, crm, now }: CatchUpDeps, { apiName }: ModuleDefinition, { watermarkMs, isClaimed }: Base, isScanWanted: boolean): Promise<boolean> {
+  const { any, secondPass, restoreScan, scanTried } = await catchUps.latest(apiName);
+  const isHeld = (await breaker.held()).some(({ module }) => module === apiName);
+  // While deletions are held, people decide: everything is read at its usual pace.
+  const failures = isHeld ? 0 : (await catchUps.failing(apiName)).failures;
   const startedMs = (catchUp: CatchUpRow | undefined): number | null => catchUp?.wantedAt.getTime() ?? null;
-  const history = { lastStartedMs: startedMs(any), lastSecondPassMs: startedMs(secondPass), lastRestoreScanMs: isScanWanted ? null : startedMs(restoreScan) };
+  const history = { lastStartedMs: startedMs(any), lastSecondPassMs: startedMs(secondPass), lastRestoreScanMs: isScanWanted ? null : startedMs(restoreScan), lastScanTriedMs: isScanWanted || isHeld ? null : startedMs(scanTried), failures };
   const due = dueCatchUp({ nowMs: now().getTime(), crmMs: crm.time().earliestMs }, watermarkMs, history, catchUpRules);
   if (due === null) return false;
   // Before the first claim nothing is said about deletions: then they are read from the first moment anything could be seen.
   const openedMs = (await channels.all()).find(({ module }) => module === apiName)?.openedAt.getTime() ?? due.deletedFromMs;
   const deletedFromMs = isClaimed ? due.deletedFromMs : Math.min(due.deletedFromMs, openedMs - catchUpRules.marginMs);
-  await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass, isRestoreScan: due.isRestoreScan });
+  await catchUps.want(apiName, { from: new Date(due.fromMs), deletedFrom: new Date(deletedFromMs), isSecondPass: due.isSecondPass, isRestoreScan: due.isRestoreScan, scanFrom: due.scanFromMs === null ? null : new Date(due.scanFromMs) });
   await signals.send('ready');
   return true;
 }
@@ -72,7 +79,7 @@ async function plan({ catchUps, channels, signals, catchUpRules, crm, now }: Cat
 async function moveOn(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, runs: readonly BulkRunRow[]): Promise<void> {
   switch (open.state) {
     case 'read':
-      return await claim(deps, module, open, base, open.startedAt);
+      return await claim(deps, module, open, base, open.startedAt?.getTime() ?? null);
     case 'too-large':
       return await continueInBulk(deps, module, open, base, runs);
     case 'wanted':
@@ -83,6 +90,7 @@ async function moveOn(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUp
 
 async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, runs: readonly BulkRunRow[]): Promise<void> {
   if (open.bulkRunId === null) {
+    if (await isBulkInTrouble(deps, module, runs)) return await claimPart(deps, module, open, base, 'no bulk job can be had now');
     const run = await deps.runs.start(module.apiName, 'catch-up', { fromTime: open.from });
     if (run === null) return;
     await deps.catchUps.continuedBy(open.id, run.id);
@@ -91,13 +99,34 @@ async function continueInBulk(deps: CatchUpDeps, module: ModuleDefinition, open:
     return;
   }
   const run = runs.find(({ id }) => id === open.bulkRunId);
-  if (run?.state === 'failed') return await deps.catchUps.failed(open.id, run.failure ?? 'the bulk run failed');
+  if (run?.state === 'failed') return await claimPart(deps, module, open, base, run.failure ?? 'the bulk run failed');
   // The deleted list was read before the bulk run began, so nothing after that is claimed.
-  if (run?.state === 'complete') await claim(deps, module, open, base, open.startedAt);
+  if (run?.state === 'complete') await claim(deps, module, open, base, open.startedAt?.getTime() ?? null);
 }
 
-async function claim(deps: CatchUpDeps, module: ModuleDefinition, { id, from }: CatchUpRow, { watermarkMs, isClaimed }: Base, startedAt: Date | null): Promise<void> {
-  const reading = { fromMs: from.getTime(), startedMs: startedAt?.getTime() ?? Number.NEGATIVE_INFINITY, nowMs: deps.crm.time().earliestMs, isWithDeletions: true };
+/** For how long after a bulk run of a catch-up failed the next large ones are read by queries. */
+const NO_BULK_AFTER_MS = 6 * 3_600_000;
+
+/** Whether the module's run waits for a page that cannot be read, or a large catch-up's failed a while ago. */
+async function isBulkInTrouble({ runs: store, now }: CatchUpDeps, { apiName }: ModuleDefinition, runs: readonly BulkRunRow[]): Promise<boolean> {
+  const failed = runs.findLast(({ kind }) => kind === 'catch-up');
+  if (failed?.state === 'failed' && !hasPassed(failed.finishedAt?.getTime() ?? 0, NO_BULK_AFTER_MS, now().getTime())) return true;
+  return (await store.openPages()).some((page) => page.module === apiName && isStuck(page));
+}
+
+/** What the queries have read counts, so that the next catch-up begins behind it: they cost about as much as a bulk job, and only take longer. */
+async function claimPart(deps: CatchUpDeps, module: ModuleDefinition, open: CatchUpRow, base: Base, reason: string): Promise<void> {
+  const { readUpTo, startedAt } = open;
+  const isBehind = readUpTo === null || startedAt === null || readUpTo.getTime() <= base.watermarkMs;
+  // What was read of a second pass counts, or it would be repeated without end; changes of one second only would be read from that second again.
+  if (isBehind) return await (open.isSecondPass && readUpTo !== null ? deps.catchUps.complete(open.id) : deps.catchUps.failed(open.id, reason));
+  deps.log.info({ module: module.apiName, readUpTo, reason }, 'a large catch-up goes on by queries');
+  await claim(deps, module, open, base, Math.min(startedAt.getTime(), readUpTo.getTime() + deps.catchUpRules.marginMs));
+}
+
+/** @param startedMs when the reading began, or would have begun if it had read no more than it did. */
+async function claim(deps: CatchUpDeps, module: ModuleDefinition, { id, from }: CatchUpRow, { watermarkMs, isClaimed }: Base, startedMs: number | null): Promise<void> {
+  const reading = { fromMs: from.getTime(), startedMs: startedMs ?? Number.NEGATIVE_INFINITY, nowMs: deps.crm.time().earliestMs, isWithDeletions: true };
   const movedMs = advanced(watermarkMs, reading, deps.catchUpRules.marginMs);
   crashPoint('catch-up-read');
   if (movedMs !== null && (movedMs > watermarkMs || !isClaimed)) await note(deps, module, 'changes', new Date(movedMs));

@@ -80,6 +80,6 @@ describe('a refresh', () => {
 
 describe('a job', () => {
   test('is asked about more and more seldom', () => {
-    expect([0, 10_000, 100_000, 10_000_000].map(pollEveryMs)).toEqual([500, 1_000, 10_000, 30_000]);
+    expect([0, 10_000, 100_000, 3_000_000, 3_600_000, 10_000_000].map(pollEveryMs)).toEqual([500, 1_000, 10_000, 30_000, 360_000, 600_000]);
   });
 });

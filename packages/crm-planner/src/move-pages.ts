@@ -4,6 +4,7 @@ import { pathSecret } from '@lockstep/notifications';
 import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
 import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
+import { isDue, mayRequest, waitAfterMs } from './job-budget.ts';
 import type { PlannerMetrics } from './metrics.ts';
 
 /*
@@ -11,39 +12,45 @@ import type { PlannerMetrics } from './metrics.ts';
  *
  *   wanted ──create job──▶ requested ──COMPLETED──▶ ready ──(ingress: download, publish)──▶ published
  *     ▲                        │                      │
- *     └── failed, gone, stuck ─┴──────── damaged ─────┘      five attempts, then the run is failed
+ *     └── refused, failed, gone, stuck ─── damaged ───┘
  *
- * A leader killed between requesting a job and noting it requests another one: that costs 50 credits and nothing else.
+ * Each attempt is counted in the table before its call, and the next one waits, longer each time (`job-budget.ts`): the API has no list of jobs, so one whose answer
+ * was lost, or whose leader was killed before noting it, cannot be found again. It costs 50 credits and nothing else.
  */
 
 export type MovePagesDeps = {
   readonly runs: BulkRuns;
   readonly crm: Pick<CrmClient, 'createBulkRead' | 'bulkReadStatus' | 'rules'>;
   readonly signals: Pick<Signals, 'send'>;
+  /** All that are configured: they share the jobs. */
+  readonly modules: readonly Pick<ModuleDefinition, 'apiName'>[];
   readonly secret: string;
   readonly publicUrl: string;
+  /** The database's time. */
+  readonly now: () => Date;
   readonly time?: Pick<Time, 'elapsed'>;
   readonly log: Logger;
   readonly metrics: PlannerMetrics;
 };
 
-const MAX_ATTEMPTS = 5;
-/** Jobs of one organisation run about one after another. */
-const MAX_JOBS = 2;
 /** A job that is not done by then is taken for lost. */
-const STUCK_AFTER_MS = 60 * 60_000;
+const STUCK_AFTER_MS = 24 * 3_600_000;
+const HOUR_MS = 3_600_000;
 const MIN_POLL_MS = 500;
 const MAX_POLL_MS = 30_000;
+const MAX_POLL_OF_LONG_MS = 600_000;
+/** A large catch-up goes on by queries where it cannot be read in bulk: so it does not wait for hours. */
+const MAX_CATCH_UP_ATTEMPTS = 4;
 
 /** How long after its creation, and then how often, a job is asked about: a tenth of its age. */
-export const pollEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 10, MIN_POLL_MS), MAX_POLL_MS);
+export const pollEveryMs = (ageMs: number): number => Math.min(Math.max(ageMs / 10, MIN_POLL_MS), ageMs < HOUR_MS ? MAX_POLL_MS : MAX_POLL_OF_LONG_MS);
 
 /** Moves the pages of a module's run as far as they go now. */
 export class PageMover {
   readonly #deps: MovePagesDeps;
   readonly #time: Pick<Time, 'elapsed'>;
-  /** By job: when this process met it, and when it asked about it last. The next leader begins without it. */
-  readonly #jobs = new Map<string, { readonly metAt: number; askedAt: number }>();
+  /** When this process asked about a job last, by job. The next leader begins without it. */
+  readonly #askedAt = new Map<string, number>();
 
   constructor(deps: MovePagesDeps) {
     this.#deps = deps;
@@ -53,60 +60,62 @@ export class PageMover {
   /**
    * @param pollAll the CRM said that some job has ended: every job is asked about.
    * @returns whether some page waits for the CRM or for us; what is ready is the reader's.
+   * @throws the first failure, once every page was tried.
    */
   async move(module: ModuleDefinition, { pollAll }: { pollAll: boolean }): Promise<boolean> {
-    const open = await this.#deps.runs.openPages();
-    const jobs = open.filter(({ state }) => state === 'requested').length;
+    const open = (await this.#deps.runs.openPages()).filter((page) => this.#deps.modules.some(({ apiName }) => apiName === page.module));
+    this.#forgetAllBut(open);
     const ofModule = open.filter((one) => one.module === module.apiName);
+    const failures: unknown[] = [];
     for (const page of ofModule) {
-      if (page.state === 'wanted' && jobs < MAX_JOBS) await this.#request(module, page);
-      if (page.state === 'requested' && (pollAll || this.#isDue(page))) await this.#ask(page);
+      try {
+        if (mayRequest(page, open, this.#nowMs())) await this.#request(module, page);
+        if (page.state === 'requested' && (pollAll || this.#isToBeAsked(page))) await this.#ask(page);
+      } catch (error) {
+        failures.push(error);
+      }
     }
-    return ofModule.some(({ state }) => state !== 'ready');
+    if (failures.length > 0) throw failures[0];
+    return ofModule.some((page) => page.state === 'requested' || (page.state === 'wanted' && isDue(page, this.#nowMs())));
   }
 
   async #request(module: ModuleDefinition, page: BulkPageRow): Promise<void> {
     const { runs, crm, secret, publicUrl, metrics, log } = this.#deps;
-    if (page.attempts >= MAX_ATTEMPTS) return await runs.failed(page.runId, page.failure ?? 'too many attempts');
+    const { kind, fromTime } = await runs.runOf(page);
+    if (kind === 'catch-up' && page.attempts >= MAX_CATCH_UP_ATTEMPTS) return await runs.failed(page.runId, page.failure ?? 'too many attempts');
     const byToken = crm.rules.nextPageBy === 'page_token' && page.pageNumber > 1;
+    const attempt = await runs.attempt(page, waitAfterMs(page.attempts + 1));
+    if (attempt === null) return;
     try {
       const job = await crm.createBulkRead({
         module: module.apiName,
         fields: [...coverageOf(module).fields, 'Modified_Time'],
         page: page.pageNumber,
         pageToken: byToken ? (page.pageToken ?? '') : null,
-        since: (await runs.runOf(page)).fromTime ?? null,
+        since: fromTime ?? null,
         callbackUrl: `${publicUrl}/bulk-callbacks/${pathSecret(secret)}`,
       });
       crashPoint('job-created');
-      await runs.requested(page, job);
+      await runs.requested(attempt, job);
       metrics.bulkJobs.inc({ module: module.apiName });
-      log.info({ module: module.apiName, page: page.pageNumber, jobId: job.jobId }, 'bulk job requested');
+      log.info({ module: module.apiName, page: page.pageNumber, attempt: attempt.attempts, jobId: job.jobId }, 'bulk job requested');
     } catch (error) {
       if (!(error instanceof CrmError)) throw error;
       const isExpired = error.code === 'CRM_PAGE_TOKEN_EXPIRED';
       // A token lives a day, and belongs to one user. The whole run begins again; what was read already is refused by the fold.
-      if (!isExpired && !(byToken && error.code === 'CRM_REFUSED')) throw error;
-      await runs.failed(page.runId, isExpired ? 'the page token expired' : `the page token was refused: ${error.message}`);
+      if (isExpired || (byToken && error.code === 'CRM_REFUSED')) return await runs.failed(page.runId, isExpired ? 'the page token expired' : `the page token was refused: ${error.message}`);
+      await runs.refused(attempt, error.message);
+      log.warn({ err: error, module: module.apiName, page: page.pageNumber, attempt: attempt.attempts, nextAttemptAt: attempt.nextAttemptAt }, 'a bulk job was not created');
     }
   }
 
-  #isDue(page: BulkPageRow): boolean {
-    const { metAt, askedAt } = this.#jobOf(page);
-    const nowMs = this.#time.elapsed();
-    return nowMs - askedAt >= pollEveryMs(nowMs - metAt);
-  }
-
-  #jobOf({ jobId }: BulkPageRow): { readonly metAt: number; askedAt: number } {
-    const known = this.#jobs.get(jobId ?? '') ?? { metAt: this.#time.elapsed(), askedAt: Number.NEGATIVE_INFINITY };
-    this.#jobs.set(jobId ?? '', known);
-    return known;
+  #isToBeAsked(page: BulkPageRow): boolean {
+    return this.#time.elapsed() - (this.#askedAt.get(page.jobId ?? '') ?? Number.NEGATIVE_INFINITY) >= pollEveryMs(this.#ageMs(page));
   }
 
   async #ask(page: BulkPageRow): Promise<void> {
     const { runs, crm, signals, log } = this.#deps;
-    const job = this.#jobOf(page);
-    job.askedAt = this.#time.elapsed();
+    this.#askedAt.set(page.jobId ?? '', this.#time.elapsed());
     const status = await crm.bulkReadStatus(page.jobId ?? '').catch((error: unknown) => {
       if (error instanceof CrmError && error.code === 'CRM_NOT_FOUND') return { state: 'failed', failure: 'the CRM does not know the job' } as const;
       if (error instanceof CrmError && error.code === 'CRM_REPLY_UNEXPECTED') {
@@ -118,15 +127,29 @@ export class PageMover {
     });
     switch (status.state) {
       case 'running':
-        if (this.#time.elapsed() - job.metAt < STUCK_AFTER_MS) return;
-        return await runs.wantedAgain(page, 'the job did not end within an hour');
+        // A job may be queued for hours; another one would be queued behind it.
+        if (this.#ageMs(page) < STUCK_AFTER_MS) return;
+        return await runs.wantedAgain(page, 'the job did not end within a day');
       case 'failed':
         log.warn({ module: page.module, page: page.pageNumber, jobId: page.jobId, failure: status.failure }, 'a bulk job failed');
         return await runs.wantedAgain(page, status.failure);
       case 'completed':
-        this.#jobs.delete(page.jobId ?? '');
         await runs.ready(page, status);
         await signals.send('ready');
     }
+  }
+
+  /** How long ago the job was noted. */
+  #ageMs({ updatedAt }: BulkPageRow): number {
+    return Math.max(0, this.#nowMs() - updatedAt.getTime());
+  }
+
+  #nowMs(): number {
+    return this.#deps.now().getTime();
+  }
+
+  #forgetAllBut(open: readonly BulkPageRow[]): void {
+    const jobs = new Set(open.map(({ jobId }) => jobId));
+    for (const jobId of this.#askedAt.keys()) if (!jobs.has(jobId)) this.#askedAt.delete(jobId);
   }
 }

@@ -5,14 +5,16 @@ import { catchUp, type CatchUpDeps } from './catch-up.ts';
 import { ClockWatch, type ClockWatchDeps } from './clock-watch.ts';
 import { ChannelKeeper, type ChannelKeeperDeps } from './channel-keeper.ts';
 import { type CreditDeps, CreditWatch } from './credit-watch.ts';
+import { FaultWatch, type FaultWatchDeps, type StepFailures } from './fault-watch.ts';
 import { FutureRepair, type FutureRepairDeps } from './future-repair.ts';
 import { Gaps, type GapsDeps } from './gaps.ts';
 import { type MovePagesDeps, PageMover } from './move-pages.ts';
 import { type RefreshDeps, refreshWhenDue } from './refresh.ts';
 import { Reporter, type ReporterDeps } from './reporter.ts';
 import { startInitialRun, type StartInitialRunDeps } from './start-initial-run.ts';
+import { Steps } from './steps.ts';
 
-export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & CreditDeps & GapsDeps & ReporterDeps & FutureRepairDeps & ClockWatchDeps;
+export type PlannerDeps = ChannelKeeperDeps & StartInitialRunDeps & MovePagesDeps & CatchUpDeps & RefreshDeps & AuditDeps & CreditDeps & GapsDeps & ReporterDeps & FutureRepairDeps & ClockWatchDeps & FaultWatchDeps;
 
 /**
  * Plans what is read of a module. Each round, in the source article's order: the channel first, then the bulk read, so that no
@@ -27,6 +29,8 @@ export class Planner {
   readonly #future: FutureRepair;
   readonly #clocks: ClockWatch;
   readonly #credits: CreditWatch;
+  readonly #faults: FaultWatch;
+  readonly #steps: Steps;
   readonly #reporter: Reporter;
 
   constructor(given: PlannerDeps) {
@@ -41,21 +45,28 @@ export class Planner {
     this.#gaps = new Gaps(deps, reporter);
     this.#future = new FutureRepair(deps, reporter);
     this.#clocks = new ClockWatch(deps, reporter);
+    this.#faults = new FaultWatch(deps, reporter);
+    this.#steps = new Steps(deps);
   }
 
   /**
+   * Each step is judged by itself: one that fails waits for a while, and the others go on.
    * @param pollAll the CRM said that some bulk job has ended: every job is asked about.
    * @returns whether something of the module is under way, so that the next round should come soon.
+   * @throws what failed, in the end.
    */
   async round(module: ModuleDefinition, { pollAll }: { pollAll: boolean }): Promise<boolean> {
+    const steps = this.#steps;
     // First, for what fails below must not hide itself.
-    await this.#credits.update(module);
-    await this.#clocks.watch();
-    await this.#gaps.report(module);
-    const { isOpened, failure } = await this.#channels.keep(module);
-    const isUnderWay = isOpened && (await this.#read(module, pollAll));
+    await steps.run(module, 'credits', () => this.#credits.update(module));
+    await steps.run(module, 'clocks', () => this.#clocks.watch());
+    await steps.run(module, 'gaps', () => this.#gaps.report(module));
+    const channel = await steps.run(module, 'channel', () => this.#channels.keep(module));
+    const isUnderWay = channel?.isOpened === true && (await this.#read(module, pollAll));
+    await steps.run(module, 'faults', () => this.#faults.report(module, this.#failuresOf(module)));
     // Only now: a channel that cannot be renewed is no reason to catch up later.
-    if (failure !== null) throw failure;
+    if (channel !== undefined && channel.failure !== null) throw channel.failure;
+    steps.throwFailures(module);
     return isUnderWay;
   }
 
@@ -65,12 +76,18 @@ export class Planner {
   }
 
   async #read(module: ModuleDefinition, pollAll: boolean): Promise<boolean> {
-    const isScanWanted = await this.#future.repair(module);
-    await startInitialRun(this.#deps, module);
-    const hasPages = await this.#mover.move(module, { pollAll });
-    const isCatchingUp = await catchUp(this.#deps, module, { isScanWanted });
-    await refreshWhenDue(this.#deps, module, this.#reporter);
-    await this.#auditor.audit(module);
-    return hasPages || isCatchingUp;
+    const steps = this.#steps;
+    const isScanWanted = await steps.run(module, 'future', () => this.#future.repair(module));
+    await steps.run(module, 'first load', () => startInitialRun(this.#deps, module));
+    const hasPages = await steps.run(module, 'pages', () => this.#mover.move(module, { pollAll }));
+    const isCatchingUp = await steps.run(module, 'catch-up', () => catchUp(this.#deps, module, { isScanWanted: isScanWanted === true }));
+    await steps.run(module, 'refresh', () => refreshWhenDue(this.#deps, module, this.#reporter));
+    await steps.run(module, 'audit', () => this.#auditor.audit(module));
+    return hasPages === true || isCatchingUp === true;
+  }
+
+  #failuresOf(module: ModuleDefinition): StepFailures {
+    const failureOf = (...names: readonly string[]): unknown => names.map((name) => this.#steps.failureOf(module, name)).find((failure) => failure !== null) ?? null;
+    return { load: failureOf('first load', 'pages', 'refresh'), catchUp: failureOf('catch-up') };
   }
 }

@@ -127,8 +127,8 @@ const catchUp = (module: ModuleDefinition, minutes: number) => readWindow(deps()
 /** Reads one catch-up, from now on unless it says otherwise. */
 async function readOne(catchUp: Partial<CatchUpRow>): Promise<void> {
   const now = new Date(clock.nowMs());
-  const wantedNow: CatchUpRow = { id: 1, module: 'Leads', state: 'wanted', from: now, deletedFrom: now, isSecondPass: false, isRestoreScan: false, wantedAt: now, startedAt: null, bulkRunId: null, result: { rows: 0, seen: 0, unhinted: 0, deleted: 0 }, ...catchUp };
-  await readCatchUps({ ...deps(), modules: [leads], catchUps: { open: async () => [wantedNow], read: async () => undefined, tooLarge: async () => undefined, failed: async (_, failure) => Promise.reject(new Error(failure)) } });
+  const wantedNow: CatchUpRow = { id: 1, module: 'Leads', state: 'wanted', from: now, deletedFrom: now, isSecondPass: false, isRestoreScan: false, scanFrom: null, scannedFrom: null, scanFailure: null, wantedAt: now, startedAt: null, readUpTo: null, bulkRunId: null, result: { rows: 0, seen: 0, unhinted: 0, deleted: 0 }, ...catchUp };
+  await readCatchUps({ ...deps(), modules: [leads], catchUps: { open: async () => [wantedNow], read: async () => undefined, tooLarge: async () => undefined, scanned: async () => undefined, failed: async (_, failure) => Promise.reject(new Error(failure)) } });
 }
 
 describe('Modified_Time in the future (import), then an ordinary edit', () => {
@@ -234,7 +234,7 @@ describe('a permanent deletion', () => {
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, false]);
     await clock.advance(5 * MINUTE);
     simulator.restoreRecord('Leads', restored, true);
-    await readOne({ deletedFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isRestoreScan: true });
+    await readOne({ scanFrom: new Date(clock.nowMs() - 60 * 24 * 60 * MINUTE), isRestoreScan: true });
     expect(wanted).toEqual([['Leads', restored, 'unlisted']]);
     await lookAt(leads, restored);
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, true]);

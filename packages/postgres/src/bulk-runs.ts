@@ -5,6 +5,8 @@ import { BulkPage, type BulkPageRow, BulkRun, type BulkRunRow, type RunKind } fr
 /**
  * The job table: what the scheduler asks of the CRM and the ingress fetches. Every step is one row's change, so that a kill
  * at any point resumes at the page it was in. Times of ours are the database's.
+ *
+ * A step changes the page only as it was read: where another attempt was made since, or another job is noted, a late answer changes nothing.
  */
 export type BulkRuns = {
   /** Starts a run with its first page wanted. @returns null when the module has a run already. */
@@ -15,6 +17,14 @@ export type BulkRuns = {
   runOf(page: BulkPageRow): Promise<BulkRunRow>;
   /** Pages of running runs that are not published yet, oldest first. */
   openPages(): Promise<BulkPageRow[]>;
+  /**
+   * Counts an attempt, before its call, so that what is lost with a process is counted too.
+   * @param waitMs how long at least until the next one.
+   * @returns the page as it is now; null where another process has moved it on.
+   */
+  attempt(page: BulkPageRow, waitMs: number): Promise<BulkPageRow | null>;
+  /** The attempt was refused, or its answer was lost. */
+  refused(page: BulkPageRow, failure: string): Promise<void>;
   requested(page: BulkPageRow, job: { jobId: string; createdTime: Date }): Promise<void>;
   /** The result may be downloaded; if more records follow, the next page is wanted in the same transaction. */
   ready(page: BulkPageRow, result: { count: number; moreRecords: boolean; nextPageToken?: string }): Promise<void>;
@@ -38,9 +48,8 @@ export type PublishedRows = { readonly rows: number; readonly ids: { readonly fi
 /** The job table in `lockstep.bulk_run` and `lockstep.bulk_page`. */
 export function bulkRuns({ orm, pool }: Database): BulkRuns {
   const now = (): Promise<Date> => databaseNow({ pool });
-  const update = async (page: BulkPageRow, changes: Partial<BulkPageRow>): Promise<void> => {
-    await orm.em.fork().nativeUpdate(BulkPage, { id: page.id }, { ...changes, updatedAt: await now() });
-  };
+  const update = async (page: BulkPageRow, changes: Partial<BulkPageRow>): Promise<boolean> =>
+    (await orm.em.fork().nativeUpdate(BulkPage, asRead(page), { ...changes, updatedAt: await now() })) === 1;
 
   return {
     start: async (module, kind, { expectedRows = null, fromTime = null } = {}) => {
@@ -62,33 +71,41 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
       const running = await em.find(BulkRun, { state: 'running' });
       return em.find(BulkPage, { runId: { $in: running.map((run) => run.id) }, state: { $ne: 'published' } }, { orderBy: { id: 'asc' } });
     },
+    attempt: async (page, waitMs) => {
+      const at = await now();
+      const counted = { attempts: page.attempts + 1, nextAttemptAt: new Date(at.getTime() + waitMs), updatedAt: at };
+      const isCounted = (await orm.em.fork().nativeUpdate(BulkPage, { ...asRead(page), state: 'wanted' }, counted)) === 1;
+      return isCounted ? { ...page, ...counted } : null;
+    },
+    refused: async (page, failure) => void (await update(page, { failure })),
     requested: async (page, { jobId, createdTime }) => {
-      await update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, attempts: page.attempts + 1, failure: null });
+      const isNoted = await update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, failure: null });
+      if (!isNoted) return;
       // A first page that has to be requested again does not make the run begin later: others may have been read meanwhile.
       if (page.pageNumber === 1) await orm.em.fork().nativeUpdate(BulkRun, { id: page.runId, firstJobCreatedAt: null }, { firstJobCreatedAt: createdTime });
     },
     ready: async (page, { count, moreRecords, nextPageToken }) => {
       const updatedAt = await now();
       await orm.em.fork().transactional(async (tx) => {
-        await tx.nativeUpdate(BulkPage, { id: page.id }, { state: 'ready', rowCount: count, moreRecords, updatedAt });
-        if (!moreRecords) return;
+        const isNoted = (await tx.nativeUpdate(BulkPage, asRead(page), { state: 'ready', rowCount: count, moreRecords, failure: null, updatedAt })) === 1;
+        if (!isNoted || !moreRecords) return;
         const next = { runId: page.runId, module: page.module, pageNumber: page.pageNumber + 1, pageToken: nextPageToken ?? null };
         // A page that is read again keeps the pages that follow it.
         if ((await tx.count(BulkPage, { runId: next.runId, pageNumber: next.pageNumber })) > 0) return;
         tx.create(BulkPage, { ...wantedPage, ...next, updatedAt });
       });
     },
-    wantedAgain: (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure }),
-    progress: (page, rowsPublished) => update(page, { rowsPublished }),
+    wantedAgain: async (page, failure) => void (await update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure })),
+    progress: async (page, rowsPublished) => void (await update(page, { rowsPublished })),
     published: async (page, { rows, ids }) => {
       await pool.query(
         `with done as (
-           update lockstep.bulk_page set state = 'published', rows_published = $2, first_id = $3, last_id = $4, updated_at = now() where id = $1 returning run_id)
+           update lockstep.bulk_page set state = 'published', rows_published = $2, first_id = $3, last_id = $4, failure = null, updated_at = now() where id = $1 and attempts = $5 returning run_id)
          update lockstep.bulk_run r set state = 'complete', finished_at = now() from done
          where r.id = done.run_id and r.state = 'running'
            and exists (select from lockstep.bulk_page p where p.run_id = r.id and p.more_records is false)
            and not exists (select from lockstep.bulk_page p where p.run_id = r.id and p.state <> 'published' and p.id <> $1)`,
-        [page.id, rows, ids?.first ?? null, ids?.last ?? null],
+        [page.id, rows, ids?.first ?? null, ids?.last ?? null, page.attempts],
       );
     },
     cutFuture: async (module, now, toleranceMs) => {
@@ -110,6 +127,9 @@ export function bulkRuns({ orm, pool }: Database): BulkRuns {
   };
 }
 
+/** The page, if it is still as it was read. */
+const asRead = ({ id, attempts, jobId }: BulkPageRow) => ({ id, attempts, state: { $ne: 'published' as const }, ...(typeof jobId === 'string' ? { jobId } : {}) });
+
 const wantedPage = {
   state: 'wanted',
   jobId: null,
@@ -120,5 +140,6 @@ const wantedPage = {
   firstId: null,
   lastId: null,
   attempts: 0,
+  nextAttemptAt: null,
   failure: null,
 } as const;

@@ -15,9 +15,16 @@ export type CatchUpRow = {
   readonly deletedFrom: Date;
   readonly isSecondPass: boolean;
   readonly isRestoreScan: boolean;
+  /** How far back the list of deletions is to be read for restores, after the catch-up itself; null where it is not. */
+  readonly scanFrom: Date | null;
+  /** How far back it was read, and what kept it from being read further. */
+  readonly scannedFrom: Date | null;
+  readonly scanFailure: string | null;
   readonly wantedAt: Date;
   /** Not later than the beginning of the first call; null while nothing was asked. */
   readonly startedAt: Date | null;
+  /** Of one that was too large: every change before this time was read. */
+  readonly readUpTo: Date | null;
   readonly bulkRunId: number | null;
   readonly result: CatchUpResult;
 };
@@ -35,23 +42,30 @@ export type CatchUpResult = {
 /** The catch-ups of all modules, in `lockstep.catch_up`. */
 export type CatchUps = {
   /** @returns false when the module has one under way already. */
-  want(module: string, plan: { readonly from: Date; readonly deletedFrom: Date; readonly isSecondPass: boolean; readonly isRestoreScan: boolean }): Promise<boolean>;
+  want(module: string, plan: { readonly from: Date; readonly deletedFrom: Date; readonly isSecondPass: boolean; readonly isRestoreScan: boolean; readonly scanFrom?: Date | null }): Promise<boolean>;
   /** Those under way, oldest first. */
   open(): Promise<CatchUpRow[]>;
-  /** The latest one of a module, the latest complete second pass, and the latest complete scan for restores. */
-  latest(module: string): Promise<{ readonly any?: CatchUpRow; readonly secondPass?: CatchUpRow; readonly restoreScan?: CatchUpRow }>;
+  /** The latest one of a module, the latest complete second pass, the latest scan for restores that reached its depth, the latest that was tried, and the latest that came to an end. */
+  latest(module: string): Promise<{ readonly any?: CatchUpRow; readonly secondPass?: CatchUpRow; readonly restoreScan?: CatchUpRow; readonly scanTried?: CatchUpRow; readonly scanned?: CatchUpRow }>;
+  /** How many have failed since one was complete, and why the last of them did. */
+  failing(module: string): Promise<{ readonly failures: number; readonly cause: string | null }>;
   /** Those of a module that were wanted since a time and have been read, oldest first. */
   readSince(module: string, since: Date): Promise<CatchUpRow[]>;
   read(id: number, startedAt: Date, result: CatchUpResult): Promise<void>;
-  tooLarge(id: number, startedAt: Date, result: CatchUpResult): Promise<void>;
+  /** @param readUpTo every change before it was read. */
+  tooLarge(id: number, startedAt: Date, result: CatchUpResult, readUpTo?: Date | null): Promise<void>;
+  /** How far back the scan for restores came, null for not at all, and what kept it from coming further. */
+  scanned(id: number, scannedFrom: Date | null, failure: string | null): Promise<void>;
   continuedBy(id: number, bulkRunId: number): Promise<void>;
   complete(id: number): Promise<void>;
   failed(id: number, failure: string): Promise<void>;
 };
 
-const columns = `id, module, state, ${ms('from_time')}, ${ms('deleted_from')}, is_second_pass, is_restore_scan, ${ms('wanted_at')}, ${ms('started_time')}, bulk_run_id, rows, seen, unhinted, deleted`;
+const columns = `id, module, state, ${ms('from_time')}, ${ms('deleted_from')}, is_second_pass, is_restore_scan, ${ms('scan_from')}, ${ms('scanned_from')}, scan_failure, ${ms('wanted_at')}, ${ms('started_time')}, ${ms('read_up_to')}, bulk_run_id, rows, seen, unhinted, deleted`;
 
-type Row = { id: number; module: string; state: CatchUpState; from_time: number; deleted_from: number; is_second_pass: boolean; is_restore_scan: boolean; wanted_at: number; started_time: number | null; bulk_run_id: number | null } & CatchUpResult;
+type Row = { id: number; module: string; state: CatchUpState; from_time: number; deleted_from: number; is_second_pass: boolean; is_restore_scan: boolean; scan_from: number | null; scanned_from: number | null; scan_failure: string | null; wanted_at: number; started_time: number | null; read_up_to: number | null; bulk_run_id: number | null } & CatchUpResult;
+
+const dateOf = (at: number | null): Date | null => (at === null ? null : new Date(at));
 
 const catchUpOf = (row: Row): CatchUpRow => ({
   id: row.id,
@@ -61,34 +75,46 @@ const catchUpOf = (row: Row): CatchUpRow => ({
   deletedFrom: new Date(row.deleted_from),
   isSecondPass: row.is_second_pass,
   isRestoreScan: row.is_restore_scan,
+  scanFrom: dateOf(row.scan_from),
+  scannedFrom: dateOf(row.scanned_from),
+  scanFailure: row.scan_failure,
   wantedAt: new Date(row.wanted_at),
-  startedAt: row.started_time === null ? null : new Date(row.started_time),
+  startedAt: dateOf(row.started_time),
+  readUpTo: dateOf(row.read_up_to),
   bulkRunId: row.bulk_run_id,
   result: { rows: row.rows, seen: row.seen, unhinted: row.unhinted, deleted: row.deleted },
 });
 
 /** Catch-ups in `lockstep.catch_up`. */
 export function catchUps({ pool }: Pick<Database, 'pool'>): CatchUps {
-  const note = async (id: number, state: CatchUpState, startedAt: Date, { rows, seen, unhinted, deleted }: CatchUpResult): Promise<void> => {
+  const note = async (id: number, state: CatchUpState, startedAt: Date, { rows, seen, unhinted, deleted }: CatchUpResult, readUpTo: Date | null = null): Promise<void> => {
     await pool.query(
-      `update lockstep.catch_up set state = $2, started_time = $3, rows = $4, seen = $5, unhinted = $6, deleted = $7, finished_at = now() where id = $1 and state = 'wanted'`,
-      [id, state, startedAt, rows, seen, unhinted, deleted],
+      `update lockstep.catch_up set state = $2, started_time = $3, rows = $4, seen = $5, unhinted = $6, deleted = $7, read_up_to = $8, finished_at = now() where id = $1 and state = 'wanted'`,
+      [id, state, startedAt, rows, seen, unhinted, deleted, readUpTo],
     );
   };
   const list = async (rest: string, values: unknown[] = []): Promise<CatchUpRow[]> => (await pool.query<Row>(`select ${columns} from lockstep.catch_up ${rest}`, values)).rows.map(catchUpOf);
   return {
-    want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan }) => {
+    want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan, scanFrom = null }) => {
       const { rowCount } = await pool.query(
-        `insert into lockstep.catch_up (module, state, from_time, deleted_from, is_second_pass, is_restore_scan) values ($1, 'wanted', $2, $3, $4, $5) on conflict do nothing`,
-        [module, from, deletedFrom, isSecondPass, isRestoreScan],
+        `insert into lockstep.catch_up (module, state, from_time, deleted_from, is_second_pass, is_restore_scan, scan_from) values ($1, 'wanted', $2, $3, $4, $5, $6) on conflict do nothing`,
+        [module, from, deletedFrom, isSecondPass, isRestoreScan, scanFrom],
       );
       return rowCount === 1;
     },
     open: () => list(`where state in ('wanted', 'read', 'too-large') order by id`),
     latest: async (module) => {
       const last = async (condition: string): Promise<CatchUpRow | undefined> => (await list(`where module = $1 and ${condition} order by id desc limit 1`, [module]))[0];
-      const [any, secondPass, restoreScan] = await Promise.all([last('true'), last(`is_second_pass and state = 'complete'`), last(`is_restore_scan and state = 'complete'`)]);
-      return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }) };
+      const [any, secondPass, restoreScan, scanTried, scanned] = await Promise.all([last('true'), last(`is_second_pass and state = 'complete'`), last(`is_restore_scan and state = 'complete' and (scan_from is null or scanned_from <= scan_from)`), last('is_restore_scan'), last('(scanned_from is not null or scan_failure is not null)')]);
+      return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }), ...(scanTried && { scanTried }), ...(scanned && { scanned }) };
+    },
+    failing: async (module) => {
+      const { rows } = await pool.query<{ failures: number; cause: string | null }>(
+        `select count(*)::int as failures, (array_agg(failure order by id desc))[1] as cause from lockstep.catch_up
+         where module = $1 and state = 'failed' and id > (select coalesce(max(id), 0) from lockstep.catch_up where module = $1 and state = 'complete')`,
+        [module],
+      );
+      return rows[0] ?? { failures: 0, cause: null };
     },
     readSince: (module, since) =>
       // The later ones by id: the index has no times.
@@ -98,9 +124,10 @@ export function catchUps({ pool }: Pick<Database, 'pool'>): CatchUps {
         [module, since],
       ),
     read: (id, startedAt, result) => note(id, 'read', startedAt, result),
-    tooLarge: (id, startedAt, result) => note(id, 'too-large', startedAt, result),
-    continuedBy: async (id, bulkRunId) => void (await pool.query('update lockstep.catch_up set bulk_run_id = $2 where id = $1', [id, bulkRunId])),
-    complete: async (id) => void (await pool.query(`update lockstep.catch_up set state = 'complete' where id = $1`, [id])),
-    failed: async (id, failure) => void (await pool.query(`update lockstep.catch_up set state = 'failed', failure = $2, finished_at = now() where id = $1`, [id, failure])),
+    tooLarge: (id, startedAt, result, readUpTo) => note(id, 'too-large', startedAt, result, readUpTo),
+    scanned: async (id, scannedFrom, failure) => void (await pool.query('update lockstep.catch_up set scanned_from = $2, scan_failure = $3 where id = $1', [id, scannedFrom, failure])),
+    continuedBy: async (id, bulkRunId) => void (await pool.query('update lockstep.catch_up set bulk_run_id = $2 where id = $1 and bulk_run_id is null', [id, bulkRunId])),
+    complete: async (id) => void (await pool.query(`update lockstep.catch_up set state = 'complete' where id = $1 and state in ('read', 'too-large')`, [id])),
+    failed: async (id, failure) => void (await pool.query(`update lockstep.catch_up set state = 'failed', failure = $2, finished_at = now() where id = $1 and state in ('wanted', 'read', 'too-large')`, [id, failure])),
   };
 }

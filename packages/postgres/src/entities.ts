@@ -53,7 +53,10 @@ export const BulkPage = defineEntity({
     /** The least and the greatest id among the rows that were published; null while there are none. */
     firstId: p.string().nullable(),
     lastId: p.string().nullable(),
+    /** Jobs that were requested for it, each counted before its call. */
     attempts: p.integer(),
+    /** Not before this is another job requested. */
+    nextAttemptAt: p.datetime().nullable(),
     failure: p.text().nullable(),
     updatedAt: p.datetime(),
   },

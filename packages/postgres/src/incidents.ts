@@ -17,6 +17,10 @@ import { ms } from './epoch.ts';
  * - `future-repaired`: claims or register entries lay in the future, and were cut back; what they hid is read again. It closes by
  *   itself once an hour has passed without another one.
  * - `refresh-waits`: a module is due to be read again, and that would touch the reserve of credits.
+ * - `load-failing`: the first load or a refresh of a module fails, or waits for a page that cannot be read.
+ * - `catch-up-failing`: catch-ups of a module fail, one after another.
+ * - `page-unreadable`: a page of a bulk run was requested more than once in vain; the pauses between the attempts grow to six hours.
+ * - `restore-scan-failing`: the list of deletions cannot be read over its whole depth, so restores of earlier deletions are not noticed.
  * - `table-differs`: register or table were not what the log says when they were last compared; someone changed them.
  * - `verification-failed`: register and table could not be compared with the log.
  */
@@ -33,6 +37,10 @@ export type IncidentKind =
   | 'clock-differs'
   | 'future-repaired'
   | 'refresh-waits'
+  | 'load-failing'
+  | 'catch-up-failing'
+  | 'page-unreadable'
+  | 'restore-scan-failing'
   | 'table-differs'
   | 'verification-failed';
 

@@ -58,5 +58,6 @@ export { tokenStore } from './token-store.ts';
 export type { StoredToken, StoredTokenTurn, TokenStore } from './token-store.ts';
 export { createSignals } from './signals.ts';
 export type { SignalName, Signals } from './signals.ts';
+export { trimHistory } from './trim.ts';
 export { verifications } from './verifications.ts';
 export type { VerificationNote, Verifications } from './verifications.ts';

@@ -1,3 +1,5 @@
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
+
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { defineModule } from '@lockstep/modules';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -89,7 +91,71 @@ describe('lease', () => {
     expect(successor.signal.aborted).toBe(false);
     await successor.release();
   });
+
+  test('is given up by a holder whose connection does not answer any more, although nothing closes it', async () => {
+    const { hostname, port } = new URL(testDatabase.url);
+    const between = await silentProxy(hostname, Number(port));
+    const far = await connect({ url: testDatabase.url.replace(`:${port}/`, `:${between.port}/`), poolSize: 2 });
+    const held = await lease(far, 'c', { everyMs: 20, patienceMs: 300 });
+    const aborted = new Promise((resolve) => held?.signal.addEventListener('abort', resolve));
+    expect(held?.signal.aborted).toBe(false);
+    between.fallSilent();
+    await aborted;
+    await far.close();
+    between.close();
+  });
+
+  test('fences what a former holder does: its late changes fail, and those of the present one and of others do not', async () => {
+    const former = await lease(db, 'd');
+    const fenced = await db.fenced(former as NonNullable<typeof former>);
+    const run = await bulkRuns(fenced).start('Deals', 'initial');
+    const [page] = (await bulkRuns(fenced).openPages()) as [BulkPageRow];
+    await former?.release();
+    expect(await bulkRuns(fenced).attempt(page, 0)).not.toBeNull();
+    const successor = await lease(other, 'd');
+    const late = bulkRuns(fenced).refused({ ...page, attempts: 1 }, 'late');
+    await expect(late).rejects.toThrow(/another process has taken the role "d"/);
+    const others = [() => channels(fenced).save(channelOf('Deals')), () => fenced.pool.query('update lockstep.watermark set noted_at = now()'), () => fenced.pool.query('delete from lockstep.catch_up')];
+    for (const write of others) await expect(write()).rejects.toThrow(/another process/);
+    expect(await bulkRuns(fenced).openPages()).toMatchObject([{ failure: null }]);
+    const present = await other.fenced(successor as NonNullable<typeof successor>);
+    await bulkRuns(present).refused({ ...page, attempts: 1 }, 'in time');
+    await bulkRuns(db).failed(run?.id ?? 0, 'of the reader');
+    expect(await bulkRuns(db).all()).toMatchObject([{ state: 'failed' }]);
+    await Promise.all([fenced.close(), present.close(), successor?.release()]);
+    await db.pool.query('truncate lockstep.bulk_page, lockstep.bulk_run cascade');
+  });
 });
+
+const channelOf = (module: string) => {
+  const at = new Date('2026-05-04T10:00:00Z');
+  return { module, channelId: '1', requestedUntil: at, grantedUntil: at, renewAt: at, enabledAt: at, openedAt: at };
+};
+
+/** A way to the database that can stop carrying anything while all its connections stay open. */
+async function silentProxy(host: string, port: number) {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = createConnection({ host, port });
+    for (const [from, to] of [[near, far], [far, near]] as const) {
+      sockets.add(from);
+      from.on('error', () => to.destroy());
+      from.on('close', () => to.destroy());
+      from.pipe(to);
+    }
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    fallSilent: () => {
+      for (const socket of sockets) socket.unpipe().pause();
+    },
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
 
 describe('tokenStore', () => {
   test('lets one process at a time ask for a token, and all see the result, with what is left of its life', async () => {

@@ -12,8 +12,11 @@ export type SignalName = 'poll' | 'ready';
 
 export type Signals = {
   send(name: SignalName): Promise<void>;
-  /** Settles at the next signal of this name; never rejects. */
-  next(name: SignalName): Promise<void>;
+  /**
+   * Settles at the next signal of this name, or at once where one came since it was last waited for; never rejects.
+   * @param until ends the waiting, and leaves nothing behind.
+   */
+  next(name: SignalName, until?: AbortSignal): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -22,17 +25,31 @@ const RECONNECT_MS = 1_000;
 /** Listens on a connection of its own, and takes a new one when that breaks. */
 export function createSignals({ pool }: Database): Signals {
   const closing = new AbortController();
-  const waiting = new Map<SignalName, PromiseWithResolvers<void>>();
+  const waiting = new Map<SignalName, Set<() => void>>();
+  const missed = new Set<SignalName>();
   const listening = keepListening(pool, closing.signal, (name) => {
-    waiting.get(name)?.resolve();
+    const waiters = waiting.get(name) ?? new Set();
     waiting.delete(name);
+    if (waiters.size === 0) missed.add(name);
+    for (const settle of waiters) settle();
   });
+  const wait = (name: SignalName, until: AbortSignal | undefined): Promise<void> =>
+    new Promise((resolve) => {
+      const waiters = waiting.get(name) ?? new Set();
+      waiting.set(name, waiters);
+      const settle = (): void => {
+        until?.removeEventListener('abort', settle);
+        waiters.delete(settle);
+        resolve();
+      };
+      waiters.add(settle);
+      until?.addEventListener('abort', settle);
+    });
   return {
     send: async (name) => void (await pool.query('select pg_notify($1, $2)', ['lockstep', name])),
-    next: (name) => {
-      const known = waiting.get(name) ?? Promise.withResolvers<void>();
-      waiting.set(name, known);
-      return known.promise;
+    next: (name, until) => {
+      if (until?.aborted === true || missed.delete(name)) return Promise.resolve();
+      return wait(name, until);
     },
     close: async () => {
       closing.abort();

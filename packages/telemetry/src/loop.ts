@@ -11,8 +11,8 @@ export type LoopOptions = {
   readonly log: Logger;
   /** Longest pause after failures; they double it from `everyMs` on, with jitter. */
   readonly maxBackOffMs?: number;
-  /** Ends the pause early when it settles. */
-  readonly wake?: () => Promise<void>;
+  /** Ends the pause early when it settles. The signal is aborted with the pause: what waits longer would pile up. */
+  readonly wake?: (signal: AbortSignal) => Promise<void>;
   readonly time?: Time;
 };
 
@@ -36,9 +36,9 @@ export async function loop({ name, everyMs, signal, body, log, maxBackOffMs = 30
   }
 }
 
-async function pause(ms: number, signal: AbortSignal, time: Time, wake?: () => Promise<void>): Promise<void> {
+async function pause(ms: number, signal: AbortSignal, time: Time, wake?: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const woken = new AbortController();
   const slept = time.sleep(ms, AbortSignal.any([signal, woken.signal]));
-  await Promise.race([slept, ...(wake === undefined ? [] : [wake()])]);
+  await Promise.race([slept, ...(wake === undefined ? [] : [wake(woken.signal)])]);
   woken.abort();
 }

@@ -11,6 +11,8 @@ import { noTroubles, type World } from './world.ts';
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const RESTING_PACE_MS = 15_000;
+/** What was refused again and again is requested after six hours at the latest. */
+const LONGEST_PAUSE_MS = 7 * HOUR_MS;
 
 /** A world in which nothing changes any more, and what it comes to. */
 export class Rest {
@@ -31,25 +33,30 @@ export class Rest {
 
   /** Time for two catch-ups and a scan for restores that began after the last change; the tables have to equal the CRM. */
   async caughtUp(blocked: Blocked = nothingBlocked): Promise<void> {
-    await this.#catchUp();
+    await this.#catchUp(blocked);
     await this.#settled();
     this.#watch.checkEquality('quiet, two catch-ups and a scan for restores', blocked);
   }
 
   /** The same, and a refresh of all modules that are not blocked. */
   async refreshed(blocked: Blocked = nothingBlocked): Promise<void> {
-    await this.#catchUp();
+    await this.#catchUp(blocked);
     for (const module of this.#world.options.modules) if (!blocked.modules.has(module.apiName)) await this.#refresh(module);
     await this.#pass(10 * MINUTE_MS + 2 * this.#world.options.catchUpIntervalMs);
     await this.#settled();
     this.#watch.checkEquality('quiet, two catch-ups and a refresh', blocked);
   }
 
-  async #catchUp(): Promise<void> {
+  async #catchUp(blocked: Blocked): Promise<void> {
+    for (let waitedMs = 0; waitedMs < LONGEST_PAUSE_MS && this.#isReadingInBulk(blocked); waitedMs += MINUTE_MS) await this.#pass(MINUTE_MS);
     const { catchUpIntervalMs, restoreScanEveryMs } = this.#world.options;
     // Until the CRM stamps with times that it never stamped with before, and no read can lag behind that.
     if (this.#watch.stampsAgainForMs > 0) await this.#pass(this.#watch.stampsAgainForMs + STALE_AT_MOST_MS);
     await this.#pass(restoreScanEveryMs + 4 * catchUpIntervalMs);
+  }
+
+  #isReadingInBulk({ modules }: Blocked): boolean {
+    return this.#world.runs.rows().some(({ module, state }) => state === 'running' && !modules.has(module));
   }
 
   async #refresh(module: ModuleDefinition): Promise<void> {

@@ -244,6 +244,7 @@ export class World {
       secret,
       publicUrl,
       metrics,
+      modules,
       log: silent,
       refreshEveryMs,
       catchUpRules: { ...defaultCatchUpRules, intervalMs: catchUpIntervalMs, restoreScanEveryMs },

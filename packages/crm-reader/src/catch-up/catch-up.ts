@@ -2,15 +2,16 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpRow, CatchUps, DeletionBreaker, RegisterReader } from '@lockstep/postgres';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
 
-import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
+import { type DeletedListDeps, type DeletedListRead, readDeletedList } from '../deleted-list.ts';
 import { readWindow, type ReadWindowDeps } from './read-window.ts';
+import { scanDeletions } from './scan-deletions.ts';
 
 export type CatchUpDeps = ReadWindowDeps &
   Omit<DeletedListDeps, 'crm' | 'register' | 'breaker'> & {
     readonly crm: DeletedListDeps['crm'] & ReadWindowDeps['crm'];
     readonly register: DeletedListDeps['register'] & Pick<RegisterReader, 'doubtful' | 'oldestDoubt' | 'deleted'>;
     readonly breaker: Pick<DeletionBreaker, 'admits' | 'passed'>;
-    readonly catchUps: Pick<CatchUps, 'open' | 'read' | 'tooLarge' | 'failed'>;
+    readonly catchUps: Pick<CatchUps, 'open' | 'read' | 'tooLarge' | 'scanned' | 'failed'>;
     readonly modules: readonly ModuleDefinition[];
     readonly log: Logger;
     readonly signal: AbortSignal;
@@ -35,24 +36,36 @@ async function readOne(deps: CatchUpDeps, catchUp: CatchUpRow): Promise<void> {
   const module = modules.find(({ apiName }) => apiName === catchUp.module) as ModuleDefinition;
   const reading = `catch-up ${catchUp.id}`;
   try {
-    const { isWhole, startedMs, ...window } = await readWindow(deps, module, catchUp.from, reading);
+    const { isWhole, startedMs, readUpTo, ...window } = await readWindow(deps, module, catchUp.from, reading);
     // Afterwards, so that what was deleted before the window's first call is listed by now.
-    const deletedFrom = await reachingDoubts(deps, catchUp, startedMs);
-    const deletions = await readDeletedList(deps, module, deletedFrom, reading);
+    const deletions = await readDeletions(deps, module, await reachingDoubts(deps, catchUp, startedMs), reading);
     if (deletions.isHeld) return await catchUps.failed(catchUp.id, 'deletions are held until a person releases them');
-    await deps.breaker.passed(module.apiName);
-    await wantDoubtful(deps, module, deletedFrom, deletions.ascertained);
-    await wantUnlisted(deps, module, deletedFrom, deletions.listed);
     const result = { ...window, deleted: deletions.published };
     crashPoint('window-published');
     if (isWhole) await catchUps.read(catchUp.id, new Date(startedMs), result);
-    else await catchUps.tooLarge(catchUp.id, new Date(startedMs), result);
+    else await catchUps.tooLarge(catchUp.id, new Date(startedMs), result, readUpTo);
     log.info({ module: module.apiName, from: catchUp.from, ...result, isWhole }, 'caught up');
+    if (await isScanned(deps, module, catchUp, startedMs)) await deps.breaker.passed(module.apiName);
   } catch (error) {
     if (signal.aborted) throw error;
     log.warn({ err: error, module: module.apiName, from: catchUp.from }, 'a catch-up failed and will be planned again');
+    // One that was read stays so.
     await catchUps.failed(catchUp.id, error instanceof Error ? error.message : String(error));
   }
+}
+
+/** Only now: what was read counts, whatever the list of long ago does. @returns false where a scan is held, or could not be read at all. */
+async function isScanned(deps: CatchUpDeps, module: ModuleDefinition, { id, scanFrom }: CatchUpRow, nowMs: number): Promise<boolean> {
+  if (scanFrom === null) return true;
+  return await scanDeletions(deps, module, { id, from: scanFrom, nowMs }, (since) => readDeletions(deps, module, since, `scan ${id}`));
+}
+
+async function readDeletions(deps: CatchUpDeps, module: ModuleDefinition, since: Date, reading: string): Promise<DeletedListRead> {
+  const deletions = await readDeletedList(deps, module, since, reading);
+  if (deletions.isHeld) return deletions;
+  await wantDoubtful(deps, module, since, deletions.ascertained);
+  await wantUnlisted(deps, module, since, deletions.listed);
+  return deletions;
 }
 
 /**

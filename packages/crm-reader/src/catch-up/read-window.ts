@@ -3,6 +3,7 @@ import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpResult } from '@lockstep/postgres';
 
 import { publishFound, type PublishFoundDeps } from '../publish-found.ts';
+import { timeOf } from '../sighting.ts';
 
 export type ReadWindowDeps = PublishFoundDeps & {
   readonly crm: Pick<CrmClient, 'changedSince'>;
@@ -12,6 +13,8 @@ export type ReadWindowDeps = PublishFoundDeps & {
 /** What a reading of a window came to. `isWhole` is false when there is more in it than queries are the right way for. */
 export type WindowRead = Pick<CatchUpResult, 'rows' | 'seen' | 'unhinted'> & {
   readonly isWhole: boolean;
+  /** Where it is not: every change before this time was read; null where that is not known. */
+  readonly readUpTo: Date | null;
   /** Not later than the beginning of the first call, epoch milliseconds of the CRM. */
   readonly startedMs: number;
 };
@@ -39,8 +42,14 @@ export async function readWindow(deps: ReadWindowDeps, module: ModuleDefinition,
     total.seen += said.filter(({ isSeen }) => isSeen).length;
     total.unhinted += said.filter((one) => one.isUnhinted).length;
     const last = page.records.at(-1);
-    if (!page.hasMore || last === undefined) return { ...total, startedMs, isWhole: true };
-    if (total.rows >= maxRows) return { ...total, startedMs, isWhole: false };
+    if (!page.hasMore || last === undefined) return { ...total, startedMs, isWhole: true, readUpTo: null };
+    if (total.rows >= maxRows) return { ...total, startedMs, isWhole: false, readUpTo: dateOf(last.modifiedTime) };
     after = { modifiedTime: last.modifiedTime, id: last.id };
   }
+}
+
+/** Rows come in the order of their modified times, so all that were modified before the last one have come. */
+function dateOf(modifiedTime: string): Date | null {
+  const ms = timeOf(modifiedTime);
+  return ms === null ? null : new Date(ms);
 }

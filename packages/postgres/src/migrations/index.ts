@@ -15,6 +15,7 @@ import { KeepMappings } from './016-keep-mappings.ts';
 import { CreateVerification } from './017-create-verification.ts';
 import { CreateLogIndex } from './018-create-log-index.ts';
 import { CreatePartitionState } from './019-create-partition-state.ts';
+import { KeepAttempts } from './020-keep-attempts.ts';
 import { KeepLooksAside } from './021-keep-looks-aside.ts';
 import { CreateAlerts } from './022-create-alerts.ts';
 import { NoteDiscards } from './023-note-discards.ts';
@@ -38,6 +39,7 @@ export const migrationsList = [
   { name: '017-create-verification', class: CreateVerification },
   { name: '018-create-log-index', class: CreateLogIndex },
   { name: '019-create-partition-state', class: CreatePartitionState },
+  { name: '020-keep-attempts', class: KeepAttempts },
   { name: '021-keep-looks-aside', class: KeepLooksAside },
   { name: '022-create-alerts', class: CreateAlerts },
   { name: '023-note-discards', class: NoteDiscards },

@@ -64,11 +64,15 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
       });
 
       test('a page that is wanted again keeps the page that follows it', async () => {
+        const request = async (jobId: string, clock: string): Promise<void> => {
+          const counted = await stores.runs.attempt(await firstPage(), 0);
+          await stores.runs.requested(counted as BulkPageRow, { jobId, createdTime: at(clock) });
+        };
         await stores.runs.start(module, 'initial');
-        await stores.runs.requested(await firstPage(), { jobId: '1', createdTime: at('10:00:00') });
+        await request('1', '10:00:00');
         await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'more' });
         await stores.runs.wantedAgain(await firstPage(), 'damaged');
-        await stores.runs.requested(await firstPage(), { jobId: '9', createdTime: at('10:10:00') });
+        await request('9', '10:10:00');
         await stores.runs.ready(await firstPage(), { count: 20, moreRecords: true, nextPageToken: 'other' });
         const [run] = await stores.runs.all();
         expect(run?.firstJobCreatedAt).toEqual(at('10:00:00'));
@@ -76,6 +80,28 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
           [1, 'ready', null, 2],
           [2, 'wanted', 'more', 0],
         ]);
+      });
+
+      test('an attempt counts before its call, once; what a former attempt comes to later changes nothing', async () => {
+        await stores.runs.start(module, 'initial');
+        const before = await firstPage();
+        const first = (await stores.runs.attempt(before, 60_000)) as BulkPageRow;
+        expect(await stores.runs.attempt(before, 60_000)).toBeNull();
+        expect(await firstPage()).toMatchObject({ state: 'wanted', attempts: 1, failure: null });
+        expect((await firstPage()).nextAttemptAt?.getTime()).toBe(first.nextAttemptAt?.getTime());
+        await stores.runs.refused(first, 'no');
+        const second = (await stores.runs.attempt(await firstPage(), 60_000)) as BulkPageRow;
+        await stores.runs.requested(first, { jobId: 'late', createdTime: at('10:00:00') });
+        await stores.runs.ready(first, { count: 1, moreRecords: false });
+        await stores.runs.published(first, { rows: 1, ids: null });
+        expect(await firstPage()).toMatchObject({ state: 'wanted', attempts: 2, jobId: null, failure: 'no' });
+        await stores.runs.requested(second, { jobId: '2', createdTime: at('10:01:00') });
+        expect(await firstPage()).toMatchObject({ state: 'requested', attempts: 2, jobId: '2', failure: null });
+        await stores.runs.wantedAgain({ ...second, jobId: '1' }, 'late');
+        expect(await firstPage()).toMatchObject({ state: 'requested', jobId: '2', failure: null });
+        await stores.runs.published(await firstPage(), { rows: 0, ids: null });
+        await stores.runs.wantedAgain({ ...second, jobId: '2' }, 'late');
+        expect(await stores.runs.openPages()).toEqual([]);
       });
 
       test('a run that failed has no open pages, and makes room for another', async () => {

@@ -13,9 +13,14 @@ export function memoryBulkRuns(now: () => Date): BulkRuns & { readonly rows: () 
     const at = list.findIndex((one) => one.id === id);
     if (at >= 0) list[at] = { ...(list[at] as T), ...changes };
   };
-  const update = (page: BulkPageRow, changes: Partial<BulkPageRow>): void => replace(pages, page.id, { ...changes, updatedAt: now() });
+  const isAsRead = ({ id, attempts, jobId }: BulkPageRow): boolean => pages.some((page) => page.id === id && page.attempts === attempts && page.state !== 'published' && (typeof jobId !== 'string' || page.jobId === jobId));
+  const update = (page: BulkPageRow, changes: Partial<BulkPageRow>): boolean => {
+    const isSame = isAsRead(page);
+    if (isSame) replace(pages, page.id, { ...changes, updatedAt: now() });
+    return isSame;
+  };
   const addPage = (runId: number, module: string, pageNumber: number, pageToken: string | null): void => {
-    pages.push({ id: pages.length + 1, runId, module, pageNumber, pageToken, state: 'wanted', jobId: null, jobCreatedAt: null, rowCount: null, moreRecords: null, rowsPublished: 0, firstId: null, lastId: null, attempts: 0, failure: null, updatedAt: now() });
+    pages.push({ id: pages.length + 1, runId, module, pageNumber, pageToken, state: 'wanted', jobId: null, jobCreatedAt: null, rowCount: null, moreRecords: null, rowsPublished: 0, firstId: null, lastId: null, attempts: 0, nextAttemptAt: null, failure: null, updatedAt: now() });
   };
   const runOf = (id: number): BulkRunRow => {
     const run = runs.find((one) => one.id === id);
@@ -35,19 +40,27 @@ export function memoryBulkRuns(now: () => Date): BulkRuns & { readonly rows: () 
     pagesOf: async (runId) => pages.filter((page) => page.runId === runId).toSorted((a, b) => a.pageNumber - b.pageNumber),
     runOf: async ({ runId }) => runOf(runId),
     openPages: async () => pages.filter((page) => page.state !== 'published' && runOf(page.runId).state === 'running'),
+    attempt: async (page, waitMs) => {
+      const counted = { attempts: page.attempts + 1, nextAttemptAt: new Date(now().getTime() + waitMs), updatedAt: now() };
+      if (!isAsRead(page) || pages.find(({ id }) => id === page.id)?.state !== 'wanted') return null;
+      replace(pages, page.id, counted);
+      return { ...page, ...counted };
+    },
+    refused: async (page, failure) => void update(page, { failure }),
     requested: async (page, { jobId, createdTime }) => {
-      update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, attempts: page.attempts + 1, failure: null });
+      if (!update(page, { state: 'requested', jobId, jobCreatedAt: createdTime, failure: null })) return;
       if (page.pageNumber === 1 && runOf(page.runId).firstJobCreatedAt === null) replace(runs, page.runId, { firstJobCreatedAt: createdTime });
     },
     ready: async (page, { count, moreRecords, nextPageToken }) => {
-      update(page, { state: 'ready', rowCount: count, moreRecords });
+      if (!update(page, { state: 'ready', rowCount: count, moreRecords, failure: null })) return;
       const isKnown = pages.some(({ runId, pageNumber }) => runId === page.runId && pageNumber === page.pageNumber + 1);
       if (moreRecords && !isKnown) addPage(page.runId, page.module, page.pageNumber + 1, nextPageToken ?? null);
     },
-    wantedAgain: async (page, failure) => update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure }),
-    progress: async (page, rowsPublished) => update(page, { rowsPublished }),
+    wantedAgain: async (page, failure) => void update(page, { state: 'wanted', jobId: null, jobCreatedAt: null, rowsPublished: 0, firstId: null, lastId: null, failure }),
+    progress: async (page, rowsPublished) => void update(page, { rowsPublished }),
     published: async (page, { rows, ids }) => {
-      update(page, { state: 'published', rowsPublished: rows, firstId: ids?.first ?? null, lastId: ids?.last ?? null });
+      if (!isAsRead({ ...page, jobId: null })) return;
+      replace(pages, page.id, { state: 'published', rowsPublished: rows, firstId: ids?.first ?? null, lastId: ids?.last ?? null, failure: null, updatedAt: now() });
       const chain = pages.filter(({ runId }) => runId === page.runId);
       const isWhole = chain.some(({ moreRecords }) => moreRecords === false) && chain.every(({ state }) => state === 'published');
       if (isWhole && runOf(page.runId).state === 'running') replace(runs, page.runId, { state: 'complete', finishedAt: now() });
@@ -69,29 +82,42 @@ export function memoryBulkRuns(now: () => Date): BulkRuns & { readonly rows: () 
 /** Catch-ups in memory. */
 export function memoryCatchUps(now: () => Date): CatchUps & { readonly rows: () => readonly CatchUpRow[] } {
   const rows: CatchUpRow[] = [];
-  const change = (id: number, changes: Partial<CatchUpRow>, from?: CatchUpState): void => {
+  const failures = new Map<number, string>();
+  const change = (id: number, changes: Partial<CatchUpRow>, from?: readonly CatchUpState[]): void => {
     const row = rows[id - 1];
-    if (row !== undefined && (from === undefined || row.state === from)) rows[id - 1] = { ...row, ...changes };
+    if (row !== undefined && (from === undefined || from.includes(row.state))) rows[id - 1] = { ...row, ...changes };
   };
   const last = (module: string, fits: (row: CatchUpRow) => boolean): CatchUpRow | undefined => rows.findLast((row) => row.module === module && fits(row));
   return {
     rows: () => rows,
-    want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan }) => {
+    want: async (module, { from, deletedFrom, isSecondPass, isRestoreScan, scanFrom = null }) => {
       if (rows.some((row) => row.module === module && isOpen(row.state))) return false;
-      rows.push({ id: rows.length + 1, module, state: 'wanted', from, deletedFrom, isSecondPass, isRestoreScan, wantedAt: now(), startedAt: null, bulkRunId: null, result: NOTHING });
+      rows.push({ id: rows.length + 1, module, state: 'wanted', from, deletedFrom, isSecondPass, isRestoreScan, scanFrom, scannedFrom: null, scanFailure: null, wantedAt: now(), startedAt: null, readUpTo: null, bulkRunId: null, result: NOTHING });
       return true;
     },
     open: async () => rows.filter(({ state }) => isOpen(state)),
     latest: async (module) => {
-      const [any, secondPass, restoreScan] = [last(module, () => true), last(module, (row) => row.isSecondPass && row.state === 'complete'), last(module, (row) => row.isRestoreScan && row.state === 'complete')];
-      return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }) };
+      const isWhole = ({ scanFrom, scannedFrom }: CatchUpRow): boolean => scanFrom === null || (scannedFrom !== null && scannedFrom <= scanFrom);
+      const [any, secondPass] = [last(module, () => true), last(module, (row) => row.isSecondPass && row.state === 'complete')];
+      const [restoreScan, scanTried, scanned] = [last(module, (row) => row.isRestoreScan && row.state === 'complete' && isWhole(row)), last(module, (row) => row.isRestoreScan), last(module, (row) => row.scannedFrom !== null || row.scanFailure !== null)];
+      return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }), ...(scanTried && { scanTried }), ...(scanned && { scanned }) };
+    },
+    failing: async (module) => {
+      const failed = rows.filter((row) => row.module === module && row.state === 'failed' && row.id > (last(module, ({ state }) => state === 'complete')?.id ?? 0));
+      return { failures: failed.length, cause: failures.get(failed.at(-1)?.id ?? 0) ?? null };
     },
     readSince: async (module, since) => rows.filter((row) => row.module === module && row.wantedAt >= since && row.state !== 'wanted' && row.state !== 'failed'),
-    read: async (id, startedAt, result) => change(id, { state: 'read', startedAt, result }, 'wanted'),
-    tooLarge: async (id, startedAt, result) => change(id, { state: 'too-large', startedAt, result }, 'wanted'),
-    continuedBy: async (id, bulkRunId) => change(id, { bulkRunId }),
-    complete: async (id) => change(id, { state: 'complete' }),
-    failed: async (id) => change(id, { state: 'failed' }),
+    read: async (id, startedAt, result) => change(id, { state: 'read', startedAt, result }, ['wanted']),
+    tooLarge: async (id, startedAt, result, readUpTo = null) => change(id, { state: 'too-large', startedAt, result, readUpTo }, ['wanted']),
+    scanned: async (id, scannedFrom, scanFailure) => change(id, { scannedFrom, scanFailure }),
+    continuedBy: async (id, bulkRunId) => {
+      if (rows[id - 1]?.bulkRunId === null) change(id, { bulkRunId });
+    },
+    complete: async (id) => change(id, { state: 'complete' }, ['read', 'too-large']),
+    failed: async (id, failure) => {
+      failures.set(id, failure);
+      change(id, { state: 'failed' }, ['wanted', 'read', 'too-large']);
+    },
   };
 }
 
