@@ -1,6 +1,7 @@
 import type { StoresUnderTest } from './contracts/stores-contract.ts';
 import { memoryIncidents } from './memory/memory-incidents.ts';
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
+import { memoryLooksAside } from './memory/memory-looks-aside.ts';
 import { memoryTables } from './memory/memory-register.ts';
 import { simulatedLeads, simulatedModules, tableRules } from './modules.ts';
 import { projectBatch, transactionsOf } from './project-batch.ts';
@@ -10,7 +11,7 @@ export function memoryStores(epsilonMs: number): StoresUnderTest {
   const now = (): Date => new Date();
   const fresh = () => {
     const tables = memoryTables({ now: Date.now, epsilonMs, modules: simulatedModules, rules: tableRules, watermarks: memoryWatermarks(now) });
-    return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), tables, ...tables };
+    return { runs: memoryBulkRuns(now), catchUps: memoryCatchUps(now), channels: memoryChannels(), incidents: memoryIncidents(now), aside: memoryLooksAside(Date.now), tables, ...tables };
   };
   let current = fresh();
   const companyAt = simulatedLeads.fields.findIndex(({ field }) => field === 'Company');
@@ -24,6 +25,7 @@ export function memoryStores(epsilonMs: number): StoresUnderTest {
     get register() { return current.register; },
     get audits() { return current.audits; },
     get looks() { return current.looks; },
+    get aside() { return current.aside; },
     topicId: 'topic',
     project: (messages) => projectBatch(transactionsOf(current.projection), { module: simulatedLeads, partition: 0, from: messages[0]?.offset ?? 0, messages }),
     freshness: async () => current.tables.freshness(simulatedLeads),

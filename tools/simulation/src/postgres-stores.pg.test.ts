@@ -1,6 +1,6 @@
 import { createTestDatabase } from '@lockstep/local-stack';
 import { coverageOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, connect, incidents, migrate, noteEpsilon, readFreshness, registerAudits, registerReader, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, connect, incidents, looksAside, migrate, noteEpsilon, readFreshness, registerAudits, registerReader, wantedLooks, watermarks } from '@lockstep/postgres';
 import { adoptMapping, loadPositions, ModuleProjection, projectBatch } from '@lockstep/projection';
 import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from '@lockstep/record-log';
 import fc from 'fast-check';
@@ -31,6 +31,7 @@ async function postgresStores(epsilonMs: number): Promise<StoresUnderTest> {
     register: registerReader(db),
     audits: registerAudits(db),
     looks: wantedLooks(db),
+    aside: looksAside(db),
     topicId: topic.topicId,
     project: async (messages) => {
       const [first, last] = [messages[0]?.offset ?? 0, messages.at(-1)?.offset ?? 0];
@@ -42,7 +43,7 @@ async function postgresStores(epsilonMs: number): Promise<StoresUnderTest> {
       return rows.map(({ modified_time: modified, ...row }) => ({ ...row, modifiedMs: new Date(modified).getTime() }));
     },
     clear: async () => {
-      await client.query(`truncate public.leads, lockstep.record_version, lockstep.projection_offset, lockstep.parked, lockstep.watermark, lockstep.look_wanted,
+      await client.query(`truncate public.leads, lockstep.record_version, lockstep.projection_offset, lockstep.parked, lockstep.watermark, lockstep.look_wanted, lockstep.look_aside,
         lockstep.incident, lockstep.channel, lockstep.catch_up, lockstep.bulk_page, lockstep.bulk_run, lockstep.mapping cascade`);
       await adoptMapping(db.pool, projection);
       await loadPositions(client, { ...topic, partitions: [0] });

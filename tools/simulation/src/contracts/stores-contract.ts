@@ -1,5 +1,5 @@
 import { coverageOf } from '@lockstep/modules';
-import type { BulkPageRow, BulkRuns, CatchUps, Channels, Freshness, Incidents, RegisterAudits, RegisterReader, WantedLooks, Watermarks } from '@lockstep/postgres';
+import type { BulkPageRow, BulkRuns, CatchUps, Channels, Freshness, Incidents, LooksAside, RegisterAudits, RegisterReader, WantedLooks, Watermarks } from '@lockstep/postgres';
 import { encodeConfirmed, encodeCoverage, encodeDeleted, encodeRepaired, encodeSeen } from '@lockstep/record-log';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
@@ -19,6 +19,7 @@ export type StoresUnderTest = {
   readonly register: RegisterReader;
   readonly audits: RegisterAudits;
   readonly looks: Pick<WantedLooks, 'want' | 'due' | 'done'>;
+  readonly aside: LooksAside;
   /** Applies messages as one batch. */
   project(messages: readonly LoggedMessage[]): Promise<void>;
   rows(): Promise<readonly SeenRow[]>;
@@ -180,6 +181,19 @@ export function describeStores(name: string, epsilonMs: number, create: () => Pr
       expect(due).toEqual([{ module, id: '7', reason: 'doubtful' }, { module, id: '8', reason: 'doubtful' }]);
       await stores.looks.done(due.slice(0, 1));
       expect(await stores.looks.due(10)).toEqual([{ module, id: '8', reason: 'doubtful' }]);
+    });
+
+    test('a hint without room is due at once, one look at a time, until it is answered or its look has failed', async () => {
+      const taken = async () => (await stores.aside.take(module, 10)).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+      await stores.aside.wait(module, ['7', '8']);
+      expect(await stores.aside.take('Deals', 10)).toEqual([]);
+      expect(await taken()).toEqual([{ id: '7', code: 'HINTS_BACKLOG' }, { id: '8', code: 'HINTS_BACKLOG' }]);
+      expect(await taken()).toEqual([]);
+      expect(await stores.aside.keep(module, [{ id: '7', code: 'CRM_REFUSED', cause: 'it fails' }])).toEqual(['7']);
+      expect(await stores.aside.keep(module, [{ id: '7', code: 'CRM_REFUSED', cause: 'it fails' }])).toEqual([]);
+      await stores.aside.answered(module, ['7', '8']);
+      await stores.aside.wait(module, ['7']);
+      expect(await taken()).toEqual([{ id: '7', code: 'HINTS_BACKLOG' }]);
     });
 
     describe('what the projector keeps', () => {
