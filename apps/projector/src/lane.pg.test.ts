@@ -22,6 +22,7 @@ let lane: Lane;
 let halted: { partition: number; code: unknown }[];
 let gaps: number[];
 let messagesApplied: number;
+let mostParked: number;
 let onApplied: (partitions: readonly AssignedPartition[]) => void;
 let changed = (): void => undefined;
 
@@ -40,7 +41,7 @@ beforeEach(async () => {
   topicId = crypto.randomUUID();
   projection = new ModuleProjection(leads, 60_000);
   await adoptMapping(db.pool, projection);
-  [halted, gaps, messagesApplied, onApplied] = [[], [], 0, () => undefined];
+  [halted, gaps, messagesApplied, mostParked, onApplied] = [[], [], 0, 100, () => undefined];
   lane = laneOf();
 });
 afterEach(() => lane.close());
@@ -50,6 +51,7 @@ const laneOf = (maxBatchMessages = 500): Lane =>
     db,
     log,
     maxBatchMessages,
+    mostParked: () => mostParked,
     onApplied: (_, { applied, refused, rejects }, __, partitions) => {
       messagesApplied += applied + refused + rejects;
       onApplied(partitions);
