@@ -22,6 +22,7 @@ let lane: Lane;
 let halted: { partition: number; code: unknown }[];
 let gaps: number[];
 let messagesApplied: number;
+let mostParked: number;
 let onApplied: (partitions: readonly AssignedPartition[]) => void;
 let changed = (): void => undefined;
 
@@ -40,7 +41,7 @@ beforeEach(async () => {
   topicId = crypto.randomUUID();
   projection = new ModuleProjection(leads, 60_000);
   await adoptMapping(db.pool, projection);
-  [halted, gaps, messagesApplied, onApplied] = [[], [], 0, () => undefined];
+  [halted, gaps, messagesApplied, mostParked, onApplied] = [[], [], 0, 100, () => undefined];
   lane = laneOf();
 });
 afterEach(() => lane.close());
@@ -50,6 +51,7 @@ const laneOf = (maxBatchMessages = 500): Lane =>
     db,
     log,
     maxBatchMessages,
+    mostParked: () => mostParked,
     onApplied: (_, { applied, refused, rejects }, __, partitions) => {
       messagesApplied += applied + refused + rejects;
       onApplied(partitions);
@@ -148,13 +150,28 @@ describe('a connection that breaks in a transaction', { timeout: SHORT }, () => 
     const other = await db.pool.connect();
     await other.query('begin; lock table public.leads in exclusive mode');
     push(a, messages(0, 0, 3));
+    // Not by the session that holds the lock: what a transaction sees of the others stays as it first saw it.
     const endWaiting = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    await expect.poll(async () => (await other.query(endWaiting)).rowCount, { timeout: SHORT }).toBe(1);
+    await expect.poll(async () => (await db.pool.query(endWaiting)).rowCount, { timeout: SHORT }).toBe(1);
     await other.query('rollback');
     other.release();
     await until(() => a.next === 3);
     expect([halted, await rowsOf(0)]).toEqual([[], 2]);
   });
+});
+
+test('a wave halts the partitions that have messages left, with nothing parked', { timeout: SHORT }, async () => {
+  mostParked = 2;
+  const [a, b] = [await assign(0), await assign(1)];
+  await db.pool.query('alter table public.leads add constraint none_of_one check (id < 5725767000000001000)');
+  try {
+    push(a, messages(0, 0, 4));
+    push(b, messages(1, 0, 8));
+    await until(() => halted.length > 0);
+    expect([halted, await rowsOf(0), (await db.pool.query('select from lockstep.parked')).rowCount]).toEqual([[{ partition: 1, code: 'TOO_MANY_PARKED' }], 3, 0]);
+  } finally {
+    await db.pool.query('alter table public.leads drop constraint none_of_one');
+  }
 });
 
 describe('a partition that cannot go on', { timeout: SHORT }, () => {

@@ -38,6 +38,8 @@ export { HINTS_BACKLOG, looksAside } from './looks-aside.ts';
 export type { LookAside, LooksAside } from './looks-aside.ts';
 export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
+export { partitionStates } from './partition-states.ts';
+export type { PartitionState, PartitionStates } from './partition-states.ts';
 export { outdatedByParked, removalWaitsSql, resolveOvertakenOf } from './overtaken.ts';
 export { referrers } from './referrers.ts';
 export type { Referrers, Referring } from './referrers.ts';
