@@ -44,11 +44,11 @@ const RESTORABLE_MS = 60 * 86_400_000;
 const SCAN_TRIES = 8;
 /** A catch-up that failed is tried again sooner than the next one would be due, and later with each further failure. */
 const FIRST_RETRY_MS = 10_000;
-const MAX_RETRY_MS = 10 * 60_000;
+const MAX_RETRY_INTERVALS = 2;
 
 /** From one catch-up to the next, after so many failures in a row. */
 export const retryAfterMs = (failures: number, intervalMs: number): number =>
-  failures === 0 ? intervalMs : Math.min(Math.min(FIRST_RETRY_MS, intervalMs) * 2 ** (failures - 1), Math.max(intervalMs, MAX_RETRY_MS));
+  failures === 0 ? intervalMs : Math.min(Math.min(FIRST_RETRY_MS, intervalMs) * 2 ** (failures - 1), intervalMs * MAX_RETRY_INTERVALS);
 
 /** The list of deletions has whole seconds and may lag: it is read from a little before. */
 const DELETED_OVERLAP_MS = 60_000;

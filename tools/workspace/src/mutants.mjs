@@ -4,6 +4,46 @@
  */
 export const mutants = [
   {
+    name: 'an attempt at a bulk job is not counted before its call',
+    changes: [{ file: 'packages/postgres/src/bulk-runs.ts', from: 'const counted = { attempts: page.attempts + 1,', to: 'const counted = { attempts: page.attempts,' }],
+    project: 'packages/crm-planner',
+    tests: ['src/planner.pg.test.ts'],
+    testName: 'pages',
+  },
+  {
+    name: 'a bulk job that does not end holds its place for good',
+    changes: [{ file: 'packages/crm-planner/src/job-budget.ts', from: ' && nowMs - updatedAt.getTime() < HOLDS_PLACE_MS', to: '' }],
+    project: 'packages/crm-planner',
+    tests: ['src/planner.pg.test.ts'],
+    testName: 'pages',
+  },
+  {
+    name: 'a step that fails ends the round of its module',
+    changes: [{ file: 'packages/crm-planner/src/steps.ts', from: 'retryAt: this.#time.elapsed() + waitMs });\n      return undefined;', to: 'retryAt: this.#time.elapsed() + waitMs });\n      throw error;' }],
+    project: 'packages/crm-planner',
+    tests: ['src/steps.test.ts'],
+  },
+  {
+    name: 'a former leader writes on although another process has its role',
+    changes: [{ file: 'packages/postgres/src/migrations/020-keep-attempts.ts', from: 'if not found then', to: 'if false then' }],
+    project: 'packages/postgres',
+    tests: ['src/postgres.pg.test.ts'],
+    testName: 'lease',
+  },
+  {
+    name: 'a lease whose connection does not answer is kept',
+    changes: [{ file: 'packages/postgres/src/lease.ts', from: "if (outcome === 'silent') return;", to: "if (outcome === 'never') return;" }],
+    project: 'packages/postgres',
+    tests: ['src/postgres.pg.test.ts'],
+    testName: 'lease',
+  },
+  {
+    name: 'a list of deletions that fails is not read less deep',
+    changes: [{ file: 'packages/crm-reader/src/catch-up/scan-deletions.ts', from: 'depthMs >= LEAST_DEPTH_MS || failure === null', to: 'failure === null' }],
+    project: 'packages/crm-reader',
+    tests: ['src/catch-up/scan-deletions.test.ts'],
+  },
+  {
     name: 'a catch-up leaves out the very second of the watermark (>= becomes >)',
     changes: [{ file: 'packages/crm-client/src/records.ts', from: '`Modified_Time >= \'${from}\'`', to: '`Modified_Time > \'${from}\'`' }],
     project: 'packages/crm-client',
