@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { type Database, isTransient } from '@lockstep/postgres';
+import { type Database, isTransient, sqlState } from '@lockstep/postgres';
 import { type Applied, loadPositions, type LogMessage, type ModuleProjection, maySpeakOfTable, projectBatch, ProjectionError } from '@lockstep/projection';
 import { crashPoint, type Logger } from '@lockstep/telemetry';
 import type { PoolClient } from 'pg';
@@ -23,6 +23,8 @@ export type LaneDeps = {
   readonly db: Database;
   readonly log: Logger;
   readonly maxBatchMessages: number;
+  /** How many of so many messages may be parked for good. */
+  readonly mostParked: (projection: ModuleProjection, messages: number) => number;
   /** Called after each commit. */
   readonly onApplied: (projection: ModuleProjection, applied: Applied, seconds: number, partitions: readonly AssignedPartition[]) => void;
   /** Called once for what only a person can resolve; the partitions take no more work. */
@@ -32,6 +34,12 @@ export type LaneDeps = {
 };
 
 const MAX_RETRY_MS = 5_000;
+/** A lock was waited for already. */
+const LOCK_RETRY_MS = 250;
+/** Rows that another session has locked for longer are kept aside; see `heldUp` of packages/projection. */
+const LOCK_TIMEOUT = '2s';
+const LOCKED = '55P03';
+const TRANSACTION_TIMEOUT = '25P04';
 
 /**
  * One connection and a queue: batches form by themselves while the last transaction runs. A partition always goes the same
@@ -111,6 +119,13 @@ export class Lane {
         await this.#projectOnce(works);
         return;
       } catch (error) {
+        if (isWave(error)) return await this.#haltWave(works, error);
+        const halves = sqlState(error) === TRANSACTION_TIMEOUT ? halvesOf(works) : null;
+        if (halves !== null) {
+          this.#dropClient();
+          for (const half of halves) await this.#project(half);
+          return;
+        }
         const isFenced = error instanceof ProjectionError && error.code === 'POSITION_TAKEN';
         const isChanged = error instanceof ProjectionError && error.code === 'TABLE_CHANGED';
         // Stages and prepared statements of the connection may be of the table as it was: one attempt with a new connection.
@@ -120,9 +135,16 @@ export class Lane {
         this.#deps.log.warn({ err: error, attempt }, 'batch will be retried');
         if (isFenced) await this.#reloadPositions(works).catch(() => undefined);
         else this.#dropClient();
-        await sleep(Math.min(100 * 2 ** attempt, MAX_RETRY_MS) * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(() => undefined);
+        await sleep(Math.min(100 * 2 ** attempt, sqlState(error) === LOCKED ? LOCK_RETRY_MS : MAX_RETRY_MS) * (0.5 + Math.random() / 2), undefined, { signal: this.#closing.signal }).catch(() => undefined);
       }
     }
+  }
+
+  /** Those that have messages left are halted, and the one whose message did not fit is the first of them. */
+  async #haltWave(works: readonly Work[], error: unknown): Promise<void> {
+    await this.#reloadPositions(works).catch((cause: unknown) => this.#deps.log.warn({ err: cause }, 'positions could not be read'));
+    const left = works.filter(({ assigned, messages }) => assigned.next <= (messages.at(-1)?.offset ?? -1));
+    this.#deps.onHalt([...new Set(left.map(({ assigned }) => assigned))], error);
   }
 
   /** Each partition goes by itself, so that one that cannot go on takes no other with it. */
@@ -153,7 +175,7 @@ export class Lane {
     if (first === undefined) return;
     const { topic, topicId, projection } = first;
     const started = performance.now();
-    const applied = await projectBatch(await this.#connection(), projection, { topic, topicId, messages, positions });
+    const applied = await projectBatch(await this.#connection(), projection, { topic, topicId, messages, positions }, { mostParked: (count) => this.#deps.mostParked(projection, count) });
     crashPoint('batch-committed');
     for (const assigned of partitions) assigned.next = positions.get(assigned.partition)?.to ?? assigned.next;
     this.#deps.onApplied(projection, applied, (performance.now() - started) / 1000, [...partitions]);
@@ -178,8 +200,10 @@ export class Lane {
       client.on('error', onError);
       this.#client = client;
       this.#giveBack = () => {
-        if (this.#client === client) client.off('error', onError).release();
+        // Its settings are the lane's.
+        if (this.#client === client) client.off('error', onError).release(true);
       };
+      await client.query(`set lock_timeout = '${LOCK_TIMEOUT}'`);
     }
     return this.#client;
   }
@@ -189,4 +213,23 @@ export class Lane {
     this.#client = undefined;
     client?.release(true);
   }
+}
+
+/** Whether so much does not fit that none of it was parked. */
+export const isWave = (error: unknown): error is ProjectionError => error instanceof ProjectionError && error.code === 'TOO_MANY_PARKED';
+
+/** Works of half the messages each, in order; null where there is but one message. */
+function halvesOf(works: readonly Work[]): [Work[], Work[]] | null {
+  const total = works.reduce((sum, { messages }) => sum + messages.length, 0);
+  if (total < 2) return null;
+  const first: Work[] = [];
+  const second: Work[] = [];
+  let left = total >> 1;
+  for (const work of works) {
+    const { messages } = work;
+    if (left > 0) first.push({ ...work, messages: messages.slice(0, left) });
+    if (left < messages.length) second.push({ ...work, messages: messages.slice(Math.max(0, left)) });
+    left -= messages.length;
+  }
+  return [first, second];
 }

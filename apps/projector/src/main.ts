@@ -13,13 +13,15 @@ import { Projector } from './projector.ts';
 const config = await loadConfig(process.env);
 const log = createLogger({ app: 'projector', level: config.logLevel });
 const TOPIC_RETRY_MS = 500;
+/** Beside those of the lanes: for positions and pauses, what is parked, the state of the partitions, and readiness. */
+const OTHER_CONNECTIONS = 4;
 
 await runProcess({
   name: 'projector',
   log,
   start: async (closers, fatal) => {
     const metrics = createProjectorMetrics();
-    const db = await connect(config.postgres);
+    const db = await connect({ ...config.postgres, poolSize: Math.max(config.postgres.poolSize, config.lanes * config.modules.length + OTHER_CONNECTIONS) });
     closers.add('postgres', () => db.close());
     await migrate(db, config.modules);
     await noteEpsilon(db, config.epsilonMs);

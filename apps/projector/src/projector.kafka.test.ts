@@ -258,10 +258,53 @@ describe('the projector', () => {
     expect([await rows(), isHealthy(projector)]).toEqual([5, true]);
   });
 
-  test('stops when more than one in a hundred does not fit: mapping and table do not match', async () => {
-    await publish(Array.from({ length: 120 }, (_, n) => seen(n, { No_of_Employees: 'many' })));
+  test('halts a module before anything of a wave is parked, and goes on by itself once it fits', { timeout: 60_000 }, async () => {
+    await publish(Array.from({ length: 20 }, (_, n) => seen(n, { Fax: '1' })));
+    await stop(await start().then(async (projector) => {
+      await applied();
+      return projector;
+    }));
+    await db.pool.query('alter table public.leads alter column fax set not null');
+    await publish(Array.from({ length: 4_000 }, (_, n) => seen(1_000 + n)));
     const projector = await start();
-    expect(await haltedBecause(projector)).toMatch(/parked: the mapping and the table do not match/);
+    expect(await haltedBecause(projector)).toMatch(/messages of Leads do not fit, .*"fax".*none of them is parked/);
+    await expect.poll(async () => (await metrics.halted.get()).values[0]?.value, { timeout: 10_000 }).toBe(PARTITIONS);
+    expect([await rows(), await one<number>('select count(*)::int from lockstep.parked')]).toEqual([20, 0]);
+    await db.pool.query('alter table public.leads alter column fax drop not null');
+    await applied();
+    await expect.poll(rows, { timeout: 10_000 }).toBe(4_020);
+    await expect.poll(() => isHealthy(projector), { timeout: 10_000 }).toBe(true);
+  });
+
+  test('applies other modules while a table is locked, and other records while one is', { timeout: 60_000 }, async () => {
+    await migrate(db, [leads, deals]);
+    const dealsTopic = await createTestTopic({ partitions: 1 });
+    created.push(dealsTopic);
+    const projector = await start([await opened(topic, leads), await opened(dealsTopic, deals, 1)]);
+    await publish(Array.from({ length: 40 }, (_, n) => seen(n)));
+    await applied();
+    const other = await db.pool.connect();
+    try {
+      await other.query('begin; lock table public.leads');
+      await publish(Array.from({ length: 40 }, (_, n) => seen(n, { Company: 'Second' }, 1_700_000_060_000)));
+      const declared = coverageOf(deals);
+      await producer.send(dealsTopic.name, [
+        { key: 'coverage', value: encodeCoverage({ coverage: declared.id, fields: declared.fields }) },
+        { key: idOf(1), value: encodeSeen({ id: idOf(1), modifiedMs: 1, observedMs: 1, coverage: declared.id, fields: declared.fields.map(() => null) }).value },
+      ]);
+      await expect.poll(() => one<number>('select count(*)::int from deals'), { timeout: 10_000 }).toBe(1);
+      await other.query('rollback');
+      await applied();
+      await other.query(`begin; select from public.leads where id = ${idOf(7)} for update`);
+      await publish(Array.from({ length: 40 }, (_, n) => seen(n, { Company: 'Third' }, 1_700_000_120_000)));
+      await applied();
+      expect(await one<number>(`select count(*)::int from leads where company = 'Third'`)).toBe(39);
+    } finally {
+      await other.query('rollback');
+      other.release();
+    }
+    await expect.poll(() => one<number>(`select count(*)::int from leads where company = 'Third'`), { timeout: 20_000 }).toBe(40);
+    expect(isHealthy(projector)).toBe(true);
   });
 
   test('halts when the table no longer fits, and goes on by itself once it does', async () => {

@@ -5,8 +5,9 @@ import { type Database, pauses } from '@lockstep/postgres';
 import { adoptMapping, type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked, standingMapping } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
 
-import { type AssignedPartition, Lane } from './lane.ts';
+import { type AssignedPartition, isWave } from './lane.ts';
 import type { ProjectorMetrics } from './metrics.ts';
+import { ModuleLanes } from './module-lanes.ts';
 import { isUnfit, type OpenTopic } from './open-topics.ts';
 import { ParkedShare } from './parked-share.ts';
 
@@ -28,6 +29,9 @@ const RETRY_EVERY_MS = 1_000;
 const TABLE_CHECK_EVERY_MS = 2_000;
 const PAUSE_CHECK_EVERY_MS = 500;
 const ROOM_CHECK_MS = 5;
+/** A module that makes no room for so long is fetched no further until it has; the others are not kept by it. */
+const ROOM_PATIENCE_MS = 250;
+const WAVE_CHECK_EVERY_MS = 3_000;
 /**
  * While messages come by hundreds and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a
  * few large fetches and transactions cost less than many small ones. A handful is not kept waiting, and thousands are enough.
@@ -45,7 +49,6 @@ const OVERHEAD_BYTES = 300;
  */
 export class Projector {
   readonly #deps: ProjectorDeps;
-  readonly #lanes: Lane[];
   readonly #assigned = new Map<string, AssignedPartition>();
   readonly #halted = new Map<string, unknown>();
   /** Partitions whose log cannot be read on for the time being. */
@@ -54,6 +57,13 @@ export class Projector {
   readonly #paused = new Set<string>();
   readonly #closing = new AbortController();
   readonly #parkedShare = new ParkedShare();
+  /** By topic: the partitions of whose messages too many do not fit. All of the topic are halted, but for the one that is tried. */
+  readonly #waves = new Map<string, Wave>();
+  /** Halted partitions of which one batch is tried. */
+  readonly #onTrial = new Set<string>();
+  /** Partitions that are fetched no further until their module has made room. */
+  readonly #full = new Set<string>();
+  #lanes: ModuleLanes | undefined;
   #topics = new Map<string, OpenTopic>();
   #consumer: Consumer | undefined;
   #gatheredAt = 0;
@@ -61,22 +71,21 @@ export class Projector {
 
   constructor(deps: ProjectorDeps) {
     this.#deps = deps;
-    const { db, log, maxBatchMessages } = deps;
-    this.#lanes = Array.from({ length: deps.lanes }, () =>
-      new Lane({
-        db,
-        log,
-        maxBatchMessages,
-        onApplied: (projection, applied, seconds, partitions) => this.#applied(projection, applied, seconds, partitions),
-        onHalt: (assigned, error) => this.#halt(assigned, error),
-        onGap: ({ topic, partition, next }) => this.#consumer?.seek({ topic, partition, offset: next }),
-      }));
   }
 
   /** Joins the group and begins. The record topics must exist. */
   async start(topics: ReadonlyMap<string, OpenTopic>): Promise<void> {
-    const { kafka, onFatal, log, groupId = 'lockstep-projector' } = this.#deps;
+    const { db, kafka, onFatal, log, lanes, maxBatchMessages, groupId = 'lockstep-projector' } = this.#deps;
     this.#topics = new Map(topics);
+    this.#lanes = new ModuleLanes(topics.keys(), lanes, {
+      db,
+      log,
+      maxBatchMessages,
+      mostParked: ({ module }, messages) => this.#parkedShare.mostParked(module.apiName, messages),
+      onApplied: (projection, applied, seconds, partitions) => this.#applied(projection, applied, seconds, partitions),
+      onHalt: (assigned, error) => this.#halt(assigned, error),
+      onGap: ({ topic, partition, next }) => this.#consumer?.seek({ topic, partition, offset: next }),
+    });
     await this.#checkPauses();
     this.#consumer = await createConsumer(kafka, { groupId, topics: [...topics.keys()] });
     await this.#consumer.run({
@@ -91,6 +100,7 @@ export class Projector {
       loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal, log, body: () => this.#commit() }),
       loop({ name: 'parked messages', everyMs: RETRY_EVERY_MS, signal, log, body: () => this.#retryParked() }),
       loop({ name: 'check of pauses', everyMs: PAUSE_CHECK_EVERY_MS, signal, log, body: () => this.#checkPauses() }),
+      loop({ name: 'check of waves', everyMs: WAVE_CHECK_EVERY_MS, signal, log, body: () => this.#checkWaves() }),
       loop({ name: 'check of unfit tables', everyMs: TABLE_CHECK_EVERY_MS, signal, log, body: () => this.#checkUnfitTables() }),
     ]);
   }
@@ -108,13 +118,13 @@ export class Projector {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#loops;
-    await Promise.all(this.#lanes.map((lane) => lane.close()));
+    await this.#lanes?.close();
     await this.#commit().catch(() => undefined);
     await this.#consumer?.close();
   }
 
   get #queuedBytes(): number {
-    return this.#lanes.reduce((sum, lane) => sum + lane.queuedBytes, 0);
+    return this.#lanes?.queuedBytes() ?? 0;
   }
 
   async #assign(partitions: readonly TopicPartition[]): Promise<readonly Position[]> {
@@ -204,10 +214,14 @@ export class Projector {
       }
     }
     this.#deps.metrics.pausedModules.set(this.#paused.size);
+    this.#refill();
   }
 
   #hold(partitions: readonly AssignedPartition[]): void {
-    for (const assigned of partitions) assigned.isStopped = true;
+    for (const assigned of partitions) {
+      assigned.isStopped = true;
+      this.#onTrial.delete(`${assigned.topic}/${assigned.partition}`);
+    }
     this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));
   }
 
@@ -226,7 +240,9 @@ export class Projector {
     const former = this.#assigned.get(key);
     if (former !== undefined) former.isStopped = true;
     this.#assigned.delete(key);
-    if (this.#halted.delete(key) || this.#paused.has(topic)) this.#consumer?.resume([{ topic, partition }]);
+    this.#onTrial.delete(key);
+    const wasFull = this.#full.delete(key);
+    if (this.#halted.delete(key) || this.#paused.has(topic) || wasFull) this.#consumer?.resume([{ topic, partition }]);
     this.#unreadable.delete(key);
     this.#countHalted();
   }
@@ -234,7 +250,7 @@ export class Projector {
   async #take({ topic, partition, messages }: ConsumedBatch): Promise<void> {
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
-    if (assigned === undefined || assigned.isStopped || this.#halted.has(key)) return;
+    if (assigned === undefined || assigned.isStopped || (this.#halted.has(key) && !this.#onTrial.has(key))) return;
     if (this.#unreadable.delete(key)) {
       this.#countHalted();
       this.#deps.log.info({ topic, partition }, 'a partition can be read again');
@@ -242,11 +258,33 @@ export class Projector {
     const queued = messages.map((message) => logMessage(message, partition));
     const bytes = queued.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
     const isBusy = this.#queuedBytes > 0;
-    while (this.#queuedBytes > this.#deps.maxQueuedBytes && !this.#closing.signal.aborted) await sleep(ROOM_CHECK_MS);
-    const lane = this.#lanes[(partition + (this.#topics.get(topic)?.index ?? 0)) % this.#lanes.length] as Lane;
-    lane.push({ assigned, messages: queued, bytes });
+    await this.#room(topic, partition);
+    this.#lanes?.push({ assigned, messages: queued, bytes });
     this.#deps.metrics.queuedBytes.set(this.#queuedBytes);
     if (isBusy && messages.length >= GATHER_FROM && messages.length < GATHER_BELOW) await this.#gather();
+  }
+
+  /** Waits while much of the module waits already; where that makes no progress, the partition is fetched no further after this. */
+  async #room(topic: string, partition: number): Promise<void> {
+    const since = performance.now();
+    while ((this.#lanes?.queuedBytes(topic) ?? 0) > this.#deps.maxQueuedBytes && !this.#closing.signal.aborted) {
+      if (performance.now() - since > ROOM_PATIENCE_MS) {
+        this.#full.add(`${topic}/${partition}`);
+        this.#consumer?.pause([{ topic, partition }]);
+        return;
+      }
+      await sleep(ROOM_CHECK_MS);
+    }
+  }
+
+  /** Fetches on what was held back for want of room. */
+  #refill(): void {
+    for (const { topic, partition } of this.#assigned.values()) {
+      const key = `${topic}/${partition}`;
+      if (!this.#full.has(key) || (this.#lanes?.queuedBytes(topic) ?? 0) > this.#deps.maxQueuedBytes / 2) continue;
+      this.#full.delete(key);
+      if (!this.#halted.has(key) && !this.#paused.has(topic)) this.#consumer?.resume([{ topic, partition }]);
+    }
   }
 
   async #gather(): Promise<void> {
@@ -264,22 +302,75 @@ export class Projector {
     metrics.batches.observe({ module: module.apiName }, seconds);
     metrics.queuedBytes.set(this.#queuedBytes);
     for (const { topic, partition, next } of partitions) metrics.position.set({ topic, partition }, next);
-    try {
-      this.#parkedShare.note(module.apiName, applied);
-    } catch (error) {
-      this.#halt(partitions, error);
+    this.#parkedShare.note(module.apiName, applied);
+    for (const { topic, partition } of partitions) {
+      const wave = this.#onTrial.delete(`${topic}/${partition}`) ? this.#waves.get(topic) : undefined;
+      if (wave !== undefined) wave.isOver = true;
     }
+    this.#refill();
   }
 
   #halt(partitions: readonly AssignedPartition[], error: unknown): void {
+    if (isWave(error)) return this.#haltModule(partitions, error);
     for (const assigned of partitions) {
       const { topic, partition } = assigned;
       assigned.isStopped = true;
+      this.#onTrial.delete(`${topic}/${partition}`);
       this.#halted.set(`${topic}/${partition}`, error);
       this.#deps.log.error({ err: error, topic, partition }, 'a partition is halted until a person acts');
     }
     this.#countHalted();
     this.#consumer?.pause(partitions.map(({ topic, partition }) => ({ topic, partition })));
+  }
+
+  /** Where too many messages do not fit, those of the module's other partitions will not either. */
+  #haltModule(culprits: readonly AssignedPartition[], error: unknown): void {
+    const [first] = culprits;
+    if (first === undefined) return;
+    const { topic, projection: { module: { apiName } } } = first;
+    if (!this.#waves.has(topic)) this.#deps.log.error({ err: error, topic, module: apiName }, 'a module is halted until its messages fit; one batch is tried every few seconds');
+    this.#waves.set(topic, { partitions: culprits.map(({ partition }) => partition), isOver: false });
+    this.#parkedShare.setWave(apiName, true);
+    const assigned = [...this.#assigned.values()].filter((one) => one.topic === topic);
+    for (const one of assigned) {
+      const key = `${topic}/${one.partition}`;
+      one.isStopped = true;
+      this.#onTrial.delete(key);
+      const standing = this.#halted.get(key);
+      if (standing === undefined || isWave(standing)) this.#halted.set(key, error);
+    }
+    this.#countHalted();
+    this.#consumer?.pause(assigned.map(({ partition }) => ({ topic, partition })));
+  }
+
+  /** Tries one batch of a module of which too many messages did not fit; once one fits, all of it goes on. */
+  async #checkWaves(): Promise<void> {
+    for (const [topic, wave] of this.#waves) {
+      const open = this.#topics.get(topic) as OpenTopic;
+      const halted = [...this.#assigned.values()].filter((one) => one.topic === topic && isWave(this.#halted.get(`${topic}/${one.partition}`)));
+      if (this.#paused.has(topic)) continue;
+      const culprits = halted.filter(({ partition }) => wave.partitions.includes(partition));
+      if (wave.isOver || culprits.length === 0) {
+        this.#waves.delete(topic);
+        this.#parkedShare.setWave(open.projection.module.apiName, false);
+        await this.#goOn(open, halted.map(({ partition }) => partition));
+      } else {
+        // One that is on trial still may have nothing to be read.
+        const next = culprits.find(({ partition }) => !this.#onTrial.has(`${topic}/${partition}`));
+        if (next !== undefined) await this.#try(open, next.partition);
+      }
+    }
+  }
+
+  /** The partition still counts as halted. */
+  async #try({ topic, topicId, projection }: OpenTopic, partition: number): Promise<void> {
+    const offset = (await loadPositions(this.#deps.db.pool, { topic, topicId, partitions: [partition] })).get(partition) as number;
+    const key = `${topic}/${partition}`;
+    if (!isWave(this.#halted.get(key))) return;
+    this.#assigned.set(key, { projection, topic, topicId, partition, next: offset, isStopped: false });
+    this.#onTrial.add(key);
+    this.#consumer?.seek({ topic, partition, offset });
+    this.#consumer?.resume([{ topic, partition }]);
   }
 
   /** What was read before may be applied. A log that is corrupt is read again by the consumer; lost offsets need a person. */
@@ -334,6 +425,8 @@ export class Projector {
     if (positions.length > 0) await this.#consumer?.commit(positions);
   }
 }
+
+type Wave = { readonly partitions: readonly number[]; isOver: boolean };
 
 const BULK = 'b'.codePointAt(0);
 

@@ -60,7 +60,7 @@ async function inTransaction(client: PoolClient, projection: ModuleProjection, b
       ...winners.left,
       ...dead.left,
       ...confirmWrites(projection, folded.confirmations),
-      ...parkWrites(projection, batch, folded.rejects),
+      ...parkWrites(projection, batch, folded.rejects, projection.judgedBy),
       { text: end },
     ]);
     const refused = folded.refused + folded.records.size - merged.length;
@@ -108,11 +108,11 @@ function lostFromBulk({ records }: FoldedBatch, merged: readonly Merged[]): numb
 }
 
 /** Parks messages in a transaction of their own, moving the positions past them. */
-export async function parkBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, rejects: readonly Reject[]): Promise<void> {
+export async function parkBatch(client: PoolClient, projection: ModuleProjection, batch: Batch, rejects: readonly Reject[], judgedBy = projection.judgedBy): Promise<void> {
   try {
     const [, moved] = await sendTogether(client, [{ text: 'begin' }, advance(projection, batch)]);
     await checkAdvanced(client, projection, batch, moved);
-    await sendTogether(client, [...parkWrites(projection, batch, rejects), { text: 'commit' }]);
+    await sendTogether(client, [...parkWrites(projection, batch, rejects, judgedBy), { text: 'commit' }]);
   } catch (error) {
     await client.query('rollback');
     throw error;
@@ -259,7 +259,7 @@ const parkSql = `
     modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms,
     coverage = excluded.coverage, judged_by = excluded.judged_by, fields_left = null`;
 
-function parkWrites({ module: { apiName }, judgedBy }: ModuleProjection, { topic, topicId }: Batch, rejects: readonly Reject[]): Statement[] {
+function parkWrites({ module: { apiName } }: ModuleProjection, { topic, topicId }: Batch, rejects: readonly Reject[], judgedBy: string): Statement[] {
   return rejects.map(({ message: { partition, offset, value }, code, cause }) => {
     const { recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage } = parkedVersion(value);
     // Kept until it is applied or overtaken. What names no record, or is no event, is not tried again: the log has it.

@@ -68,6 +68,8 @@ function* partsOf(projection: ModuleProjection, batch: Batch): Generator<[Batch,
  */
 async function projectPart(projecting: Projecting, part: Batch, folded: FoldedBatch): Promise<Applied> {
   const { client, projection } = projecting;
+  // The table may change while the culprit is looked for: then what it refused before is to be tried again.
+  const { judgedBy } = projection;
   try {
     if (folded.rejects.length > 0) await judge(projecting, part);
     return await projection.onCurrentTable(client, () => applyBatch(client, projection, part, folded));
@@ -78,7 +80,7 @@ async function projectPart(projecting: Projecting, part: Batch, folded: FoldedBa
     if (part.messages.length === 1 && message !== undefined) {
       const named = await faultByColumn(client, projection, message, fault);
       if (fitsNever(named.code)) await judge(projecting, part);
-      await parkBatch(client, projection, part, [{ message, ...named }]);
+      await parkBatch(client, projection, part, [{ message, ...named }], judgedBy);
       return { ...nothing, ...(mayYetFit(named.code) ? { waiting: 1 } : { rejects: 1 }) };
     }
     if (heldUp(error) !== null) await waitShorter(projecting);
