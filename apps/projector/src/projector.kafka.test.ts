@@ -1,7 +1,7 @@
 import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
 import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
 import { coverageOf, deals, defineModule, leads, type ModuleDefinition } from '@lockstep/modules';
-import { connect, type Database, migrate, pauses } from '@lockstep/postgres';
+import { connect, type Database, migrate, partitionStates, pauses } from '@lockstep/postgres';
 import { adoptMapping, ModuleProjection } from '@lockstep/projection';
 import { encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
 import { createLogger } from '@lockstep/telemetry';
@@ -229,6 +229,20 @@ describe('the projector', () => {
     await publish([{ key: idOf(7), value: '{"v":3,"type":"seen","id":"7"}', partition: 1 }]);
     expect(await haltedBecause(projector)).toMatch(/1 partitions are halted, .*event version 3; this build reads up to 2/);
     expect(await one<number>('select count(*)::int from lockstep.parked')).toBe(0);
+  });
+
+  test('writes which partitions are halted, since when and why, until it has them no more', async () => {
+    const before = Date.now();
+    const projector = await start();
+    await publish([{ key: idOf(7), value: '{"v":3,"type":"seen","id":"7"}', partition: 1 }]);
+    await haltedBecause(projector);
+    const state = async () => (await partitionStates(db).all()).filter(({ haltedSince }) => haltedSince !== null);
+    await expect.poll(state, { timeout: 10_000 }).toMatchObject([{ topic: topic.name, partition: 1, module: 'Leads', cause: expect.stringContaining('event version 3') as unknown }]);
+    const [halted] = await state();
+    expect([halted?.haltedSince, halted?.oldestUnappliedAt].every((at) => at !== null && at !== undefined && at.getTime() >= before - 1_000)).toBe(true);
+    await expect.poll(async () => (await partitionStates(db).all()).map(({ partition, oldestUnappliedAt }) => [partition, oldestUnappliedAt === null]), { timeout: 10_000 }).toEqual([[0, true], [1, false], [2, true], [3, true]]);
+    await stop(projector);
+    expect(await partitionStates(db).all()).toEqual([]);
   });
 
   test('a halted partition stays as it is, and the others go on', async () => {

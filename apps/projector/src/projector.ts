@@ -10,6 +10,7 @@ import type { ProjectorMetrics } from './metrics.ts';
 import { ModuleLanes } from './module-lanes.ts';
 import { isUnfit, type OpenTopic } from './open-topics.ts';
 import { ParkedShare } from './parked-share.ts';
+import { PartitionReports } from './partition-reports.ts';
 
 export type ProjectorDeps = {
   readonly db: Database;
@@ -32,6 +33,7 @@ const ROOM_CHECK_MS = 5;
 /** A module that makes no room for so long is fetched no further until it has; the others are not kept by it. */
 const ROOM_PATIENCE_MS = 250;
 const WAVE_CHECK_EVERY_MS = 3_000;
+const STATE_EVERY_MS = 1_000;
 /**
  * While messages come by hundreds and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a
  * few large fetches and transactions cost less than many small ones. A handful is not kept waiting, and thousands are enough.
@@ -63,6 +65,7 @@ export class Projector {
   readonly #onTrial = new Set<string>();
   /** Partitions that are fetched no further until their module has made room. */
   readonly #full = new Set<string>();
+  readonly #reports: PartitionReports;
   #lanes: ModuleLanes | undefined;
   #topics = new Map<string, OpenTopic>();
   #consumer: Consumer | undefined;
@@ -71,6 +74,7 @@ export class Projector {
 
   constructor(deps: ProjectorDeps) {
     this.#deps = deps;
+    this.#reports = new PartitionReports(deps);
   }
 
   /** Joins the group and begins. The record topics must exist. */
@@ -90,7 +94,7 @@ export class Projector {
     this.#consumer = await createConsumer(kafka, { groupId, topics: [...topics.keys()] });
     await this.#consumer.run({
       onAssigned: (partitions) => this.#assign(partitions),
-      onRevoked: async (partitions) => this.#revoke(partitions),
+      onRevoked: (partitions) => this.#revoke(partitions),
       onBatch: (batch) => this.#take(batch),
       onUnreadable: (place, error) => this.#cannotRead(place, error),
       onFatal,
@@ -100,6 +104,7 @@ export class Projector {
       loop({ name: 'commit of positions', everyMs: COMMIT_EVERY_MS, signal, log, body: () => this.#commit() }),
       loop({ name: 'parked messages', everyMs: RETRY_EVERY_MS, signal, log, body: () => this.#retryParked() }),
       loop({ name: 'check of pauses', everyMs: PAUSE_CHECK_EVERY_MS, signal, log, body: () => this.#checkPauses() }),
+      loop({ name: 'state of partitions', everyMs: STATE_EVERY_MS, signal, log, body: () => this.#reports.write([...this.#assigned.values()], (key) => this.#halted.get(key) ?? this.#unreadable.get(key)) }),
       loop({ name: 'check of waves', everyMs: WAVE_CHECK_EVERY_MS, signal, log, body: () => this.#checkWaves() }),
       loop({ name: 'check of unfit tables', everyMs: TABLE_CHECK_EVERY_MS, signal, log, body: () => this.#checkUnfitTables() }),
     ]);
@@ -119,6 +124,7 @@ export class Projector {
     this.#closing.abort();
     await this.#loops;
     await this.#lanes?.close();
+    await this.#reports.forget([...this.#assigned.values()]);
     await this.#commit().catch(() => undefined);
     await this.#consumer?.close();
   }
@@ -231,8 +237,9 @@ export class Projector {
     this.#countHalted();
   }
 
-  #revoke(partitions: readonly TopicPartition[]): void {
+  async #revoke(partitions: readonly TopicPartition[]): Promise<void> {
     for (const { topic, partition } of partitions) this.#retire(topic, partition);
+    await this.#reports.forget(partitions);
   }
 
   #retire(topic: string, partition: number): void {
@@ -258,6 +265,7 @@ export class Projector {
     const queued = messages.map((message) => logMessage(message, partition));
     const bytes = queued.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
     const isBusy = this.#queuedBytes > 0;
+    this.#reports.noteFetched({ topic, partition, messages });
     await this.#room(topic, partition);
     this.#lanes?.push({ assigned, messages: queued, bytes });
     this.#deps.metrics.queuedBytes.set(this.#queuedBytes);

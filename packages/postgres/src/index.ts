@@ -30,6 +30,8 @@ export { isAliveSql, timesOf } from './fold-sql.ts';
 export type { TimesSql } from './fold-sql.ts';
 export { incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
+export { partitionStates } from './partition-states.ts';
+export type { PartitionState, PartitionStates } from './partition-states.ts';
 export { outdatedByParked, removalWaitsSql, resolveOvertakenOf } from './overtaken.ts';
 export { referrers } from './referrers.ts';
 export type { Referrers, Referring } from './referrers.ts';

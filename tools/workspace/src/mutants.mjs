@@ -488,6 +488,33 @@ export const mutants = [
     tests: ['src/parked-for-good.pg.test.ts'],
   },
   {
+    name: 'what is parked counts forever',
+    changes: [{ file: 'apps/projector/src/parked-share.ts', from: 'filter(({ atMs }) => atMs > since)', to: 'filter(({ atMs }) => atMs >= 0 || since > 0)' }],
+    project: 'apps/projector',
+    tests: ['src/parked-share.test.ts'],
+  },
+  {
+    name: 'a module whose messages do not fit never goes on by itself',
+    changes: [{ file: 'apps/projector/src/projector.ts', from: 'if (wave !== undefined) wave.isOver = true;', to: 'void wave;' }],
+    project: 'apps/projector',
+    tests: ['src/projector.kafka.test.ts'],
+    testName: 'anything of a wave',
+  },
+  {
+    name: 'all modules share the lanes of one',
+    changes: [{ file: 'apps/projector/src/module-lanes.ts', from: 'return this.#lanes.get(topic) ?? [];', to: 'return (topic === undefined ? undefined : [...this.#lanes.values()][0]?.slice(0, 1)) ?? [];' }],
+    project: 'apps/projector',
+    tests: ['src/projector.kafka.test.ts'],
+    testName: 'while a table is locked',
+  },
+  {
+    name: 'a partition that was handed over still counts as halted',
+    changes: [{ file: 'packages/postgres/src/partition-states.ts', from: 'delete from lockstep.partition_state where topic = $1', to: "delete from lockstep.partition_state where topic = 'none' and topic = $1" }],
+    project: 'apps/projector',
+    tests: ['src/projector.kafka.test.ts'],
+    testName: 'since when and why',
+  },
+  {
     name: 'the cascade check without SET NULL',
     changes: [{ file: 'packages/projection/src/table-catalogue.ts', from: "confdeltype in ('c', 'n', 'd')", to: "confdeltype in ('c', 'd')" }],
     project: 'packages/projection',
