@@ -160,6 +160,20 @@ describe('a connection that breaks in a transaction', { timeout: SHORT }, () => 
   });
 });
 
+test('a wave halts the partitions that have messages left, with nothing parked', { timeout: SHORT }, async () => {
+  mostParked = 2;
+  const [a, b] = [await assign(0), await assign(1)];
+  await db.pool.query('alter table public.leads add constraint none_of_one check (id < 5725767000000001000)');
+  try {
+    push(a, messages(0, 0, 4));
+    push(b, messages(1, 0, 8));
+    await until(() => halted.length > 0);
+    expect([halted, await rowsOf(0), (await db.pool.query('select from lockstep.parked')).rowCount]).toEqual([[{ partition: 1, code: 'TOO_MANY_PARKED' }], 3, 0]);
+  } finally {
+    await db.pool.query('alter table public.leads drop constraint none_of_one');
+  }
+});
+
 describe('a partition that cannot go on', { timeout: SHORT }, () => {
   test('is halted alone, and nothing that is queued of it is written', async () => {
     const [a, b] = [await assign(0), await assign(1)];

@@ -39,7 +39,6 @@ const LOCK_RETRY_MS = 250;
 /** Rows that another session has locked for longer are kept aside; see `heldUp` of packages/projection. */
 const LOCK_TIMEOUT = '2s';
 const LOCKED = '55P03';
-const TRANSACTION_TIMEOUT = '25P04';
 
 /**
  * One connection and a queue: batches form by themselves while the last transaction runs. A partition always goes the same
@@ -120,12 +119,6 @@ export class Lane {
         return;
       } catch (error) {
         if (isWave(error)) return await this.#haltWave(works, error);
-        const halves = sqlState(error) === TRANSACTION_TIMEOUT ? halvesOf(works) : null;
-        if (halves !== null) {
-          this.#dropClient();
-          for (const half of halves) await this.#project(half);
-          return;
-        }
         const isFenced = error instanceof ProjectionError && error.code === 'POSITION_TAKEN';
         const isChanged = error instanceof ProjectionError && error.code === 'TABLE_CHANGED';
         // Stages and prepared statements of the connection may be of the table as it was: one attempt with a new connection.
@@ -217,19 +210,3 @@ export class Lane {
 
 /** Whether so much does not fit that none of it was parked. */
 export const isWave = (error: unknown): error is ProjectionError => error instanceof ProjectionError && error.code === 'TOO_MANY_PARKED';
-
-/** Works of half the messages each, in order; null where there is but one message. */
-function halvesOf(works: readonly Work[]): [Work[], Work[]] | null {
-  const total = works.reduce((sum, { messages }) => sum + messages.length, 0);
-  if (total < 2) return null;
-  const first: Work[] = [];
-  const second: Work[] = [];
-  let left = total >> 1;
-  for (const work of works) {
-    const { messages } = work;
-    if (left > 0) first.push({ ...work, messages: messages.slice(0, left) });
-    if (left < messages.length) second.push({ ...work, messages: messages.slice(Math.max(0, left)) });
-    left -= messages.length;
-  }
-  return [first, second];
-}

@@ -65,8 +65,10 @@ export class PartitionReports {
       partition,
       module: projection.module.apiName,
       haltedSince: this.#haltedSince.get(key) ?? null,
-      cause: error === undefined ? null : error instanceof Error ? error.message : String(error),
+      cause: error === undefined ? null : causeOf(error),
       oldestUnappliedAt: oldestAtMs === null ? null : new Date(oldestAtMs),
     };
   }
 }
+
+const causeOf = (error: unknown): string => (error instanceof Error ? error.message : 'unknown');

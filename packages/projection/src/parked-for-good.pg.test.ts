@@ -40,10 +40,10 @@ describe('what does not fit for good', () => {
   beforeEach(async () => {
     await client.query(`alter table public.leads add constraint short check (length(company) < 6)`);
     await lead.project([...edits(3, 'short'), lead.seen({ n: 7, modified: '10:00:00', Company: 'a long name' })]);
-    expect(await open()).toEqual([{ code: '23514', record_id: recordId(7), retryable: false }]);
   });
 
   test('is not tried while the table is the same, and stands once it has changed', async () => {
+    expect(await open()).toEqual([{ code: '23514', record_id: recordId(7), retryable: false }]);
     expect(await retryParked(client, lead.projection)).toEqual({ resolved: 0, waiting: 0 });
     await client.query('alter table public.leads drop constraint short');
     expect(await retryParked(client, lead.projection)).toEqual({ resolved: 1, waiting: 0 });
