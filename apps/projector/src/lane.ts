@@ -37,7 +37,7 @@ const MAX_RETRY_MS = 5_000;
 /** A lock was waited for already. */
 const LOCK_RETRY_MS = 250;
 /** Rows that another session has locked for longer are kept aside; see `heldUp` of packages/projection. */
-const LOCK_TIMEOUT = '2s';
+const LOCK_TIMEOUT = '300ms';
 const LOCKED = '55P03';
 
 /**

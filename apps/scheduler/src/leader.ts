@@ -9,6 +9,7 @@ import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, d
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
+import { reportLeftOut } from './left-out-watch.ts';
 import { indexLogs } from './log-indexer.ts';
 import { recallClaims } from './recall-claims.ts';
 import { Verifier } from './verifier.ts';
@@ -46,6 +47,7 @@ const HINT_EVERY_MS = 1_000;
 const VERIFY_ROUND_EVERY_MS = 10_000;
 const INDEX_EVERY_MS = 60_000;
 const ALERT_EVERY_MS = 2_000;
+const LEFT_OUT_EVERY_MS = 5_000;
 const TRIM_EVERY_MS = 3_600_000;
 
 /** The one process that plans the reading of the CRM: it waits for the lease, then goes from module to module, round after round. */
@@ -85,6 +87,16 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     });
     const indexing = loop({ name: 'log index', everyMs: INDEX_EVERY_MS, signal, log, body: () => indexLogs({ ...deps, signal }) });
     const alerter = await Alerter.start({ ...deps, config: deps.alerts, count: metrics.alerts });
+    const reporter = new Reporter(jobs);
+    const watching = loop({
+      name: 'what is left out',
+      everyMs: LEFT_OUT_EVERY_MS,
+      signal,
+      log,
+      body: async () => {
+        for (const module of deps.modules) await reportLeftOut({ db, reporter }, module);
+      },
+    });
     const alerting = loop({ name: 'alerts', everyMs: ALERT_EVERY_MS, signal, log, body: () => alerter.round() });
     const trimming = loop({
       name: 'history',
@@ -122,7 +134,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
         }
       },
     });
-    await Promise.all([hinting, verifying, indexing, trimming, alerting]);
+    await Promise.all([hinting, verifying, indexing, trimming, watching, alerting]);
   } finally {
     metrics.isLeader.set(0);
     await held.release();

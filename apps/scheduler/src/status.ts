@@ -2,15 +2,15 @@ import { type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, creditsL
 import { type CreditRules, creditsOfDay } from '@lockstep/crm-planner';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, databaseNow, deletionBreaker, type Incident, incidents, pauses } from '@lockstep/postgres';
+import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, databaseNow, deletionBreaker, type Incident, incidents, type LeftOutOfModule, pauses, readLeftOut } from '@lockstep/postgres';
 
 import type { Problems } from './leader.ts';
 
 /** Where a module stands. Times are ISO 8601 in UTC. */
 export type ModuleStatus = {
   readonly module: string;
-  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `paused` (a person let nothing be applied), `failed`. */
-  readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'deletions held' | 'paused' | 'failed';
+  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `incomplete` (in step but for what is parked, kept aside or missing), `halted` (partitions are not applied), `paused` (a person let nothing be applied), `failed`. */
+  readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'incomplete' | 'deletions held' | 'halted' | 'paused' | 'failed';
   readonly channel: { readonly grantedUntil: string; readonly renewAt: string } | null;
   /** The bulk run under way, else the latest. */
   readonly run: RunStatus | null;
@@ -22,6 +22,10 @@ export type ModuleStatus = {
   /** Messages in the topic that are not yet applied. */
   readonly behind: number;
   readonly parked: number;
+  /** Partitions that are not applied, records whose looks fail, and mapped fields that cannot be read. */
+  readonly halted: number;
+  readonly aside: number;
+  readonly missingFields: number;
   /** Open ones; `GET /incidents` lists them. */
   readonly incidents: number;
   readonly problem: string | null;
@@ -83,7 +87,7 @@ export type StatusDeps = {
 /** Reads the status of every module from job table, log and positions; any process may answer. */
 export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
   const runs = bulkRuns(db);
-  const [allRuns, allChannels, held, open, parked, positions, paused, now] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), parkedByModule(db), nextByTopic(db), pauses(db).all(), databaseNow(db)]);
+  const [allRuns, allChannels, held, open, positions, paused, now] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), nextByTopic(db), pauses(db).all(), databaseNow(db)]);
   const statuses = await Promise.all(
     modules.map(async (module) => {
       const { apiName } = module;
@@ -93,17 +97,21 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
       const holding = held.find((one) => one.module === apiName);
       const pause = paused.find((one) => one.module === apiName);
       const { any: latest } = await catchUps(db).latest(apiName);
+      const left = await readLeftOut(db, apiName);
       const behind = Math.max(0, (await endOf(admin, topicOf(module))) - (positions.get(topicOf(module)) ?? 0));
       return {
         module: apiName,
-        state: pause === undefined ? stateOf(ofModule, { behind, isHeld: holding !== undefined }) : 'paused',
+        state: pause === undefined ? stateOf(ofModule, { behind, isHeld: holding !== undefined, left }) : 'paused',
         paused: pause === undefined ? null : { since: pause.since.toISOString(), reason: pause.reason },
         channel: channel === undefined ? null : { grantedUntil: channel.grantedUntil.toISOString(), renewAt: channel.renewAt.toISOString() },
         run: run === undefined ? null : runStatus(run, await runs.pagesOf(run.id), now),
         catchUp: latest === undefined ? null : catchUpStatus(latest),
         heldDeletions: holding === undefined ? null : { deletions: holding.deletions, allowed: holding.allowed, heldAt: holding.heldAt.toISOString() },
         behind,
-        parked: parked.get(apiName) ?? 0,
+        parked: left.parked?.count ?? 0,
+        halted: left.halted?.count ?? 0,
+        aside: left.aside?.count ?? 0,
+        missingFields: left.missingFields?.count ?? 0,
         incidents: openOf(open, apiName),
         problem: problems.get(apiName) ?? null,
       };
@@ -126,11 +134,13 @@ const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, delete
 /** Hints that the reader has not answered; null while Kafka does not answer. */
 export const readHintsWaiting = (admin: Admin): Promise<number | null> => admin.groupLag('lockstep-reader', topics.notifications).catch(() => null);
 
-function stateOf(runs: readonly BulkRunRow[], { behind, isHeld }: { behind: number; isHeld: boolean }): ModuleStatus['state'] {
+function stateOf(runs: readonly BulkRunRow[], { behind, isHeld, left }: { behind: number; isHeld: boolean; left: LeftOutOfModule }): ModuleStatus['state'] {
+  if (left.halted !== null) return 'halted';
   const initial = runs.filter(({ kind }) => kind === 'initial');
   if (initial.some(({ state }) => state === 'complete')) {
     if (behind > 0) return 'projecting';
-    return isHeld ? 'deletions held' : 'in step';
+    if (isHeld) return 'deletions held';
+    return left.parked === null && left.aside === null && left.missingFields === null ? 'in step' : 'incomplete';
   }
   const latest = initial.at(-1);
   if (latest === undefined) return 'starting';
@@ -158,11 +168,6 @@ export function runStatus(run: BulkRunRow, pages: readonly BulkPageRow[], now: D
     finishedAt: run.finishedAt?.toISOString() ?? null,
     failure: run.failure ?? null,
   };
-}
-
-async function parkedByModule({ pool }: Database): Promise<Map<string, number>> {
-  const { rows } = await pool.query<{ module: string; count: number }>('select module, count(*)::int as count from lockstep.parked where resolved_at is null group by module');
-  return new Map(rows.map(({ module, count }) => [module, count]));
 }
 
 async function nextByTopic({ pool }: Database): Promise<Map<string, number>> {

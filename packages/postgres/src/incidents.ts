@@ -21,6 +21,11 @@ import { ms } from './epoch.ts';
  * - `catch-up-failing`: catch-ups of a module fail, one after another.
  * - `page-unreadable`: a page of a bulk run was requested more than once in vain; the pauses between the attempts grow to six hours.
  * - `restore-scan-failing`: the list of deletions cannot be read over its whole depth, so restores of earlier deletions are not noticed.
+ * - `projector-halted`: partitions of a module are not applied until their cause is gone.
+ * - `partition-stuck`: the oldest message of a partition has waited for longer than a minute, though the partition is not halted.
+ * - `messages-parked`: messages could not be applied; they wait for what they conflict with, or for a person.
+ * - `records-unreadable`: looks at records fail; they are kept aside and repeated less and less often.
+ * - `field-missing`: the CRM refuses to read a mapped field; its column keeps what it holds.
  * - `table-differs`: register or table were not what the log says when they were last compared; someone changed them.
  * - `verification-failed`: register and table could not be compared with the log.
  */
@@ -41,6 +46,11 @@ export type IncidentKind =
   | 'catch-up-failing'
   | 'page-unreadable'
   | 'restore-scan-failing'
+  | 'projector-halted'
+  | 'partition-stuck'
+  | 'messages-parked'
+  | 'records-unreadable'
+  | 'field-missing'
   | 'table-differs'
   | 'verification-failed';
 

@@ -5,6 +5,8 @@ export type { PostgresConfig } from './config.ts';
 export { DatabaseError, isOfRow, isTransient, sqlState } from './errors.ts';
 export { alerts } from './alerts.ts';
 export type { AlertEvent, Alerts, DueAlert } from './alerts.ts';
+export { readLeftOut } from './left-out.ts';
+export type { LeftOut, LeftOutOfModule } from './left-out.ts';
 export { parkedMessages } from './parked-messages.ts';
 export type { ParkedMessage, ParkedMessages } from './parked-messages.ts';
 export { pauses } from './pauses.ts';

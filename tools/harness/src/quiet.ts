@@ -20,7 +20,7 @@ export type StatusView = {
 export const statusOf = ({ urls }: Pick<Lockstep, 'urls'>): Promise<StatusView> => fetchJson<StatusView>(`${urls.scheduler}/status`);
 
 /** Deletions that are held stay so until a person says go. */
-const isLoaded = (state: string): boolean => state === 'in step' || state === 'projecting' || state === 'deletions held';
+const isLoaded = (state: string): boolean => state === 'in step' || state === 'projecting' || state === 'incomplete' || state === 'deletions held';
 
 /** Waits until every module's first load is in its table. @throws {HarnessError} `TIMED_OUT` */
 export const waitUntilLoaded = (lockstep: Pick<Lockstep, 'urls'>, { timeoutMs = 120_000, onStatus = () => undefined }: { timeoutMs?: number; onStatus?: (status: StatusView) => void } = {}): Promise<StatusView> =>

@@ -25,7 +25,8 @@ type VirtualProcessOptions = {
   readonly onEnd: () => void;
 };
 
-const never = new Promise<never>(() => undefined);
+/** A promise of its own each time: one for all would keep every world that waits for it in memory. */
+const never = (): Promise<never> => new Promise(() => undefined);
 
 /**
  * A process that can be killed between any two of its effects, and whose calls may fail: everything outside it that it touches
@@ -83,7 +84,7 @@ export class VirtualProcess {
   }
 
   async #call(part: Part, effect: () => unknown): Promise<unknown> {
-    if (this.#dies()) return await never;
+    if (this.#dies()) return await never();
     const trouble = this.#options.trouble(part);
     if (trouble === 'before') throw new Unavailable(part);
     try {
@@ -91,7 +92,7 @@ export class VirtualProcess {
       if (trouble === 'after') throw new Unavailable(part);
       return result;
     } finally {
-      if (this.#dies()) await never;
+      if (this.#dies()) await never();
     }
   }
 

@@ -1,0 +1,49 @@
+import type { Database } from './database.ts';
+import { ms } from './epoch.ts';
+import { HINTS_BACKLOG } from './looks-aside.ts';
+
+/** How much of a kind is left out of a module, since when, and the most frequent cause. */
+export type LeftOut = { readonly count: number; readonly since: Date; readonly cause: string };
+
+/** What the table of a module lacks for now; null where it lacks nothing of the kind. */
+export type LeftOutOfModule = {
+  /** Partitions of the log that are not applied until someone acts. */
+  readonly halted: LeftOut | null;
+  /** Partitions whose oldest message has waited for longer than a minute, though they are not halted. */
+  readonly stuck: LeftOut | null;
+  /** Messages that were fetched and could not be applied. */
+  readonly parked: LeftOut | null;
+  /** Records whose looks fail. */
+  readonly aside: LeftOut | null;
+  /** Fields that the CRM refuses to read. */
+  readonly missingFields: LeftOut | null;
+};
+
+type Row = { kind: keyof LeftOutOfModule; count: number; since: number; cause: string };
+
+/** A state that is not noted for as long belongs to a projector that ended. */
+const NOTED_WITHIN = '60 seconds';
+const STUCK_AFTER = '60 seconds';
+
+// Each kind as (since, cause), of one module.
+const kinds: Readonly<Record<keyof LeftOutOfModule, string>> = {
+  halted: `select halted_since, topic || '/' || partition || ': ' || coalesce(cause, '') from lockstep.partition_state where module = $1 and halted_since is not null and noted_at > now() - interval '${NOTED_WITHIN}'`,
+  stuck: `select oldest_unapplied_at, topic || '/' || partition || ': its oldest message is not applied' from lockstep.partition_state p
+    where module = $1 and halted_since is null and oldest_unapplied_at < now() - interval '${STUCK_AFTER}' and noted_at > now() - interval '${NOTED_WITHIN}'
+      and not exists (select from lockstep.paused where module = p.module)`,
+  parked: 'select parked_at, code || \': \' || cause from lockstep.parked where module = $1 and resolved_at is null',
+  aside: `select since, code || ': ' || cause from lockstep.look_aside where module = $1 and code <> '${HINTS_BACKLOG}'`,
+  missingFields: `select since, field || ': ' || cause from lockstep.field_missing where module = $1 and not is_back`,
+};
+
+/** Reads what is left out of a module. */
+export async function readLeftOut({ pool }: Pick<Database, 'pool'>, module: string): Promise<LeftOutOfModule> {
+  const parts = Object.entries(kinds).map(([kind, sql]) => `select '${kind}' as kind, count(*)::int as count, ${ms('min(since)', 'since')}, (array_agg(cause order by times desc, cause))[1] as cause
+    from (select since, cause, count(*) over (partition by cause) as times from (${sql}) as one (since, cause)) as counted having count(*) > 0`);
+  const { rows } = await pool.query<Row>(parts.join(' union all '), [module]);
+  const of = (kind: keyof LeftOutOfModule): LeftOut | null => {
+    const row = rows.find((one) => one.kind === kind);
+    return row === undefined ? null : { count: row.count, since: new Date(row.since), cause: row.cause };
+  };
+  return { halted: of('halted'), stuck: of('stuck'), parked: of('parked'), aside: of('aside'), missingFields: of('missingFields') };
+}
