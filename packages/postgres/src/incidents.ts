@@ -2,7 +2,7 @@ import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
 
 /**
- * What an incident is about.
+ * What an incident is about; `docs/runbook.md` has a section for each.
  * - `channel-lost`: the CRM no longer lists the module's channel as it was requested, or it ran out; it is enabled again.
  * - `channel-shortened`: the CRM granted less than was requested, or ends the channel sooner than it granted.
  * - `channel-deaf`: the channel is silent: catch-ups keep finding changes without a notification.
@@ -29,30 +29,32 @@ import { ms } from './epoch.ts';
  * - `table-differs`: register or table were not what the log says when they were last compared; someone changed them.
  * - `verification-failed`: register and table could not be compared with the log.
  */
-export type IncidentKind =
-  | 'channel-lost'
-  | 'channel-shortened'
-  | 'channel-deaf'
-  | 'catch-up-late'
-  | 'deletions-held'
-  | 'records-hidden'
-  | 'count-differs'
-  | 'modified-in-future'
-  | 'credits-low'
-  | 'clock-differs'
-  | 'future-repaired'
-  | 'refresh-waits'
-  | 'load-failing'
-  | 'catch-up-failing'
-  | 'page-unreadable'
-  | 'restore-scan-failing'
-  | 'projector-halted'
-  | 'partition-stuck'
-  | 'messages-parked'
-  | 'records-unreadable'
-  | 'field-missing'
-  | 'table-differs'
-  | 'verification-failed';
+export const incidentKinds = [
+  'channel-lost',
+  'channel-shortened',
+  'channel-deaf',
+  'catch-up-late',
+  'deletions-held',
+  'records-hidden',
+  'count-differs',
+  'modified-in-future',
+  'credits-low',
+  'clock-differs',
+  'future-repaired',
+  'refresh-waits',
+  'load-failing',
+  'catch-up-failing',
+  'page-unreadable',
+  'restore-scan-failing',
+  'projector-halted',
+  'partition-stuck',
+  'messages-parked',
+  'records-unreadable',
+  'field-missing',
+  'table-differs',
+  'verification-failed',
+] as const;
+export type IncidentKind = (typeof incidentKinds)[number];
 
 /** One thing that people ought to know of. Times are the database's. */
 export type Incident = {

@@ -38,7 +38,7 @@ export { isAliveSql, timesOf } from './fold-sql.ts';
 export type { TimesSql } from './fold-sql.ts';
 export { HINTS_BACKLOG, looksAside } from './looks-aside.ts';
 export type { LookAside, LooksAside } from './looks-aside.ts';
-export { incidents } from './incidents.ts';
+export { incidentKinds, incidents } from './incidents.ts';
 export type { Incident, IncidentKind, Incidents } from './incidents.ts';
 export { partitionStates } from './partition-states.ts';
 export type { PartitionState, PartitionStates } from './partition-states.ts';
