@@ -41,6 +41,9 @@ const whole = z.union([z.number(), z.stringFormat('digits', /^\d{1,15}$/).transf
 const count = z.object({ count: whole });
 const written = z.object({ data: z.array(z.object({ code: z.string(), message: z.string().default('') })).min(1) });
 
+/** The reader repeats and divides a look that fails by itself, and what waits with it waits meanwhile. */
+const LOOK_RETRIES = 1;
+
 /**
  * Looks at records by id, with one COQL query: converted leads are seen too.
  * @param ids as many as the version's `idsPerLook` at most.
@@ -48,7 +51,7 @@ const written = z.object({ data: z.array(z.object({ code: z.string(), message: z
  */
 export async function lookAt(transport: Transport, base: string, { module, fields, ids, signal }: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look> {
   const query = `select ${columnsOf(fields)} from ${coqlName(module)} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
-  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, ...(signal === undefined ? {} : { signal }) });
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, mostRetries: LOOK_RETRIES, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed };
   const { data } = parseExact(`POST ${base}/coql`, rows, text);
   return { observed, ...readRows(data) };

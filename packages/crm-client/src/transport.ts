@@ -31,6 +31,8 @@ export type Call = {
   readonly body?: unknown;
   /** False for what must not be done twice without asking; true by default. */
   readonly isRepeatable?: boolean;
+  /** Further attempts at most, where its caller repeats it by itself. */
+  readonly mostRetries?: number;
   /** `other` by default. */
   readonly purpose?: CallPurpose;
   /** Of a query: the most rows it may return; decides its price. */
@@ -133,7 +135,7 @@ export class Transport {
   async #retried<T>(call: Call, work: () => Promise<T>): Promise<T> {
     if (call.isRepeatable === false) return await work();
     return await pRetry(work, {
-      retries: this.#retries,
+      retries: Math.min(this.#retries, call.mostRetries ?? Number.POSITIVE_INFINITY),
       minTimeout: 300,
       maxTimeout: 5_000,
       randomize: true,
