@@ -5,7 +5,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, Planner, Reporter } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, lease, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, fencedLease, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -55,7 +55,7 @@ export const runLeader = (deps: LeaderDeps): Promise<void> =>
   loop({ name: 'leader', everyMs: CONTEND_EVERY_MS, signal: deps.signal, log: deps.log, body: () => leadUnderLease(deps) });
 
 async function leadUnderLease(deps: LeaderDeps): Promise<void> {
-  const held = await lease(deps.db, 'scheduler');
+  const held = await fencedLease(deps.db, 'scheduler');
   if (held === null) return;
   const { log, metrics, signals } = deps;
   log.info('this process leads');

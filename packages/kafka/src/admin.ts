@@ -28,9 +28,9 @@ export type Admin = {
   /** The id that Kafka gave the topic when it was created: a re-created topic of the same name has another. */
   topicId(topic: string): Promise<string>;
   /**
-   * Refuses a topic that cannot be the whole history: compacted, or without its first offsets; and, unless a single replica is
+   * Refuses a topic that cannot be the whole history: compacted, of limited time or size, or without its first offsets; and, unless a single replica is
    * allowed, one that a broken disk could take away.
-   * @throws {KafkaError} `TOPIC_MISSING`, `TOPIC_COMPACTED`, `TOPIC_TRUNCATED`, `TOPIC_UNSAFE`
+   * @throws {KafkaError} `TOPIC_MISSING`, `TOPIC_COMPACTED`, `TOPIC_EXPIRES`, `TOPIC_TRUNCATED`, `TOPIC_UNSAFE`
    */
   checkLogTopic(topic: string, options?: { readonly allowSingleReplica?: boolean }): Promise<void>;
   close(): Promise<void>;
@@ -119,6 +119,8 @@ async function checkConfig(admin: KafkaJsAdmin, topic: string, allowSingleReplic
   if (config.get('cleanup.policy')?.includes('compact') === true) {
     throw new KafkaError(`${topic} is compacted: it keeps the last offset of a key, which need not be the newest version. Set cleanup.policy=delete`, 'TOPIC_COMPACTED');
   }
+  const limit = ['retention.ms', 'retention.bytes'].find((name) => Number(config.get(name) ?? -1) >= 0);
+  if (limit !== undefined) throw new KafkaError(`${topic} has ${limit}=${config.get(limit)}: its first messages will be deleted, and the log is the whole history. Set ${limit}=-1`, 'TOPIC_EXPIRES');
   if (allowSingleReplica) return;
   const replicas = Math.min(...partitions.map((partition) => partition.replicas.length));
   const insync = Number(config.get('min.insync.replicas') ?? 1);

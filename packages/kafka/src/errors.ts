@@ -6,6 +6,7 @@
  * - `KAFKA_CONSUMER_CRASHED`: a consumer ended and will not restart by itself. Restart the process.
  * - `TOPIC_MISSING`: the topic does not exist. Start the ingress, which creates it, or create it.
  * - `TOPIC_COMPACTED`: the topic is compacted, so its history is not whole. Set cleanup.policy=delete; rebuild from a whole log.
+ * - `TOPIC_EXPIRES`: the topic deletes messages after a time or above a size. Set retention.ms=-1 and retention.bytes=-1.
  * - `TOPIC_TRUNCATED`: the topic's first offsets are gone. Set retention.ms=-1; the history cannot be rebuilt from it.
  * - `TOPIC_UNSAFE`: fewer than 3 replicas, or min.insync.replicas under 2: one broken disk would lose history.
  * - `LOG_CORRUPT`: a partition cannot be read on: a record batch does not match its CRC-32C, or its head, compression or place is wrong, or the broker
@@ -33,6 +34,7 @@ export type KafkaErrorCode =
   | 'KAFKA_CONSUMER_CRASHED'
   | 'TOPIC_MISSING'
   | 'TOPIC_COMPACTED'
+  | 'TOPIC_EXPIRES'
   | 'TOPIC_TRUNCATED'
   | 'TOPIC_UNSAFE'
   | 'LOG_CORRUPT'

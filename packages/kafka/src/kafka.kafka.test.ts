@@ -244,6 +244,11 @@ describe('the admin', () => {
     const compacted = { topic: uniqueName('compacted'), partitions: 1, config: { 'cleanup.policy': 'compact' } };
     await admin.ensureTopics([compacted]);
     await expect(admin.checkLogTopic(compacted.topic, { allowSingleReplica: true })).rejects.toMatchObject({ code: 'TOPIC_COMPACTED' });
+    for (const config of [{ 'retention.ms': '604800000' }, { 'retention.ms': '-1', 'retention.bytes': '1000000' }] as const) {
+      const expiring = { topic: uniqueName('expiring'), partitions: 1, config };
+      await admin.ensureTopics([expiring]);
+      await expect(admin.checkLogTopic(expiring.topic, { allowSingleReplica: true })).rejects.toMatchObject({ code: 'TOPIC_EXPIRES', message: expect.stringMatching(/Set retention\.(ms|bytes)=-1/) as unknown });
+    }
     await expect(admin.checkLogTopic(topic.name)).rejects.toMatchObject({ code: 'TOPIC_UNSAFE' });
     await expect(admin.checkLogTopic(uniqueName('none'))).rejects.toMatchObject({ code: 'TOPIC_MISSING' });
     await expect(admin.checkLogTopic(topic.name, { allowSingleReplica: true })).resolves.toBeUndefined();

@@ -16,6 +16,7 @@ const MAGIC = 2;
 // Where the parts of a batch begin. `length` counts from behind itself, and the check from the attributes to the end.
 const [LENGTH, LEADER_EPOCH, MAGIC_AT, CRC, ATTRIBUTES, LAST_OFFSET, FIRST_TIME, MAX_TIME, COUNT, HEAD] = [8, 12, 16, 17, 21, 23, 27, 35, 57, 61] as const;
 const [CODEC, LOG_APPEND_TIME, CONTROL] = [0x07, 0x08, 0x20] as const;
+const codecs: Readonly<Record<number, string>> = { 2: 'snappy', 3: 'lz4' };
 const decompressors: Readonly<Record<number, (bytes: Buffer) => Buffer | Promise<Buffer>>> = { 0: (bytes) => bytes, 1: promisify(gunzip), 4: decompress };
 
 /**
@@ -86,7 +87,7 @@ async function recordsOf(batch: Buffer, firstOffset: number): Promise<DecodedRec
 
 async function decompressed(bytes: Buffer, codec: number): Promise<Buffer> {
   const decompressor = decompressors[codec];
-  if (decompressor === undefined) throw new Fault(`a record batch is compressed by codec ${codec}, which this build does not read`);
+  if (decompressor === undefined) throw new Fault(`a record batch is compressed by ${codecs[codec] ?? `codec ${codec}`}, which this build does not read. Let its producer use zstd, gzip or none, and the topic compression.type=producer or zstd`);
   try {
     return await decompressor(bytes);
   } catch (error) {

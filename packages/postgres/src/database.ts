@@ -4,7 +4,7 @@ import type { Pool, PoolClient } from 'pg';
 
 import type { PostgresConfig } from './config.ts';
 import { BulkPage, BulkRun, Channel } from './entities.ts';
-import type { Lease } from './lease.ts';
+import type { FencedLease } from './lease.ts';
 import { migrationsList } from './migrations/index.ts';
 import { pinSettings } from './session-settings.ts';
 
@@ -19,7 +19,7 @@ export type Database = {
    * Connections of their own, on which job table, catch-ups, claims and channels can be changed only while the lease is held: once another process has taken the role,
    * a late statement fails. A query that is not answered within a minute fails as well.
    */
-  fenced(lease: Pick<Lease, 'fence'>): Promise<Database>;
+  fenced(lease: Pick<FencedLease, 'fence'>): Promise<Database>;
   close(): Promise<void>;
 };
 

@@ -22,10 +22,11 @@ const HEARTBEAT = { everyMs: 2_000, patienceMs: 8_000 };
 export type Lease = {
   /** Aborted when the lease is lost or released; hand it to everything done under the lease. */
   readonly signal: AbortSignal;
-  /** Names this holding of the role: greater each time it is taken. See `Database.fenced`. */
-  readonly fence: string;
   release(): Promise<void>;
 };
+
+/** A role of Lockstep itself. `fence` names this holding of it: greater each time it is taken. See `Database.fenced`. */
+export type FencedLease = Lease & { readonly fence: string };
 
 /**
  * Tries to take a role, by a session-level advisory lock on a connection of its own.
@@ -33,14 +34,25 @@ export type Lease = {
  * @param heartbeat how often the connection is tried, and after how long without an answer the lease is given up.
  * @returns null while another process holds it: ask again a little later.
  */
-export async function lease({ pool }: Pick<Database, 'pool'>, role: string, heartbeat = HEARTBEAT): Promise<Lease | null> {
+export const lease = async (db: Pick<Database, 'pool'>, role: string, heartbeat = HEARTBEAT): Promise<Lease | null> => (await take(db, { role, heartbeat, prepare: async () => undefined }))?.lease ?? null;
+
+/** The same in a database that has Lockstep's schema, where what is written in the name of a former holder is refused. */
+export async function fencedLease(db: Pick<Database, 'pool'>, role: string, heartbeat = HEARTBEAT): Promise<FencedLease | null> {
+  const taken = await take(db, { role, heartbeat, prepare: (client) => nextEpoch(client, role) });
+  return taken === null ? null : { ...taken.lease, fence: `${role}:${taken.prepared}` };
+}
+
+type Taking<T> = { readonly role: string; readonly heartbeat: typeof HEARTBEAT; /** Done once the role is held, before the first heartbeat. */ readonly prepare: (client: PoolClient) => Promise<T> };
+
+async function take<T>({ pool }: Pick<Database, 'pool'>, { role, heartbeat, prepare }: Taking<T>): Promise<{ readonly lease: Lease; readonly prepared: T } | null> {
   const client = await pool.connect();
   const key = ['lockstep', role];
   try {
     const { rows } = await client.query<{ held: boolean }>('select pg_try_advisory_lock(hashtext($1), hashtext($2)) as held', key);
     if (rows[0]?.held === true) {
       await client.query(noticeDeadHolder);
-      return held(client, key, `${role}:${await nextEpoch(client, role)}`, heartbeat);
+      const prepared = await prepare(client);
+      return { lease: held(client, key, heartbeat), prepared };
     }
   } catch (error) {
     client.release(true);
@@ -55,7 +67,7 @@ async function nextEpoch(client: PoolClient, role: string): Promise<string> {
   return rows[0]?.epoch ?? '';
 }
 
-function held(client: PoolClient, key: string[], fence: string, heartbeat: typeof HEARTBEAT): Lease {
+function held(client: PoolClient, key: string[], heartbeat: typeof HEARTBEAT): Lease {
   const lost = new AbortController();
   // The connection is closed, not returned: whatever else happens, the role is free.
   const end = (): void => {
@@ -69,7 +81,6 @@ function held(client: PoolClient, key: string[], fence: string, heartbeat: typeo
   void beat(client, heartbeat, lost.signal).then(end, end);
   return {
     signal: lost.signal,
-    fence,
     release: async () => {
       if (lost.signal.aborted) return;
       await Promise.race([client.query('select pg_advisory_unlock(hashtext($1), hashtext($2))', key).catch(() => undefined), sleep(heartbeat.patienceMs, undefined, { signal: lost.signal, ref: false }).catch(() => undefined)]);

@@ -10,7 +10,7 @@ import { creditUse } from './credit-use.ts';
 import { connect, type Database } from './database.ts';
 import type { BulkPageRow } from './entities.ts';
 import { isTransient, sqlState } from './errors.ts';
-import { lease } from './lease.ts';
+import { fencedLease, lease } from './lease.ts';
 import { migrate } from './migrate.ts';
 import { referrers } from './referrers.ts';
 import { textCuts } from './text-cuts.ts';
@@ -106,13 +106,13 @@ describe('lease', () => {
   });
 
   test('fences what a former holder does: its late changes fail, and those of the present one and of others do not', async () => {
-    const former = await lease(db, 'd');
+    const former = await fencedLease(db, 'd');
     const fenced = await db.fenced(former as NonNullable<typeof former>);
     const run = await bulkRuns(fenced).start('Deals', 'initial');
     const [page] = (await bulkRuns(fenced).openPages()) as [BulkPageRow];
     await former?.release();
     expect(await bulkRuns(fenced).attempt(page, 0)).not.toBeNull();
-    const successor = await lease(other, 'd');
+    const successor = await fencedLease(other, 'd');
     const late = bulkRuns(fenced).refused({ ...page, attempts: 1 }, 'late');
     await expect(late).rejects.toThrow(/another process has taken the role "d"/);
     const others = [() => channels(fenced).save(channelOf('Deals')), () => fenced.pool.query('update lockstep.watermark set noted_at = now()'), () => fenced.pool.query('delete from lockstep.catch_up')];

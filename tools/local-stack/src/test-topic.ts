@@ -24,7 +24,7 @@ const servedWithinMs = 30_000;
 /** Creates a topic with a fresh name; returns once its partitions can be written and read. */
 export async function createTestTopic({ prefix = 'test', partitions = 4, configs = {} }: TestTopicOptions = {}): Promise<TestTopic> {
   const topic = uniqueName(prefix);
-  const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }));
+  const configEntries = Object.entries({ 'retention.ms': '-1', ...configs }).map(([name, value]) => ({ name, value }));
   await withAdmin(testKafkaBrokers(), (admin) => admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }] }));
   await untilServed(topic);
   return { name: topic, drop: () => withAdmin(testKafkaBrokers(), (admin) => admin.deleteTopics({ topics: [topic] })) };
