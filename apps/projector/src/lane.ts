@@ -39,6 +39,8 @@ const LOCK_RETRY_MS = 250;
 /** Rows that another session has locked for longer are kept aside; see `heldUp` of packages/projection. */
 const LOCK_TIMEOUT = '300ms';
 const LOCKED = '55P03';
+/** A process that is stopped in a transaction, or whose host vanished, keeps neither rows nor positions locked for long: the server ends its connection. */
+const noticeStoppedLane = `set idle_in_transaction_session_timeout = '30s'; set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3`;
 
 /**
  * One connection and a queue: batches form by themselves while the last transaction runs. A partition always goes the same
@@ -196,7 +198,7 @@ export class Lane {
         // Its settings are the lane's.
         if (this.#client === client) client.off('error', onError).release(true);
       };
-      await client.query(`set lock_timeout = '${LOCK_TIMEOUT}'`);
+      await client.query(`set lock_timeout = '${LOCK_TIMEOUT}'; ${noticeStoppedLane}`);
     }
     return this.#client;
   }
