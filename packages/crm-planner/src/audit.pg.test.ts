@@ -29,7 +29,7 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 beforeEach(async () => {
-  await db.pool.query('truncate public.leads cascade; truncate lockstep.record_version, lockstep.parked, lockstep.incident, lockstep.watermark, lockstep.projection_offset, lockstep.bulk_run, lockstep.bulk_page, lockstep.catch_up');
+  await db.pool.query('truncate public.leads cascade; truncate lockstep.record_version, lockstep.parked, lockstep.incident, lockstep.watermark, lockstep.projection_offset, lockstep.bulk_run, lockstep.bulk_page, lockstep.catch_up cascade');
   await db.pool.query(`insert into lockstep.projection_offset (topic_id, partition, topic, next_offset) values ('t', 0, 'crm.records.leads', 0)`);
   [now, inCrm, logEnd] = [at('12:00:00'), 0, 0];
   auditor = auditorOf(() => Promise.resolve(inCrm));

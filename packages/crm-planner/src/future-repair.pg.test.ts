@@ -31,7 +31,7 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 beforeEach(async () => {
-  await db.pool.query('truncate lockstep.watermark, lockstep.record_version, lockstep.incident, lockstep.bulk_run, lockstep.bulk_page, lockstep.look_wanted, lockstep.catch_up');
+  await db.pool.query('truncate lockstep.watermark, lockstep.record_version, lockstep.incident, lockstep.bulk_run, lockstep.bulk_page, lockstep.look_wanted, lockstep.catch_up cascade');
   const nowMs = Math.floor(Date.now() / 1000) * 1000;
   [elapsedMs, crmTime] = [0, { earliestMs: nowMs, latestMs: nowMs, isFirm: true }];
   const time = { elapsed: () => elapsedMs };

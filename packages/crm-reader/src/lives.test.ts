@@ -86,9 +86,13 @@ const register = {
   hidden: async () => undefined,
   doubtful: async () => [],
   oldestDoubt: async (apiName: string, since: Date) => oldestDoubt(apiName, since),
-  deleted: async (apiName: string) => {
+  deleted: async (apiName: string, since: Date) => {
     const module = modules.find((one) => one.apiName === apiName) as ModuleDefinition;
-    return [...new Set((logs.get(topicOf(module)) ?? []).map(({ id }) => id))].filter((id) => !isAlive(fold(observations(module, id))));
+    const isDeleted = (id: string): boolean => {
+      const folded = fold(observations(module, id));
+      return !isAlive(folded) && (folded.deletedMs ?? Number.NEGATIVE_INFINITY) >= since.getTime();
+    };
+    return [...new Set((logs.get(topicOf(module)) ?? []).map(({ id }) => id))].filter(isDeleted);
   },
 };
 const producer = {

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.close());
 beforeEach(async () => {
-  await db.pool.query('truncate lockstep.incident, lockstep.held_deletions, lockstep.catch_up');
+  await db.pool.query('truncate lockstep.incident, lockstep.held_deletions, lockstep.catch_up cascade');
 });
 
 describe('incidents', () => {

@@ -23,6 +23,6 @@ describe('an app whose configuration is not complete', { timeout: 60_000 }, () =
 
   test('a variable that is wrong is named with what is wrong', () => {
     const { status, stderr } = start('projector', { KAFKA_BROKERS: '127.0.0.1:1', DATABASE_URL: 'postgres://127.0.0.1:1/x', PROJECTOR_LANES: 'many' });
-    expect([status, stderr]).toEqual([2, expect.stringMatching(/^The configuration is not complete:\n {2}PROJECTOR_LANES: .*number.*\(database connections that write at once\)\n$/)]);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/^The configuration is not complete:\n {2}PROJECTOR_LANES: .*number.*\(database connections that write at once, for each module\)\n$/)]);
   });
 });
