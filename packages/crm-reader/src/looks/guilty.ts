@@ -6,15 +6,14 @@ export type Guilty<T> = { readonly id: string; readonly item: T; readonly error:
 
 /** Failures that may be one record's: the query was refused for what is in it, or its reply cannot be read. */
 const OF_THE_QUERY: ReadonlySet<CrmErrorCode> = new Set(['CRM_REFUSED', 'CRM_NOT_FOUND', 'CRM_REPLY_UNEXPECTED']);
-/** They may be as well, once they do not pass: an error of the CRM's server at a single record. */
+/** They may be as well: an error of the CRM's server at a single record. */
 const OF_THE_SERVER: ReadonlySet<CrmErrorCode> = new Set(['CRM_UNAVAILABLE', 'CRM_UNREACHABLE']);
-const PASSES_WITHIN = 2;
 
-/**
- * Whether dividing a failed look may find a record that causes it.
- * @param failures of the module's looks in a row, this one left out.
- */
-export const mayBeOfARecord = (error: unknown, failures: number): error is CrmError => error instanceof CrmError && (OF_THE_QUERY.has(error.code) || (OF_THE_SERVER.has(error.code) && failures >= PASSES_WITHIN));
+/** Whether dividing a failed look may find a record that causes it. */
+export const mayBeOfARecord = (error: unknown): error is CrmError => error instanceof CrmError && (OF_THE_QUERY.has(error.code) || mayPass(error));
+
+/** Whether the failure may be chance: then its record has another look, alone, before it is kept aside. */
+export const mayPass = ({ code }: CrmError): boolean => OF_THE_SERVER.has(code);
 
 export type DivideOptions<T> = {
   readonly items: ReadonlyMap<string, T>;
@@ -44,7 +43,7 @@ export async function divide<T>({ items, error, look }: DivideOptions<T>): Promi
       await look(half);
       isAnyAnswered = true;
     } catch (halfError) {
-      if (!mayBeOfARecord(halfError, PASSES_WITHIN)) throw halfError;
+      if (!mayBeOfARecord(halfError)) throw halfError;
       const divided = await divide({ items: half, error: halfError, look });
       guilty.push(...divided.guilty);
       isAnyAnswered ||= divided.isAnyAnswered;

@@ -11,7 +11,7 @@ import type { ReaderMetrics } from '../metrics.ts';
 import { lookMessages } from '../record-publisher.ts';
 import { refusedRow, sightingOf, tooLarge, unreadable } from '../sighting.ts';
 import { believing, type WholeTextsSource } from '../whole-texts.ts';
-import { asideOf, divide, mayBeOfARecord } from './guilty.ts';
+import { asideOf, divide, mayBeOfARecord, mayPass } from './guilty.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
 import { LookAgain } from './look-again.ts';
 import { LookPace } from './look-pace.ts';
@@ -50,7 +50,7 @@ const NO_RECORD = '1';
 export class Looker {
   readonly #deps: LookerDeps;
   readonly #queue = new HintQueue();
-  /** Records that were kept aside and are due: each is looked at alone, so that it makes no other wait. */
+  /** Records whose looks have failed and are due: each is looked at alone, so that it makes no other wait. */
   readonly #suspects = new HintQueue();
   readonly #aside = new Set<string>();
   /** Records that wait in the database as well; noted as answered with the others. */
@@ -107,10 +107,13 @@ export class Looker {
   /** Looks at a record that was kept aside again. */
   addSuspect(pending: PendingHint): void {
     const { id } = pending.hint;
-    this.#aside.add(id);
-    if (this.#suspects.has(id)) return;
-    this.#suspects.add(pending);
+    if (!this.#suspects.has(id)) this.#suspect(id, [pending]);
     this.#schedule();
+  }
+
+  #suspect(id: string, pending: readonly PendingHint[]): void {
+    this.#aside.add(id);
+    for (const one of pending) this.#suspects.add(one);
   }
 
   #schedule(): void {
@@ -135,7 +138,7 @@ export class Looker {
     const open = new Map<string, readonly PendingHint[]>(queue.take(isSuspect ? 1 : this.#deps.crm.rules.idsPerLook));
     this.#pace.begin();
     try {
-      const aside = await this.#answer(open);
+      const aside = await this.#answer(open, isSuspect);
       this.#pace.succeeded();
       if (isSuspect) this.#pace.lookedAtSuspect(aside === 0);
     } catch (error) {
@@ -146,8 +149,12 @@ export class Looker {
     this.#schedule();
   }
 
-  /** Answers all of them, and takes each that is answered out of `open`. @returns how many were kept aside. */
-  async #answer(open: Map<string, readonly PendingHint[]>): Promise<number> {
+  /**
+   * Answers all of them, and takes each that is answered, or is to be looked at alone, out of `open`.
+   * @param isSuspect whether it is such a look.
+   * @returns how many were kept aside.
+   */
+  async #answer(open: Map<string, readonly PendingHint[]>, isSuspect: boolean): Promise<number> {
     const look = async (some: Taken): Promise<void> => {
       bad += await this.#lookAt(some);
       for (const id of some.keys()) open.delete(id);
@@ -157,16 +164,21 @@ export class Looker {
       await look(new Map(open));
       return bad;
     } catch (error) {
-      if (!mayBeOfARecord(error, this.#pace.failures) || !(await this.#isOnlyThisLook(error))) throw error;
+      if (!mayBeOfARecord(error) || !(await this.#isOnlyThisLook(error))) throw error;
       const { guilty, isAnyAnswered } = await divide({ items: new Map(open), error, look });
       // Replies that cannot be read may have another form by now: an empty one would not show that.
       if (error.code === 'CRM_REPLY_UNEXPECTED' && this.#witness === null && !isAnyAnswered) throw error;
-      await this.#keepAside(guilty.map(asideOf));
-      for (const { id, item } of guilty) {
+      const [chance = [], certain = []] = [true, false].map((isChance) => guilty.filter((one) => (!isSuspect && mayPass(one.error)) === isChance));
+      for (const { id, item } of chance) {
+        open.delete(id);
+        this.#suspect(id, item);
+      }
+      await this.#keepAside(certain.map(asideOf));
+      for (const { id, item } of certain) {
         open.delete(id);
         for (const { answered } of item) answered();
       }
-      return bad + guilty.length;
+      return bad + certain.length;
     }
   }
 
