@@ -1017,6 +1017,13 @@ export const mutants = [
     tests: ['src/kept-aside.pg.test.ts'],
   },
   {
+    name: 'one that fails alone: an error of the server at a record is not chance',
+    changes: [{ file: 'packages/crm-reader/src/looks/looker.ts', from: '(!isSuspect && mayPass(one.error)) === isChance', to: '(isSuspect && mayPass(one.error)) === isChance' }],
+    project: 'packages/crm-reader',
+    tests: ['src/looks/failing-looks.test.ts'],
+    testName: 'that passes keeps nothing aside',
+  },
+  {
     name: 'one that fails alone: a download that is refused ends its run',
     changes: [{ file: 'packages/crm-reader/src/bulk/ingest-pages.ts', from: 'if (isGone || error instanceof BulkFileError) {', to: 'if (error instanceof CrmError || error instanceof BulkFileError) {' }],
     project: 'packages/crm-reader',

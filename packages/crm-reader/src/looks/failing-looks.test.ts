@@ -131,6 +131,36 @@ describe('a record that makes every look at it fail', () => {
   });
 });
 
+describe('an error of the CRM\'s server at one record', () => {
+  const [ids, others] = [() => simulator.firstIds('Leads', 100), () => simulator.firstIds('Leads', 120).slice(100)];
+
+  test('makes no other wait: those of its look and later ones are answered before the record is looked at again', async () => {
+    const [poison = ''] = ids().slice(37);
+    fault = (_, asked) => (asked.includes(poison) ? refused('CRM_UNAVAILABLE') : null);
+    await take('Leads', ids());
+    await until(() => seen().size >= 99);
+    await take('Leads', others());
+    await until(() => seen().size >= 119);
+    expect([aside.kept.size, answerer.waiting]).toEqual([0, 1]);
+    await until(() => aside.kept.size === 1);
+    expect(looks.filter((asked) => asked.length === 1 && asked[0] === poison)).toHaveLength(2);
+    await until(() => answerer.committable[0]?.offset === offset);
+  });
+
+  test('that passes keeps nothing aside', async () => {
+    const [unlucky = ''] = ids().slice(37);
+    let isOver = false;
+    fault = (_, asked) => {
+      if (isOver || !asked.includes(unlucky)) return null;
+      isOver = asked.length === 1;
+      return refused('CRM_UNAVAILABLE');
+    };
+    await take('Leads', ids());
+    await until(() => answerer.waiting === 0 && seen().has(unlucky));
+    expect([aside.kept.size, letters.length, seen().size]).toEqual([0, 0, 100]);
+  });
+});
+
 describe('a record that was found and cannot be written down', () => {
   test('as its row is none: it is kept aside, and the others of the reply are taken', async () => {
     const ids = simulator.firstIds('Leads', 100);

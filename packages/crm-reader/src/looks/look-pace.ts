@@ -68,6 +68,11 @@ export class LookPace {
     this.#failures = 0;
   }
 
+  /** A look at a record has failed, perhaps by chance: the next one comes a little later. */
+  suspected(): void {
+    this.#nextSuspectAt = Math.max(this.#nextSuspectAt, this.#options.time.elapsed() + SUSPECT_EVERY_MS);
+  }
+
   lookedAtSuspect(isRead: boolean): void {
     this.#suspectFailures = isRead ? 0 : this.#suspectFailures + 1;
     this.#nextSuspectAt = this.#options.time.elapsed() + Math.min(SUSPECT_EVERY_MS * 2 ** this.#suspectFailures, MAX_SUSPECT_EVERY_MS);

@@ -172,6 +172,7 @@ export class Looker {
       for (const { id, item } of chance) {
         open.delete(id);
         this.#suspect(id, item);
+        this.#pace.suspected();
       }
       await this.#keepAside(certain.map(asideOf));
       for (const { id, item } of certain) {
