@@ -75,7 +75,8 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       await signals.next('poll', until);
       if (!until.aborted) isPollWanted = true;
     };
-    const verifier = new Verifier({ ...deps, reporter: new Reporter(jobs), signal });
+    const reporter = new Reporter(jobs);
+    const verifier = new Verifier({ ...deps, reporter, signal });
     const verifying = loop({
       name: 'verification',
       everyMs: Math.min(VERIFY_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.verifyEveryMs / 4)),
@@ -87,7 +88,6 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
     });
     const indexing = loop({ name: 'log index', everyMs: INDEX_EVERY_MS, signal, log, body: () => indexLogs({ ...deps, signal }) });
     const alerter = await Alerter.start({ ...deps, config: deps.alerts, count: metrics.alerts });
-    const reporter = new Reporter(jobs);
     const watching = loop({
       name: 'what is left out',
       everyMs: LEFT_OUT_EVERY_MS,

@@ -15,7 +15,7 @@ export type ProjectOptions = {
 };
 
 const nothing: Applied = { applied: 0, refused: 0, refusedBulk: 0, rejects: 0, waiting: 0 };
-/** Once a lock was not to be had in time, the parts of the batch wait no longer than this for it. */
+/** After a lock time-out, the parts of the batch wait no longer than this for a lock. */
 const SHORT_LOCK_TIMEOUT = '100ms';
 
 /**
