@@ -33,9 +33,7 @@ export function addParkedCommands(program: Command): void {
     .argument('<id>', 'its number, from "parked list"', numbers)
     .option(...asJson)
     .action(async ([id = '']: readonly string[], { json }: { json: boolean }) => {
-      const found = await inDatabase((db) => parkedMessages(db).find(id));
-      if (found === undefined) throw new UsageError(`no message ${id} was parked: "lockstep parked list --all" lists them`);
-      const { value, ...message } = found;
+      const { value, ...message } = await inDatabase((db) => messageOf(db, id));
       const event = value?.toString('utf8') ?? null;
       print(json, { ...message, event }, () => `${line(message)}  ${event ?? `its event was not kept: "lockstep history ${message.module} ${message.recordId ?? '<id>'}" reads the log`}\n`);
     });
@@ -69,12 +67,18 @@ export function addParkedCommands(program: Command): void {
 const inDatabase = async <T>(work: (db: Database) => Promise<T>): Promise<T> => await onDatabase(await environment('DATABASE_URL'), work);
 
 /** @throws {UsageError} for a number that no message has. */
+async function messageOf(db: Database, id: string): Promise<ParkedMessage & { readonly value: Buffer | null }> {
+  const found = await parkedMessages(db).find(id);
+  if (found === undefined) throw new UsageError(`no message ${id} was parked: "lockstep parked list --all" lists them`);
+  return found;
+}
+
+/** @throws {UsageError} for a number that no message has; what was named before it is tried again. */
 async function retryEach(db: Database, ids: readonly string[]): Promise<{ due: number; withoutValue: number }> {
   const total = { due: 0, withoutValue: 0 };
   for (const id of ids) {
-    const found = await parkedMessages(db).find(id);
-    if (found === undefined) throw new UsageError(`no message ${id} was parked: "lockstep parked list" lists them`);
-    const { due, withoutValue } = await retryParkedNow(db.pool, found.module, [id]);
+    const { module } = await messageOf(db, id);
+    const { due, withoutValue } = await retryParkedNow(db.pool, module, [id]);
     total.due += due;
     total.withoutValue += withoutValue;
   }
