@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
@@ -35,6 +36,7 @@ export default defineConfig({
     // The files of a worker share its process and what they import, which is half of the CPU of plain tests: nothing is left behind but caches.
     isolate: false,
     sequence: { sequencer: LongestFirst },
+    setupFiles: [fileURLToPath(new URL('tools/workspace/src/random-tests.ts', import.meta.url))],
     reporters: ['default', ['json', { outputFile: 'test-results.json' }]],
     projects: [
       { extends: true, test: { name: 'unit', include: files(''), exclude: [...special, ...library], testTimeout: 30_000 } },

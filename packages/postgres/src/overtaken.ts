@@ -61,12 +61,12 @@ export const resolveOvertakenOf = resolve('p.module = $1 and p.record_id = any($
 /**
  * Of the messages whose `id` is in the bigint array `$1`, those that a content which is parked of the same record shows to be outdated: a deletion
  * after which it was seen alive; or a content, where the other one's look began so much later that it cannot have seen an older state. That
- * may bear the greater `Modified_Time`, and would win the fold. The other one counts until it is resolved, also where it is parked for good,
- * or is not in the array. @returns rows of `id`.
+ * may bear the greater `Modified_Time`, and would win the fold. The other one counts also where it is parked for good, until it is resolved, and
+ * where it is not in the array. @returns rows of `id`.
  */
 export const outdatedByParked = `
   select p.id from lockstep.parked p cross join ${epsilonSetting} e
   where p.id = any($1::bigint[]) and exists (
     select from lockstep.parked q
-    where q.module = p.module and q.record_id = p.record_id and q.deleted_ms is null and (q.resolved_at is null or q.value is not null)
+    where q.module = p.module and q.record_id = p.record_id and q.deleted_ms is null and (q.resolved_at is null or (q.value is not null and q.retryable))
       and q.observed_ms > case when ${isDeletion} then p.deleted_ms + e.ms else ${parkedObservedMs} + ${STALE_AT_MOST_MS} end)`;

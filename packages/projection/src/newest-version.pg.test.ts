@@ -252,6 +252,17 @@ describe('a version that is parked for good', () => {
     expect(await parked()).toBe(0);
   });
 
+  test('is in the way of no older one, once the record is dead after both', async () => {
+    await topics.deal.project([deal({ modified: '10:00:00', Deal_Name: 'Waits', Contact_Name: recordId(9) }), tooLarge('10:20:00')]);
+    await contact();
+    await retry();
+    expect([await names(), await parked()]).toEqual([[], 2]);
+    await topics.deal.project([topics.deal.deleted('10:30:00')]);
+    await overtake();
+    await retry();
+    expect([await names(), await parked(), await kept()]).toEqual([['Waits (deleted)'], 0, { n: 1 }]);
+  });
+
   test('without a readable version, is resolved by a look that began clearly after it was parked', async () => {
     const [now, margin] = [Date.now(), 10 * 60_000];
     const seenAt = (ms: number): LogMessage => topics.deal.message(encodeSeen({ id: recordId(1), modifiedMs: ms, observedMs: ms, coverage: coverageOf(deals).id, fields: coverageOf(deals).fields.map(() => null) }).value);

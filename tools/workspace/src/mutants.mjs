@@ -603,6 +603,12 @@ export const mutants = [
     tests: ['src/moving-together.pg.test.ts'],
   },
   {
+    name: 'what never fits keeps older contents from the row of a dead record',
+    changes: [{ file: 'packages/postgres/src/overtaken.ts', from: 'or (q.value is not null and q.retryable))', to: 'or q.value is not null)' }],
+    project: 'packages/projection',
+    tests: ['src/newest-version.pg.test.ts'],
+  },
+  {
     name: 'what was tried least has its turn before what is due',
     changes: [{ file: 'packages/projection/src/retry-parked.ts', from: "order by ${isDue('p')} or ${isJudgedByAnother('p')} desc, tried_at, id", to: 'order by tries, id' }],
     project: 'packages/projection',
