@@ -7,6 +7,7 @@ import { createKafka, type KafkaClient } from './client.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
 import type { KafkaError } from './errors.ts';
 import { createProducer, type Producer } from './producer.ts';
+import { readLog } from './read-log.ts';
 
 const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
 /** In the second batch of a partition each: a byte that the CRC covers, and those it does not, wherever the broker itself stumbles over them. */
@@ -79,6 +80,16 @@ async function read(offsets: (partition: number) => number): Promise<Reading> {
   return { consumer, counts, unreadable, until };
 }
 
+/** How many messages a reading of a partition hands on, and how it ends. */
+async function readParts(partition: number, end: number): Promise<readonly [count: number, code: string]> {
+  let count = 0;
+  const onMessages = async (_: number, messages: readonly unknown[]): Promise<void> => {
+    count += messages.length;
+  };
+  const code = await readLog(client, topic.name, [{ partition, end }], { onMessages, onPartitionEnd: async () => undefined }).then(() => 'read', (error: KafkaError) => error.code);
+  return [count, code];
+}
+
 /** Flips the byte of each damage in the second batch of its partition; a second time restores it. */
 const damage = async (secondBatches: readonly number[]): Promise<void> => {
   for (const [partition, { at }] of damages.entries()) await files[partition]?.flip((secondBatches[partition] as number) + at);
@@ -92,6 +103,7 @@ describe('a flipped byte in the log', () => {
     const ends = (await admin.topicOffsets(topic.name)).map(({ high }) => high);
     const end = ends[HEALTHY] as number;
     await damage(secondBatches);
+    for (const partition of damages.keys()) expect([partition, ...(await readParts(partition, ends[partition] as number))]).toEqual([partition, PER_BATCH, 'LOG_CORRUPT']);
     const { consumer, counts, unreadable, until } = await read(() => 0);
     await until(() => unreadable.size === damages.length && (counts[HEALTHY] as number) >= end);
     expect(counts).toEqual([...damages.map(() => PER_BATCH), end]);

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 
 import type { Kafka } from 'kafkajs';
 
+import { type Cluster, connectCluster, symbolNamed } from './cluster.ts';
 import { KafkaError } from './errors.ts';
 
 /*
@@ -14,8 +15,6 @@ const METADATA = 3;
 const VERSION = 12;
 
 type Encoder = { writeUVarInt(n: number): Encoder; writeBuffer(b: Buffer): Encoder; writeInt8(n: number): Encoder };
-type Broker = Record<symbol, (protocol: unknown) => Promise<string>>;
-type Cluster = { connect(): Promise<void>; refreshMetadata(): Promise<void>; disconnect(): Promise<void>; findControllerBroker(): Promise<Broker> };
 
 const EncoderClass = createRequire(import.meta.url)('kafkajs/src/protocol/encoder.js') as new () => Encoder;
 
@@ -23,7 +22,7 @@ const EncoderClass = createRequire(import.meta.url)('kafkajs/src/protocol/encode
 export function topicIdReader(kafka: Kafka): { read(topic: string): Promise<string>; close(): Promise<void> } {
   let connected: Promise<Cluster> | undefined;
   const cluster = (): Promise<Cluster> => {
-    connected ??= connect(kafka).catch((error: unknown) => {
+    connected ??= connectCluster(kafka).catch((error: unknown) => {
       connected = undefined;
       throw error;
     });
@@ -43,23 +42,6 @@ export function topicIdReader(kafka: Kafka): { read(topic: string): Promise<stri
       await (await connected)?.disconnect();
     },
   };
-}
-
-async function connect(kafka: Kafka): Promise<Cluster> {
-  const create = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[symbolNamed(kafka, 'private:Kafka:createCluster')];
-  if (create === undefined) throw new KafkaError('kafkajs has no createCluster', 'KAFKAJS_VERSION');
-  const cluster = create({ allowAutoTopicCreation: false });
-  await cluster.connect();
-  return cluster;
-}
-
-/** kafkajs keeps its inner methods under symbols it does not export. */
-function symbolNamed(object: object, description: string): symbol {
-  for (let owner: object | null = object; owner !== null; owner = Object.getPrototypeOf(owner) as object | null) {
-    const found = Object.getOwnPropertySymbols(owner).find((symbol) => symbol.description === description);
-    if (found !== undefined) return found;
-  }
-  throw new KafkaError(`kafkajs has no ${description}`, 'KAFKAJS_VERSION');
 }
 
 const metadataProtocol = (topic: string) => ({
