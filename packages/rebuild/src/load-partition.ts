@@ -28,6 +28,11 @@ export type LeftToProject = { readonly ids: ReadonlySet<string>; readonly offset
 
 const [NO_MARK, NOTHING, NEWLINE] = [Buffer.from('\t\\N'), Buffer.alloc(0), Buffer.from('\n')];
 
+/** How many records were folded, and what of them is left. */
+export type Loaded = { readonly records: number; readonly left: LeftToProject };
+
+const abandoned = (): Error => new Error('abandoned');
+
 /** Too much of the partition is not simple; nothing was written. */
 export class NotSimple extends Error {}
 
@@ -60,40 +65,57 @@ class Chunk {
 }
 
 /**
- * Loads a partition into register and table, in a transaction that is open: folds it, then reads it again and sends of each record the content that has won,
- * and no other. What is not one content that the table holds is left to the projector.
- * @param digests learn what was loaded.
- * @throws {NotSimple} roll back, and let the projector project all of it.
+ * Loads a partition into register and table: folds it, then reads it again and sends of each record the content that has won, and no other. What is not one
+ * content that the table holds is left to the projector. It folds at once, and waits for {@link write} before it asks anything of the database.
  */
 export class PartitionLoad {
-  readonly #client: PoolClient;
+  /** How many were folded up to now. */
+  messages = 0;
   readonly #projection: ModuleProjection;
   readonly #from: LoadedPartition;
   readonly #digests: LogDigests;
   readonly #left = { ids: new Set<string>(), offsets: new Set<number>() };
   readonly #declared = new Map<string, CoverageDeclared>();
   readonly #unconfirmed = new Set<string>();
+  readonly #turn = Promise.withResolvers<PoolClient>();
+  readonly #loading: Promise<Loaded>;
+  #isAbandoned = false;
   #sending: Promise<void> = Promise.resolve();
   #refused = 0;
 
-  constructor(client: PoolClient, projection: ModuleProjection, from: LoadedPartition, digests: LogDigests) {
-    this.#client = client;
+  /** @param digests learn what was loaded. */
+  constructor(projection: ModuleProjection, from: LoadedPartition, digests: LogDigests, onMessages: (count: number) => void) {
     this.#projection = projection;
     this.#from = from;
     this.#digests = digests;
+    this.#loading = this.#load(onMessages);
+    // Both are waited for later.
+    this.#loading.catch(() => undefined);
+    this.#turn.promise.catch(() => undefined);
   }
 
-  /** @returns how many records were folded, and what of them is left. */
-  async run(onMessages: (count: number) => void): Promise<{ readonly records: number; readonly left: LeftToProject }> {
+  /**
+   * Writes, in a transaction that is open.
+   * @throws {NotSimple} roll back, and let the projector project all of it.
+   */
+  async write(client: PoolClient): Promise<Loaded> {
+    this.#turn.resolve(client);
     try {
-      return await this.#load(onMessages);
+      return await this.#loading;
     } finally {
       // Nothing of it may come behind the end of the transaction.
       await this.#sending.catch(() => undefined);
     }
   }
 
-  async #load(onMessages: (count: number) => void): Promise<{ readonly records: number; readonly left: LeftToProject }> {
+  /** Ends what will not be written. */
+  async abandon(): Promise<void> {
+    this.#isAbandoned = true;
+    this.#turn.reject(abandoned());
+    await this.#loading.catch(() => undefined);
+  }
+
+  async #load(onMessages: (count: number) => void): Promise<Loaded> {
     const { kafka, topic, partition, end } = this.#from;
     const coverages = new Coverages(this.#projection.module);
     let records = 0;
@@ -113,21 +135,28 @@ export class PartitionLoad {
       },
       skipped: new Map(),
       onUnread: (offset) => this.#left.offsets.add(offset),
-      onMessages: async (_, count) => onMessages(count),
+      onMessages: async (_, count) => {
+        if (this.#isAbandoned) throw abandoned();
+        this.messages += count;
+        onMessages(count);
+      },
       onFolded: async (_, folded) => {
-        await this.#projection.declare(this.#client, [...this.#declared.values()]);
+        const client = await this.#turn.promise;
+        await this.#projection.declare(client, [...this.#declared.values()]);
         records += folded.size;
-        await this.#sendContents(folded);
-        await this.#sendEntries(folded);
+        await this.#sendContents(client, folded);
+        await this.#sendEntries(client, folded);
         for (let slot = 0; slot < folded.size; slot += 1) this.#digests.add(partition, folded, slot);
+        await this.#sending;
       },
     });
-    await this.#client.query('set constraints all immediate');
-    await this.#client.query(`insert into lockstep.look_wanted (module, record_id, reason) select $1, id, 'unconfirmed' from unnest($2::bigint[]) as u (id) on conflict (module, record_id) do nothing`, [this.#projection.module.apiName, [...this.#unconfirmed]]);
+    const client = await this.#turn.promise;
+    await client.query('set constraints all immediate');
+    await client.query(`insert into lockstep.look_wanted (module, record_id, reason) select $1, id, 'unconfirmed' from unnest($2::bigint[]) as u (id) on conflict (module, record_id) do nothing`, [this.#projection.module.apiName, [...this.#unconfirmed]]);
     return { records, left: this.#left };
   }
 
-  async #sendContents(records: RecordTable): Promise<void> {
+  async #sendContents(client: PoolClient, records: RecordTable): Promise<void> {
     const { kafka, topic, partition, end } = this.#from;
     const isWinner = new Uint8Array(Math.ceil(end / 8));
     for (let slot = 0; slot < records.size; slot += 1) {
@@ -143,13 +172,13 @@ export class PartitionLoad {
           if (((isWinner[message.offset >>> 3] as number) & (1 << (message.offset & 7))) === 0) continue;
           this.#take(records, message, chunk);
           if (chunk.bytes < CHUNK_BYTES) continue;
-          await this.#send(records, chunk);
+          await this.#send(client, records, chunk);
           chunk = new Chunk(this.#projection.keepsDeleted);
         }
       },
       onPartitionEnd: async () => undefined,
     });
-    await this.#send(records, chunk);
+    await this.#send(client, records, chunk);
     await this.#sending;
   }
 
@@ -163,28 +192,28 @@ export class PartitionLoad {
   }
 
   /** Sends contents while the next ones are read. */
-  async #send(records: RecordTable, chunk: Chunk): Promise<void> {
+  async #send(client: PoolClient, records: RecordTable, chunk: Chunk): Promise<void> {
     await this.#sending;
-    this.#sending = this.#sendByCoverage(records, chunk);
+    this.#sending = this.#sendByCoverage(client, records, chunk);
     // It is waited for later.
     this.#sending.catch(() => undefined);
   }
 
-  async #sendByCoverage(records: RecordTable, { asText, others }: Chunk): Promise<void> {
-    for (const [coverage, { contents, lines }] of asText) await this.#writeAll(records, coverage, contents, lines);
-    for (const [coverage, contents] of Map.groupBy(others, (content) => content.coverage)) await this.#writeAll(records, coverage, contents);
+  async #sendByCoverage(client: PoolClient, records: RecordTable, { asText, others }: Chunk): Promise<void> {
+    for (const [coverage, { contents, lines }] of asText) await this.#writeAll(client, records, coverage, contents, lines);
+    for (const [coverage, contents] of Map.groupBy(others, (content) => content.coverage)) await this.#writeAll(client, records, coverage, contents);
   }
 
-  async #writeAll(records: RecordTable, coverage: string, contents: readonly Content[], lines?: Lines): Promise<void> {
-    const plan = await this.#planFor(coverage);
+  async #writeAll(client: PoolClient, records: RecordTable, coverage: string, contents: readonly Content[], lines?: Lines): Promise<void> {
+    const plan = await this.#planFor(client, coverage);
     if (plan === null) for (const { slot } of contents) this.#leave(records, slot);
-    else await this.#write(records, plan, contents, lines?.text);
+    else await this.#write(client, records, plan, contents, lines?.text);
   }
 
   /** The plan for a coverage; null for one that was never declared. */
-  async #planFor(coverage: string): Promise<WritePlan | null> {
+  async #planFor(client: PoolClient, coverage: string): Promise<WritePlan | null> {
     try {
-      return await this.#projection.planFor(this.#client, coverage);
+      return await this.#projection.planFor(client, coverage);
     } catch (error) {
       if (faultOfData(error) === null) throw error;
       return null;
@@ -192,14 +221,14 @@ export class PartitionLoad {
   }
 
   /** Writes rows; where the table refuses one, the others without it. */
-  async #write(records: RecordTable, plan: WritePlan, contents: readonly Content[], text?: Buffer): Promise<void> {
-    await this.#client.query('savepoint contents');
+  async #write(client: PoolClient, records: RecordTable, plan: WritePlan, contents: readonly Content[], text?: Buffer): Promise<void> {
+    await client.query('savepoint contents');
     try {
-      await copyInto(this.#client, `${plan.table} (${plan.columns.map(quote).join(', ')})`, text ?? winnersAsCopyText(contents, plan));
-      await this.#client.query('release savepoint contents');
+      await copyInto(client, `${plan.table} (${plan.columns.map(quote).join(', ')})`, text ?? winnersAsCopyText(contents, plan));
+      await client.query('release savepoint contents');
     } catch (error) {
       if (faultOfData(error) === null) throw error;
-      await this.#client.query('rollback to savepoint contents; release savepoint contents');
+      await client.query('rollback to savepoint contents; release savepoint contents');
       const [only] = contents;
       if (contents.length === 1 && only !== undefined) {
         this.#refused += 1;
@@ -207,8 +236,8 @@ export class PartitionLoad {
         return this.#leave(records, only.slot);
       }
       const half = contents.length >> 1;
-      await this.#write(records, plan, contents.slice(0, half));
-      await this.#write(records, plan, contents.slice(half));
+      await this.#write(client, records, plan, contents.slice(0, half));
+      await this.#write(client, records, plan, contents.slice(half));
     }
   }
 
@@ -218,13 +247,14 @@ export class PartitionLoad {
     if (this.#left.ids.size > MOST_LEFT) throw new NotSimple('too many records are not one content');
   }
 
-  async #sendEntries(records: RecordTable): Promise<void> {
+  /** Sends register entries; the last ones are on their way when it returns. */
+  async #sendEntries(client: PoolClient, records: RecordTable): Promise<void> {
     const { module: { apiName, slug } } = this.#projection;
     const [name, entry] = [Buffer.from(`${apiName}\t`), Buffer.allocUnsafeSlow(MOST_ENTRY_BYTES)];
     let lines = new Lines();
     const send = async (): Promise<void> => {
       await this.#sending;
-      this.#sending = copyInto(this.#client, `lockstep.record_version_${slug} (module, ${ENTRY_COLUMNS.join(', ')})`, lines.text);
+      this.#sending = copyInto(client, `lockstep.record_version_${slug} (module, ${ENTRY_COLUMNS.join(', ')})`, lines.text);
       this.#sending.catch(() => undefined);
       lines = new Lines();
     };
@@ -234,6 +264,5 @@ export class PartitionLoad {
       if (lines.length >= CHUNK_BYTES) await send();
     }
     await send();
-    await this.#sending;
   }
 }

@@ -170,9 +170,10 @@ describe('a database that was lost', () => {
     expect(await fixture.sql('select sum(next_offset)::int as n from lockstep.projection_offset')).toEqual([{ n: fixture.length }]);
   });
 
-  test.each([1, 300, 500])('comes back where the first attempt was ended after %i messages or so', async (after) => {
+  // A partition is written while the next one is folded, so the first of three stands only once the third is read.
+  test.each([[1, false], [500, true]])('comes back where the first attempt was ended after %i messages or so', async (after, hasBegun) => {
     await expect(rebuild({ onProgress: ({ messages }) => { if (messages >= after) throw new Error('ended'); } })).rejects.toThrow('ended');
-    expect(await fixture.sql('select sum(next_offset)::int < $1 as is_unfinished, sum(next_offset)::int > 0 as has_begun from lockstep.projection_offset', [fixture.length])).toEqual([{ is_unfinished: true, has_begun: after > 1 }]);
+    expect(await fixture.sql('select sum(next_offset)::int < $1 as is_unfinished, sum(next_offset)::int > 0 as has_begun from lockstep.projection_offset', [fixture.length])).toEqual([{ is_unfinished: true, has_begun: hasBegun }]);
     expect(await rebuild()).toMatchObject({ after: { found: [] } });
     expect(await fixture.sql('select * from leads order by id')).toEqual(expected);
     expect(await fixture.sql('select * from lockstep.record_version order by record_id')).toEqual(register);

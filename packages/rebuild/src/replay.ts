@@ -6,7 +6,7 @@ import type { PoolClient } from 'pg';
 
 import { RebuildError } from './errors.ts';
 import { lendClient } from './lend-client.ts';
-import { type LoadedPartition, NotSimple, PartitionLoad } from './load-partition.ts';
+import { type Loaded, type LoadedPartition, NotSimple, PartitionLoad } from './load-partition.ts';
 import { LogDigests } from './log-digests.ts';
 import { projectLeft } from './project-left.ts';
 import { checkWhole, type LoadedDigests, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
@@ -31,26 +31,30 @@ export async function replayWhereEmpty({ pool, kafka, admin }: VerifyDeps, proje
   const topicId = await admin.topicId(topic);
   const ends = await admin.topicOffsets(topic);
   const client = await lendClient(pool);
+  let ahead: PartitionLoad | undefined;
   try {
     const positions = await loadPositions(client, { topic, topicId, partitions: ends.map(({ partition }) => partition) });
     const ofMessages = ends.reduce((sum, { partition, high }) => sum + Math.max(0, high - (positions.get(partition) ?? 0)), 0);
     const digests = new LogDigests(projection);
     let [messages, records, loaded] = [0, 0, 0];
-    for (const { partition, high } of ends) {
+    const onMessages = (count: number): void => {
+      messages += count;
+      onProgress?.({ messages, ofMessages });
+    };
+    // A partition is folded while the one before it is written.
+    for (const [index, { partition, high }] of ends.entries()) {
       const from = positions.get(partition) ?? 0;
       const whole = { kafka, topic, topicId, partition, end: high };
-      const before = messages;
-      const onMessages = (count: number): void => {
-        messages += count;
-        onProgress?.({ messages, ofMessages });
-      };
-      const found = from === 0 && high > 0 ? await loadPartition(client, projection, whole, digests, onMessages) : null;
+      const load = ahead ?? loadOf(projection, whole, from, digests, onMessages);
+      const following = ends[index + 1];
+      ahead = following === undefined ? undefined : loadOf(projection, { ...whole, partition: following.partition, end: following.high }, positions.get(following.partition) ?? 0, digests, onMessages);
+      const found = load === undefined ? null : await loadPartition(client, projection, whole, load);
       if (found !== null) {
         records += found;
         loaded += 1;
         continue;
       }
-      messages = before;
+      messages -= load?.messages ?? 0;
       await projectPartition(client, projection, { ...whole, from }, onMessages);
       if (high === 0) loaded += 1;
     }
@@ -61,6 +65,7 @@ export async function replayWhereEmpty({ pool, kafka, admin }: VerifyDeps, proje
     if (!(error instanceof ProjectionError) || error.code !== 'POSITION_TAKEN') throw error;
     throw atWork({ cause: error });
   } finally {
+    await ahead?.abandon();
     client.release();
   }
 }
@@ -69,13 +74,18 @@ const unfinishedName = (topic: string): string => `replay ${topic}`;
 
 const atWork = (options?: ErrorOptions): RebuildError => new RebuildError('a projector fills the table from the log already: let it, and verify afterwards', 'PROJECTOR_AT_WORK', options);
 
-/** Loads a partition of which nothing was applied yet. @returns how many records it has; null where the projector is to project it. */
-async function loadPartition(client: PoolClient, projection: ModuleProjection, from: LoadedPartition, digests: LogDigests, onMessages: (count: number) => void): Promise<number | null> {
-  const { topicId, partition, end } = from;
+/** Begins to load a partition of which nothing was applied yet; undefined where there is none. */
+function loadOf(projection: ModuleProjection, whole: LoadedPartition, from: number, digests: LogDigests, onMessages: (count: number) => void): PartitionLoad | undefined {
   // A trigger may change what is written, or keep it from being written: the projector looks.
-  if (projection.table.triggers.length > 0) return null;
+  if (from > 0 || whole.end === 0 || projection.table.triggers.length > 0) return undefined;
+  return new PartitionLoad(projection, whole, digests, onMessages);
+}
+
+/** Writes what was folded of a partition of which nothing was applied yet. @returns how many records it has; null where the projector is to project it. */
+async function loadPartition(client: PoolClient, projection: ModuleProjection, from: LoadedPartition, load: PartitionLoad): Promise<number | null> {
+  const { topicId, partition, end } = from;
   await client.query('begin');
-  let loaded: Awaited<ReturnType<PartitionLoad['run']>>;
+  let loaded: Loaded;
   try {
     const { rows: [position] } = await client.query<{ next_offset: string }>('select next_offset from lockstep.projection_offset where topic_id = $1 and partition = $2 for update', [topicId, partition]);
     if (position?.next_offset !== '0') throw atWork();
@@ -83,7 +93,7 @@ async function loadPartition(client: PoolClient, projection: ModuleProjection, f
     projection.checkShape((await client.query(projection.shapeStatement)).rows);
     const { rows: [begun] } = await client.query<{ is_begun: boolean }>(`select exists (select from lockstep.record_version_${projection.module.slug} where log_partition = $1) as is_begun`, [partition]);
     if (begun?.is_begun === true) throw new NotSimple('the projector has begun');
-    loaded = await new PartitionLoad(client, projection, from, digests).run(onMessages);
+    loaded = await load.write(client);
     const isAll = loaded.left.ids.size + loaded.left.offsets.size === 0;
     if (isAll) await client.query('update lockstep.projection_offset set next_offset = $3, updated_at = now() where topic_id = $1 and partition = $2', [topicId, partition, end]);
     crashPoint('partition-sent');
@@ -91,6 +101,7 @@ async function loadPartition(client: PoolClient, projection: ModuleProjection, f
     crashPoint('partition-loaded');
     if (!isAll) await projectLeft(client, projection, from, loaded.left);
   } catch (error) {
+    await load.abandon();
     await client.query('rollback').catch(() => undefined);
     if (error instanceof NotSimple || faultOfData(error) !== null) return null;
     throw error;
