@@ -3,6 +3,7 @@ import { cpus, totalmem } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { runApply } from './apply.ts';
+import { runBeside } from './beside.ts';
 import { withFolder } from './fixture.ts';
 import { runHistory } from './history.ts';
 import { runLive } from './live.ts';
@@ -15,7 +16,7 @@ import { stopAll } from './with-lockstep.ts';
 
 /* npm run bench: measures the whole path on this machine, medians with the floor beside them. A result counts only at 0 mismatches. */
 
-const parts = ['page', 'projector', 'live', 'memory', 'verify', 'apply', 'history'] as const;
+const parts = ['page', 'projector', 'live', 'memory', 'verify', 'beside', 'apply', 'history'] as const;
 type Part = (typeof parts)[number];
 
 function whole(text: string): number {
@@ -28,7 +29,7 @@ type Given = { runs: number; rows: number; only: Part[]; memoryRows: number; his
 const given = new Command('npm run bench --')
   .description('Measures Lockstep on this machine. Exit code 1 when a result is wrong or an error stopped it.')
   .option('--runs <number>', 'runs of page and projector', whole, 5)
-  .option('--rows <number>', 'rows of the page', whole, 200_000)
+  .option('--rows <number>', 'rows of the page, and of the table that is read while edits go on', whole, 200_000)
   .option('--memory-rows <number>', 'rows of the larger first load, of verify, and of apply', whole, 1_000_000)
   .option('--history-messages <number>', 'messages of the topic that a history is read from', whole, 2_000_000)
   .option('--live-seconds <number>', 'how long each live measurement goes on', whole, 30)
@@ -85,6 +86,13 @@ const measurements: Record<Part, (folder: string) => Promise<void>> = {
     say(`  verify      ${verify.seconds.toFixed(1)} s, peak RSS ${verify.rssMb} MB`);
     say(`  rebuild     ${rebuild.seconds.toFixed(1)} s into an empty database, its proof included, peak RSS ${rebuild.rssMb} MB`);
     say(`  floor       ${floor.seconds.toFixed(1)} s, COPY of the table into an unlogged one`);
+  },
+  beside: async (folder) => {
+    const { rows, written, editsPerSecond, latencies, mismatches: found } = await runBeside(folder, given.rows, given.liveSeconds);
+    mismatches += found;
+    say(`\nNotification → row at ${editsPerSecond} edits/s, ${rows.toLocaleString('en-US')} Leads, ${given.liveSeconds} s or more each`);
+    for (const [what, { p50Ms, p99Ms, maxMs, count, missing }] of Object.entries(latencies)) say(`  ${what.padEnd(10)}  p50 ${p50Ms} ms, p99 ${p99Ms} ms, max ${maxMs} ms (${count} edits, ${missing} missing)`);
+    say(`  each rebuild writes back ${written.toLocaleString('en-US')} rows`);
   },
   apply: async (folder) => {
     const { rows, plan, apply, floor } = await runApply(folder, given.memoryRows);
