@@ -85,7 +85,8 @@ const messages = (partition: number, from: number, count: number): LogMessage[] 
   });
 const ofNewerVersion = (partition: number, offset: number): LogMessage => ({ partition, offset, value: Buffer.from('{"v":9,"type":"seen","id":"7"}') });
 
-const push = (assigned: AssignedPartition, list: readonly LogMessage[]): void => lane.push({ assigned, messages: list, bytes: 10 * list.length });
+const push = (assigned: AssignedPartition, list: readonly LogMessage[], { from = list[0]?.offset ?? 0, following = (list.at(-1)?.offset ?? -1) + 1 } = {}): void =>
+  lane.push({ assigned, from, messages: list, following, bytes: 10 * list.length });
 const rowsOf = async (partition: number): Promise<number> => Number((await db.pool.query<{ n: string }>(`select count(*) n from leads where id between ${idOf(partition * 1_000)} and ${idOf(partition * 1_000 + 999)}`)).rows[0]?.n);
 
 async function until(isDone: () => boolean): Promise<void> {
@@ -117,6 +118,17 @@ describe('a lane', { timeout: SHORT }, () => {
     push(a, messages(0, 3, 7));
     await until(() => a.next === 10);
     expect(await rowsOf(0)).toBe(9);
+  });
+
+  test('goes on over offsets that are no messages: in front of them, behind them, and where there are none', async () => {
+    const a = await assign(0);
+    push(a, messages(0, 0, 3), { following: 5 });
+    push(a, messages(0, 7, 2), { from: 5, following: 10 });
+    push(a, [], { from: 10, following: 12 });
+    await until(() => a.next === 12);
+    push(a, messages(0, 14, 1), { from: 13 });
+    await until(() => gaps.length > 0);
+    expect([gaps, await rowsOf(0), (await loadPositions(db.pool, { topic: topicId, topicId, partitions: [0] })).get(0)]).toEqual([[12], 4, 12]);
   });
 
   test('leaves out what it has applied already', async () => {

@@ -16,8 +16,8 @@ export type AssignedPartition = {
   isStopped: boolean;
 };
 
-/** Messages of one partition, as they were fetched. */
-export type Work = { readonly assigned: AssignedPartition; readonly messages: readonly LogMessage[]; readonly bytes: number };
+/** Messages of one partition, as they were fetched: all there are from the offset `from` on, and before `following`. */
+export type Work = { readonly assigned: AssignedPartition; readonly from: number; readonly messages: readonly LogMessage[]; readonly following: number; readonly bytes: number };
 
 export type LaneDeps = {
   readonly db: Database;
@@ -138,7 +138,7 @@ export class Lane {
   /** Those that have messages left are halted, and the one whose message did not fit is the first of them. */
   async #haltWave(works: readonly Work[], error: unknown): Promise<void> {
     await this.#reloadPositions(works).catch((cause: unknown) => this.#deps.log.warn({ err: cause }, 'positions could not be read'));
-    const left = works.filter(({ assigned, messages }) => assigned.next <= (messages.at(-1)?.offset ?? -1));
+    const left = works.filter(({ assigned, following }) => assigned.next < following);
     this.#deps.onHalt([...new Set(left.map(({ assigned }) => assigned))], error);
   }
 
@@ -153,17 +153,16 @@ export class Lane {
     const messages: LogMessage[] = [];
     const positions = new Map<number, { from: number; to: number }>();
     const partitions = new Set<AssignedPartition>();
-    for (const { assigned, messages: fetched } of works) {
+    for (const { assigned, messages: fetched, ...work } of works) {
       const from = positions.get(assigned.partition)?.to ?? assigned.next;
-      const fresh = fetched[0] !== undefined && fetched[0].offset >= from ? fetched : fetched.filter(({ offset }) => offset >= from);
-      const last = fresh.at(-1);
-      if (assigned.isStopped || last === undefined) continue;
-      if ((fresh[0] as LogMessage).offset > from) {
+      if (assigned.isStopped || work.following <= from) continue;
+      if (work.from > from) {
         this.#deps.onGap(assigned);
         continue;
       }
+      const fresh = work.from === from ? fetched : fetched.filter(({ offset }) => offset >= from);
       for (const message of fresh) messages.push(message);
-      positions.set(assigned.partition, { from: assigned.next, to: last.offset + 1 });
+      positions.set(assigned.partition, { from: assigned.next, to: work.following });
       partitions.add(assigned);
     }
     const [first] = partitions;

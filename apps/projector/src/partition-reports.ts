@@ -21,13 +21,12 @@ export class PartitionReports {
     this.#deps = deps;
   }
 
-  noteFetched({ topic, partition, messages }: ConsumedBatch): void {
-    const [first, last] = [messages[0], messages.at(-1)];
-    if (first === undefined || last === undefined) return;
+  noteFetched({ topic, partition, messages: [first], following }: ConsumedBatch): void {
+    if (first === undefined) return;
     const key = `${topic}/${partition}`;
     const unapplied = this.#unapplied.get(key) ?? new Unapplied();
     this.#unapplied.set(key, unapplied);
-    unapplied.note({ end: last.offset + 1, storedAtMs: first.timestampMs });
+    unapplied.note({ end: following, storedAtMs: first.timestampMs });
   }
 
   /**

@@ -1,5 +1,5 @@
 import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
-import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, type TestTopic, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
+import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, testKafkaBrokers, type TestTopic, uniqueName, writeTransactions } from '@lockstep/local-stack';
 import { coverageOf, deals, defineModule, leads, type ModuleDefinition } from '@lockstep/modules';
 import { connect, type Database, migrate, partitionStates, pauses } from '@lockstep/postgres';
 import { adoptMapping, ModuleProjection } from '@lockstep/projection';
@@ -140,6 +140,26 @@ describe('the projector', () => {
     await start();
     await applied();
     expect([await rows(), await one(`select company from leads where id = ${idOf(1)}`)]).toEqual([2, 'First, edited']);
+  });
+
+  test('applies what another writer committed, passes over what it gave up, and reaches the end, also after a restart', async () => {
+    await publish([seen(1, { Company: 'Ours' })]);
+    const theirs = (n: number, Company: string) => ({ key: idOf(n), value: String(seen(n, { Company }).value), partition: 0 });
+    await writeTransactions(topic.name, [
+      { end: 'abort', messages: [theirs(2, 'Given up')] },
+      { end: 'commit', messages: [theirs(3, 'Committed'), { key: null, value: 'no event of ours' }] },
+      { end: 'abort', messages: [theirs(4, 'Given up')] },
+    ]);
+    const projector = await start();
+    await applied();
+    const companies = (): Promise<unknown> => one('select array_agg(company order by company) from leads');
+    expect([await companies(), await one('select count(*)::int from lockstep.parked'), isHealthy(projector)]).toEqual([['Committed', 'Ours'], 1, true]);
+    await stop(projector);
+    await start();
+    await writeTransactions(topic.name, [{ end: 'abort', messages: [theirs(5, 'Given up')] }]);
+    await publish([seen(6, { Company: 'Later' })]);
+    await applied();
+    expect(await companies()).toEqual(['Committed', 'Later', 'Ours']);
   });
 
   test('two in one group share the partitions, and a hand-over loses and duplicates nothing', async () => {

@@ -30,8 +30,8 @@ const RETRY_EVERY_MS = 1_000;
 const TABLE_CHECK_EVERY_MS = 2_000;
 const PAUSE_CHECK_EVERY_MS = 500;
 const ROOM_CHECK_MS = 5;
-/** A module that makes no room for so long is fetched no further until it has; the others are not kept by it. */
-const ROOM_PATIENCE_MS = 250;
+/** A module of which nothing is written for so long while it has no room is fetched no further until it has; the others are not kept by it. */
+const ROOM_PATIENCE_MS = 500;
 const WAVE_CHECK_EVERY_MS = 3_000;
 const STATE_EVERY_MS = 1_000;
 /**
@@ -254,7 +254,8 @@ export class Projector {
     this.#countHalted();
   }
 
-  async #take({ topic, partition, messages }: ConsumedBatch): Promise<void> {
+  async #take(batch: ConsumedBatch): Promise<void> {
+    const { topic, partition, from, messages, following } = batch;
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
     if (assigned === undefined || assigned.isStopped || (this.#halted.has(key) && !this.#onTrial.has(key))) return;
@@ -265,17 +266,18 @@ export class Projector {
     const queued = messages.map((message) => logMessage(message, partition));
     const bytes = queued.reduce((sum, { value }) => sum + (value?.length ?? 0) + OVERHEAD_BYTES, 0);
     const isBusy = this.#queuedBytes > 0;
-    this.#reports.noteFetched({ topic, partition, messages });
+    this.#reports.noteFetched(batch);
     await this.#room(topic, partition);
-    this.#lanes?.push({ assigned, messages: queued, bytes });
+    this.#lanes?.push({ assigned, from, messages: queued, following, bytes });
     this.#deps.metrics.queuedBytes.set(this.#queuedBytes);
     if (isBusy && messages.length >= GATHER_FROM && messages.length < GATHER_BELOW) await this.#gather();
   }
 
   /** Waits while much of the module waits already; where that makes no progress, the partition is fetched no further after this. */
   async #room(topic: string, partition: number): Promise<void> {
-    const since = performance.now();
-    while ((this.#lanes?.queuedBytes(topic) ?? 0) > this.#deps.maxQueuedBytes && !this.#closing.signal.aborted) {
+    const queued = (): number => this.#lanes?.queuedBytes(topic) ?? 0;
+    for (let [since, before, now] = [performance.now(), queued(), queued()]; now > this.#deps.maxQueuedBytes && !this.#closing.signal.aborted; now = queued()) {
+      if (now < before) [since, before] = [performance.now(), now];
       if (performance.now() - since > ROOM_PATIENCE_MS) {
         this.#full.add(`${topic}/${partition}`);
         this.#consumer?.pause([{ topic, partition }]);

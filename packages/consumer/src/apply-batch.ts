@@ -18,7 +18,7 @@ export type BatchDeps = {
   readonly epsilonMs: number;
 };
 
-/** Messages of one partition, in order, and the offset they begin at: that of the first, or before it. */
+/** Messages of one partition, in order, and the offsets they begin and end at: those that lie between belong to no message. */
 export type Batch = {
   readonly topic: Topic;
   readonly module: string;
@@ -26,6 +26,8 @@ export type Batch = {
   readonly partition: number;
   readonly from: number;
   readonly messages: readonly LogMessage[];
+  /** Where the next batch begins; behind the last message by default. */
+  readonly following?: number;
 };
 
 /** What a batch has done. */
@@ -44,7 +46,7 @@ export type Applied = {
  */
 export async function applyBatch(deps: BatchDeps, batch: Batch): Promise<Applied> {
   const decoded = decodeMessages(batch.messages);
-  const to = decoded.stop?.offset ?? (batch.messages.at(-1)?.offset ?? batch.from - 1) + 1;
+  const to = decoded.stop?.offset ?? batch.following ?? (batch.messages.at(-1)?.offset ?? batch.from - 1) + 1;
   const stop = decoded.stop?.error ?? null;
   if (to === batch.from) return { next: to, batch: { changes: [], observations: [] }, parked: [], deliveries: 0, stop };
   const applied = await inTransaction(deps.pool, (client) => applyIn(client, deps, batch, decoded, to));

@@ -56,6 +56,9 @@ const FIRST_RETRY_MS = 100;
 const MAX_TRANSIENT_RETRY_MS = 5_000;
 const MAX_EFFECT_RETRY_MS = 60_000;
 
+/** What a fetch brought of a partition; see `ConsumedBatch` of packages/kafka. */
+type Fetched = { readonly from: number; readonly messages: readonly LogMessage[]; readonly following: number };
+
 /**
  * Folds record topics and hands each change of a record's newest state to the application. Positions, registers and effects are moved by one
  * transaction in Postgres, so a rebalance, a crash or a lost answer changes nothing but who goes on.
@@ -189,12 +192,12 @@ export class Consumer {
     return former.tail;
   }
 
-  async #take({ topic, partition, messages }: FetchedBatch): Promise<void> {
+  async #take({ topic, partition, from, messages, following }: FetchedBatch): Promise<void> {
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
     if (assigned === undefined || assigned.isStopped) return;
     if (this.#halted.get(key) instanceof KafkaError) this.#goesOn(assigned);
-    const fetched = messages.map(({ offset, value }) => ({ offset, value }));
+    const fetched = { from, messages: messages.map(({ offset, value }) => ({ offset, value })), following };
     // kafkajs may bring the next batch before the last one has ended, after a rebalance.
     const apply = (): Promise<void> => this.#applyAll(assigned, fetched);
     assigned.tail = assigned.tail.then(apply, apply);
@@ -208,16 +211,15 @@ export class Consumer {
     this.#deps.log.info({ topic, partition }, 'a partition is tried again');
   }
 
-  async #applyAll(assigned: AssignedPartition, fetched: readonly LogMessage[]): Promise<void> {
+  async #applyAll(assigned: AssignedPartition, { from, messages, following }: Fetched): Promise<void> {
     const { maxBatchMessages } = this.#deps;
     const isOver = (): boolean => assigned.isStopped || this.#closing.signal.aborted;
     for (let attempt = 0; !isOver(); ) {
-      const fresh = fetched.filter(({ offset }) => offset >= assigned.next);
-      const [first] = fresh;
-      if (first === undefined) return;
-      if (first.offset > assigned.next) return this.#consumer?.seek({ topic: assigned.topic.topic, partition: assigned.partition, offset: assigned.next });
+      if (following <= assigned.next) return;
+      if (from > assigned.next) return this.#consumer?.seek({ topic: assigned.topic.topic, partition: assigned.partition, offset: assigned.next });
       try {
-        await this.#applyOnce(assigned, fresh.slice(0, maxBatchMessages));
+        const fresh = messages.filter(({ offset }) => offset >= assigned.next);
+        await this.#applyOnce(assigned, fresh.slice(0, maxBatchMessages), fresh[maxBatchMessages]?.offset ?? following);
         attempt = 0;
       } catch (error) {
         if (!this.#isWorthRetrying(error)) return this.#stopAt(assigned, error);
@@ -235,11 +237,11 @@ export class Consumer {
     return (error instanceof ConsumerError && error.code === 'POSITION_TAKEN') || isTransient(error);
   }
 
-  async #applyOnce(assigned: AssignedPartition, messages: readonly LogMessage[]): Promise<void> {
+  async #applyOnce(assigned: AssignedPartition, messages: readonly LogMessage[], following: number): Promise<void> {
     const { topic, partition, next } = assigned;
     const { db, definition, epsilonMs } = this.#deps;
     const started = performance.now();
-    const applied = await applyBatch({ pool: db.pool, schema: this.#schema, definition, epsilonMs }, { topic, module: topic.module.apiName, coverages: topic.coverages, partition, from: next, messages });
+    const applied = await applyBatch({ pool: db.pool, schema: this.#schema, definition, epsilonMs }, { topic, module: topic.module.apiName, coverages: topic.coverages, partition, from: next, messages, following });
     assigned.next = applied.next;
     if (assigned.failures > 0) this.#goesOn(assigned);
     assigned.failures = 0;

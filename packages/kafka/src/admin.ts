@@ -42,32 +42,81 @@ const TOPIC = 2;
 
 /** Connects an admin. */
 export async function createAdmin(client: KafkaClient): Promise<Admin> {
-  const admin = client.kafka.admin();
-  await reached(admin.connect(), 30_000);
+  const connected = await Reconnecting.to(client);
   const ids = topicIdReader(client.kafka);
   const topicOffsets = async (topic: string): Promise<PartitionOffsets[]> => {
-    const offsets = await reached(admin.fetchTopicOffsets(topic), TIMEOUT_MS);
+    const offsets = await connected.ask((admin) => admin.fetchTopicOffsets(topic));
     return offsets.map(({ partition, low, high }) => ({ partition, low: Number(low), high: Number(high) })).toSorted((a, b) => a.partition - b.partition);
   };
   return {
-    ensureTopics: (specs) => reached(ensureTopics(admin, specs), 60_000),
-    deleteTopics: (topics) => reached(admin.deleteTopics({ topics: [...topics] }), 60_000),
-    partitionsOf: async (topic) => (await metadataOf(admin, topic)).partitions.length,
+    ensureTopics: (specs) => connected.ask((admin) => ensureTopics(admin, specs), 60_000),
+    deleteTopics: (topics) => connected.ask((admin) => admin.deleteTopics({ topics: [...topics] }), 60_000),
+    partitionsOf: async (topic) => (await connected.ask((admin) => metadataOf(admin, topic))).partitions.length,
     topicOffsets,
-    offsetsAt: async (topic, ms) => new Map((await reached(admin.fetchTopicOffsetsByTimestamp(topic, ms), TIMEOUT_MS)).map(({ partition, offset }) => [partition, Number(offset)])),
+    offsetsAt: async (topic, ms) => new Map((await connected.ask((admin) => admin.fetchTopicOffsetsByTimestamp(topic, ms))).map(({ partition, offset }) => [partition, Number(offset)])),
     groupLag: async (groupId, topic) => {
-      const [[committed], ends] = await Promise.all([reached(admin.fetchOffsets({ groupId, topics: [topic] }), TIMEOUT_MS), topicOffsets(topic)]);
+      const [[committed], ends] = await Promise.all([connected.ask((admin) => admin.fetchOffsets({ groupId, topics: [topic] })), topicOffsets(topic)]);
       const next = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]));
       return ends.reduce((lag, { partition, low, high }) => lag + high - Math.max(low, next.get(partition) ?? low), 0);
     },
     topicId: (topic) => reached(ids.read(topic), TIMEOUT_MS),
     checkLogTopic: async (topic, { allowSingleReplica = false } = {}) => {
-      await checkConfig(admin, topic, allowSingleReplica);
+      await connected.ask((admin) => checkConfig(admin, topic, allowSingleReplica));
       const cut = (await topicOffsets(topic)).find(({ low }) => low > 0);
       if (cut !== undefined) throw new KafkaError(`${topic} begins at offset ${cut.low} in partition ${cut.partition}: its history is not whole. Set retention.ms=-1; it cannot be rebuilt from here`, 'TOPIC_TRUNCATED');
     },
-    close: async () => void (await Promise.all([admin.disconnect(), ids.close()])),
+    close: async () => void (await Promise.all([connected.close(), ids.close()])),
   };
+}
+
+/**
+ * kafkajs asks for every topic that it has ever met together, so one that was deleted fails the questions about all others. A new connection
+ * knows of none.
+ */
+class Reconnecting {
+  readonly #client: KafkaClient;
+  #admin: KafkaJsAdmin;
+
+  private constructor(client: KafkaClient, admin: KafkaJsAdmin) {
+    this.#client = client;
+    this.#admin = admin;
+  }
+
+  static to = async (client: KafkaClient): Promise<Reconnecting> => new Reconnecting(client, await connect(client));
+
+  async ask<T>(question: (admin: KafkaJsAdmin) => Promise<T>, timeoutMs = TIMEOUT_MS): Promise<T> {
+    const asked = this.#admin;
+    try {
+      return await reached(question(asked), timeoutMs);
+    } catch (error) {
+      if (!isOfUnknownTopic(error)) throw error;
+      await this.#renew(asked);
+      return await reached(question(this.#admin), timeoutMs);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#admin.disconnect();
+  }
+
+  async #renew(asked: KafkaJsAdmin): Promise<void> {
+    const fresh = await connect(this.#client);
+    // Another question may have been first.
+    if (this.#admin !== asked) return await fresh.disconnect();
+    this.#admin = fresh;
+    await asked.disconnect();
+  }
+}
+
+async function connect({ kafka }: KafkaClient): Promise<KafkaJsAdmin> {
+  const admin = kafka.admin();
+  await reached(admin.connect(), 30_000);
+  return admin;
+}
+
+function isOfUnknownTopic(error: unknown): boolean {
+  for (let one = error; one instanceof Error; one = one.cause) if ((one as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return true;
+  return false;
 }
 
 async function ensureTopics(admin: KafkaJsAdmin, specs: readonly TopicSpec[]): Promise<void> {

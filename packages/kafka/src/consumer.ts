@@ -15,8 +15,11 @@ export type Position = TopicPartition & { readonly offset: number };
 /** What Kafka carried. Its parts are read on each access: read them once. */
 export type ConsumedMessage = Pick<DecodedRecord, 'offset' | 'key' | 'value' | 'timestampMs' | 'header'>;
 
-/** Messages of one partition, in order. */
-export type ConsumedBatch = TopicPartition & { readonly messages: readonly ConsumedMessage[] };
+/**
+ * Messages of one partition, in order. It speaks of the offsets from `from` to before `following`, which go without a gap from batch to batch: what is no
+ * message of these, such as the end of a foreign transaction, is passed over. It may have none.
+ */
+export type ConsumedBatch = TopicPartition & { readonly from: number; readonly messages: readonly ConsumedMessage[]; readonly following: number };
 
 /** What the application decides. */
 export type ConsumerHandlers = {

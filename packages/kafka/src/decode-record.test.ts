@@ -36,7 +36,7 @@ describe('a record', () => {
         const given = { ...context, timestampType, isControlBatch };
         const { offset, timestamp, key, value, headers, isControlRecord } = theirDecode(body(encoded), given);
         const { buffer } = body(encoded);
-        const ours = new DecodedRecord(buffer, 0, { firstOffset: Number(given.firstOffset), firstTimestampMs: Number(given.firstTimestamp), appendedMs: timestampType === 1 ? Number(given.maxTimestamp) : undefined, isControlBatch });
+        const ours = new DecodedRecord(buffer, 0, { firstOffset: Number(given.firstOffset), firstTimestampMs: Number(given.firstTimestamp), appendedMs: timestampType === 1 ? Number(given.maxTimestamp) : undefined, isControlBatch, transactionOf: undefined });
         expect([ours.offset, ours.timestampMs, ours.key, ours.value, ours.isControlRecord]).toEqual([Number(offset), Number(timestamp), key, value, isControlRecord]);
         for (const [header, values] of Object.entries(headers)) expect(ours.header(header)).toEqual(Array.isArray(values) ? values[0] : values);
         expect(ours.header('absent')).toBeUndefined();

@@ -7,6 +7,8 @@ export type BatchContext = {
   /** When the broker appended the batch, where the topic keeps that instead of the producer's times. */
   readonly appendedMs: number | undefined;
   readonly isControlBatch: boolean;
+  /** The id of the producer whose transaction it is part of. */
+  readonly transactionOf: string | undefined;
 };
 
 /**
@@ -34,6 +36,11 @@ export class DecodedRecord {
   /** Whether it marks the end of a transaction, and is no message. */
   get isControlRecord(): boolean {
     return this.#context.isControlBatch;
+  }
+
+  /** The id of the producer whose transaction it is part of; undefined for what was written without one. */
+  get transactionOf(): string | undefined {
+    return this.#context.transactionOf;
   }
 
   /** Epoch milliseconds, as the producer or the broker stamped it. */

@@ -106,14 +106,15 @@ export class Delivery {
     if (isGoingOn && batch.fetchedOffset === next && (batch.sentFrom ?? next) < next) {
       return this.#rereadLater(batch, state, `a record batch begins at offset ${batch.sentFrom}, and the one before it ends at ${next - 1}`);
     }
-    const messages = next === 'any' || (batch.messages[0]?.offset ?? 0) >= next ? batch.messages : batch.messages.filter(({ offset }) => offset >= next);
-    if (messages.length > 0) await this.#handOn(state, { ...placeOf(batch), messages }, heartbeat);
+    const from = next === 'any' ? batch.fetchedOffset : Math.max(next, batch.fetchedOffset);
+    const messages = (batch.messages[0]?.offset ?? from) >= from ? batch.messages : batch.messages.filter(({ offset }) => offset >= from);
+    if (batch.following > from) await this.#handOn(state, { ...placeOf(batch), from, messages, following: batch.following }, heartbeat);
     if (batch.fault !== undefined) this.#rereadLater(batch, state, batch.fault);
   }
 
   async #handOn(state: PartitionState, batch: Parameters<ConsumerHandlers['onBatch']>[0], heartbeat: () => Promise<void>): Promise<void> {
     const { next } = state;
-    const following = (batch.messages.at(-1)?.offset as number) + 1;
+    const { following } = batch;
     Object.assign(state, { next: following, isGoingOn: true, unread: 0, strays: 0 });
     try {
       await beating(this.#deps.handlers.onBatch(batch), heartbeat);
@@ -130,8 +131,8 @@ export class Delivery {
    */
   #isStray(state: PartitionState, batch: FetchedBatch): boolean {
     const { next } = state;
-    const first = batch.messages[0]?.offset;
-    if (next === 'any' || first === undefined) return false;
+    const { fetchedOffset: first } = batch;
+    if (next === 'any' || batch.following === first) return false;
     const isCut = batch.fetchedOffset < next && Number(batch.highWatermark) < next;
     if (first <= next && !isCut) return false;
     state.strays += 1;
@@ -160,7 +161,7 @@ export class Delivery {
 
   #rereadLater(batch: FetchedBatch, state: PartitionState, fault: string): void {
     const place = placeOf(batch);
-    const offset = state.next === 'any' ? Number(batch.lastOffset()) + 1 : state.next;
+    const offset = state.next === 'any' ? batch.following : state.next;
     const topics = byTopic([place]);
     this.#deps.consumer.pause(topics);
     this.#fetchFrom({ ...place, offset });

@@ -4,7 +4,7 @@
  * - `KAFKA_REFUSED`: a broker refused the request; the cause says why. Not retryable as it is.
  * - `KAFKA_CONSUMER_STALLED`: a consumer neither fetched nor beat for too long. Restart the process.
  * - `KAFKA_CONSUMER_CRASHED`: a consumer ended and will not restart by itself. Restart the process.
- * - `TOPIC_MISSING`: the topic does not exist. Start the ingress, which creates it, or create it.
+ * - `TOPIC_MISSING`: the topic, or a partition of it, does not exist. Start the ingress, which creates topics, or create it.
  * - `TOPIC_COMPACTED`: the topic is compacted, so its history is not whole. Set cleanup.policy=delete; rebuild from a whole log.
  * - `TOPIC_EXPIRES`: the topic deletes messages after a time or above a size. Set retention.ms=-1 and retention.bytes=-1.
  * - `TOPIC_TRUNCATED`: the topic's first offsets are gone. Set retention.ms=-1; the history cannot be rebuilt from it.

@@ -1,3 +1,4 @@
+import type { AbortedTransaction } from './aborted.ts';
 import { decodeBatches, type FetchedRecords } from './record-batches.ts';
 
 /** As much of kafkajs's decoder as is needed. */
@@ -9,7 +10,7 @@ export type FetchedPartition = {
   errorCode: number;
   readonly highWatermark: string;
   readonly lastStableOffset: string;
-  readonly abortedTransactions?: readonly unknown[] | null;
+  readonly abortedTransactions?: readonly AbortedTransaction[] | null;
   messages: FetchedRecords;
   /** Whether the whole answer had no bytes: while it has, a partition may have none because there was no room. */
   isOfEmptyAnswer?: boolean;

@@ -2,7 +2,8 @@
  * kafkajs 2.2.4, patched at load. It is sparsely maintained, so what must change is changed here, and the version is
  * checked:
  * - its request queue re-arms a timer of 1 ms forever after the first answer (tulios/kafkajs#1751): 6.65 % of a core, idle;
- * - a partition that moves to a broker which has answered already is left out of the next attempt, without an error (tulios/kafkajs#1798);
+ * - a partition that moves to a broker which has answered already is left out of the next attempt, without an error (tulios/kafkajs#1798); so is one that
+ *   does not exist; and a topic that was deleted fails what is sent to any other, for it asks for all that it ever knew together;
  * - its producer groups a batch by copying arrays, quadratically, and grows buffers record by record and field by field: it is given one
  *   message, whose value is a whole batch, packed (packed-messages.ts), and its request is ours (produce-request.ts, request-frame.ts);
  * - its consumer checks no batch's CRC, fails all partitions for what is wrong with one, and counts with BigInt: batches are decoded by
@@ -40,7 +41,7 @@ replace('kafkajs/src/protocol/requests/fetch/v1/response.js', partitionsApart(re
 replace('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js', decodeMessages);
 replace('kafkajs/src/consumer/batch.js', FetchedBatch);
 // Last, for it takes along what it is made of.
-replace('kafkajs/src/producer/sendMessages.js', eachAttemptAnew(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
+replace('kafkajs/src/producer/sendMessages.js', eachAttemptAlone(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
 mendRequestQueue();
 mendHeartbeat();
 
@@ -58,22 +59,53 @@ function replace(path: string, exports: unknown): void {
 }
 
 type Attempt = (bail: (error: Error) => void, retryCount: number, retryTime: number) => Promise<unknown>;
-type CreateSend = (deps: { readonly retrier: (attempt: Attempt) => Promise<unknown> }) => (request: unknown) => Promise<unknown>;
+type SendDeps = { readonly retrier: (attempt: Attempt) => Promise<unknown>; readonly cluster: { readonly targetTopics: Set<string> } };
+type SendRequest = { readonly topicMessages: readonly { readonly topic: string }[] };
+type CreateSend = (deps: SendDeps) => (request: SendRequest) => Promise<unknown>;
+
+const UNKNOWN = 'UNKNOWN_TOPIC_OR_PARTITION';
+/** A topic that was just created is not known to each broker at once: it is given up after 0.1, 0.2, 0.4 and 0.8 s. */
+const UNKNOWN_AT_MOST = 4;
 
 /**
  * kafkajs keeps the answers of brokers from one attempt to the next, and asks none of them again: right for its partitions of then, not
- * for those that have come to it since. Here every attempt knows of no other; what is written twice, the fold does not mind.
+ * for those that have come to it since. Here every attempt knows of no other; what is written twice, the fold does not mind. What is not there is no longer
+ * asked for together with what is.
  */
-function eachAttemptAnew(createSend: CreateSend): CreateSend {
-  return (deps) => (request) => deps.retrier((...attempted) => createSend({ ...deps, retrier: (attempt) => attempt(...attempted) })(request));
+function eachAttemptAlone(createSend: CreateSend): CreateSend {
+  return (deps) => (request) =>
+    deps.retrier(async (bail, retryCount, retryTime) => {
+      try {
+        return await createSend({ ...deps, retrier: (attempt) => attempt(bail, retryCount, retryTime) })(request);
+      } catch (error) {
+        if ((error as { type?: string }).type !== UNKNOWN) throw error;
+        // Each attempt of each send names its own topics again.
+        deps.cluster.targetTopics.clear();
+        const topics = request.topicMessages.map(({ topic }) => topic).join(', ');
+        const missing = error instanceof KafkaError ? error : new KafkaError(`topic ${topics} does not exist: create it, or start the ingress again, which does`, 'TOPIC_MISSING', { cause: error });
+        if (retryCount >= UNKNOWN_AT_MOST) bail(missing);
+        throw error;
+      }
+    });
+}
+
+/** One that does not exist; kafkajs takes it for a partition that it has not heard of yet. */
+class UnknownPartition extends KafkaError {
+  readonly type = UNKNOWN;
 }
 
 /** What kafkajs is given to send: one message, whose value is all of them. */
 export type PackedRequest = readonly [{ readonly value: PackedMessages }];
 
-function groupMessagesPerPartition({ partitionMetadata, messages: [all] }: { partitionMetadata: readonly unknown[]; messages: PackedRequest }): Record<number, PackedPart[]> {
+type GroupRequest = { readonly topic: string; readonly partitionMetadata: readonly { readonly partitionId: number }[]; readonly messages: PackedRequest };
+
+/** @throws {KafkaError} for a partition that does not exist: kafkajs would leave its messages out, and say that all were sent. */
+function groupMessagesPerPartition({ topic, partitionMetadata, messages: [all] }: GroupRequest): Record<number, PackedPart[]> {
   if (partitionMetadata.length === 0) return {};
-  return Object.fromEntries([...all.value.parts(partitionMetadata.length)].map(([partition, part]) => [partition, [part]]));
+  const parts = [...all.value.parts(partitionMetadata.length)];
+  const missing = parts.find(([partition]) => !partitionMetadata.some(({ partitionId }) => partitionId === partition));
+  if (missing !== undefined) throw new UnknownPartition(`topic ${topic} has ${partitionMetadata.length} partitions, and a message is for partition ${missing[0]}`, 'TOPIC_MISSING');
+  return Object.fromEntries(parts.map(([partition, part]) => [partition, [part]]));
 }
 
 /** A broker throttles for seconds. What seems to be throttled for longer was so before the clock was set back. */

@@ -93,8 +93,8 @@ export class LogSource {
     const place = `${this.#topic}/${partition} cannot be read at offset ${fetchedOffset}`;
     const fault = isGoingOn && sentFrom < fetchedOffset ? `a record batch begins at offset ${sentFrom}, and the one before it ends at ${fetchedOffset - 1}` : batch.fault;
     // What stands before the fault is handed on.
-    if (fault !== undefined && (batch.messages.length === 0 || fault !== batch.fault)) return { error: new KafkaError(`${place}: ${fault}`, 'LOG_CORRUPT'), isForGood: false };
-    if (Number(batch.lastOffset()) >= fetchedOffset) return null;
+    if (fault !== undefined && (batch.following === fetchedOffset || fault !== batch.fault)) return { error: new KafkaError(`${place}: ${fault}`, 'LOG_CORRUPT'), isForGood: false };
+    if (batch.following > fetchedOffset) return null;
     const isBehindEnd = Number(batch.highWatermark) <= fetchedOffset;
     if (isBehindEnd) return { error: new KafkaError(`${place}: the log ends at ${Number(batch.highWatermark) - 1}`, 'OFFSETS_LOST'), isForGood: false };
     return { error: new KafkaError(`${place}: another writer has a transaction open there`, 'KAFKA_UNREACHABLE'), isForGood: false };

@@ -41,11 +41,12 @@ test('a partition that moves to a broker which has answered already is sent ther
     retrier: createRetry({ initialRetryTime: 1, retries: 3 }),
     eosManager: { acquireBrokerLock: nothing, releaseBrokerLock: nothing, isTransactional: () => false, getSequence: () => 0, updateSequence: () => undefined, getProducerId: () => -1, getProducerEpoch: () => 0 },
     cluster: {
+      targetTopics: new Set(),
       addMultipleTargetTopics: nothing,
       refreshMetadataIfNecessary: nothing,
       refreshMetadata: nothing,
       isConnected: () => true,
-      findTopicPartitionMetadata: () => leaders,
+      findTopicPartitionMetadata: () => leaders.map((leader, partitionId) => ({ partitionId, leader })),
       findLeaderForPartitions: (_: string, partitions: readonly string[]) => Object.fromEntries(Map.groupBy(partitions.map(Number), (partition) => leaders[partition])),
       findBroker: async ({ nodeId }: { nodeId: string }) => brokers[nodeId],
     },

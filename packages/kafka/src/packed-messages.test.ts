@@ -72,7 +72,7 @@ describe('packed messages', () => {
     expect(packed.writeRecords(part, records)).toBe(records.length);
     const second = new Cursor(records, 0).skip();
     second.varint();
-    const record = new DecodedRecord(records, second.at, { firstOffset: 40, firstTimestampMs: 7, appendedMs: undefined, isControlBatch: false });
+    const record = new DecodedRecord(records, second.at, { firstOffset: 40, firstTimestampMs: 7, appendedMs: undefined, isControlBatch: false, transactionOf: undefined });
     expect([record.offset, record.timestampMs, String(record.key), String(record.header('x'))]).toEqual([41, 7, 'k', 'y']);
     expect(record.value?.equals(value)).toBe(true);
   });

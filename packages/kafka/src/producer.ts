@@ -10,7 +10,7 @@ import { PackedMessages } from './packed-messages.ts';
 export type Producer = {
   /**
    * Sends messages of one topic together and waits for `acks=all`. Repeating it appends them again, which the fold does not mind.
-   * @throws {KafkaError} `KAFKA_UNREACHABLE` when that took longer than `timeoutMs` (5 s), `KAFKA_REFUSED`.
+   * @throws {KafkaError} `KAFKA_UNREACHABLE` when that took longer than `timeoutMs` (5 s), `KAFKA_REFUSED`, `TOPIC_MISSING`; sends to other topics go on.
    */
   send(topic: string, messages: Iterable<ProducedMessage>, options?: { readonly timeoutMs?: number }): Promise<void>;
   /** @throws {KafkaError} when no broker answers; for readiness checks. */
@@ -19,7 +19,7 @@ export type Producer = {
 };
 
 /**
- * Connects a producer: `acks=all`, zstd. It is not an idempotent one: a double is a no-op of the fold, while an idempotent
+ * Connects a producer: `acks=all`, zstd. It is not an idempotent one: a duplicate is a no-op of the fold, while an idempotent
  * producer that gave up on a batch refuses the next ones.
  */
 export async function createProducer({ kafka }: KafkaClient): Promise<Producer> {

@@ -35,7 +35,7 @@ async function readSpan(source: LogSource, { partition, from = 0, end }: Partiti
     const batch: FetchedBatch = await ahead;
     const messages = batch.messages.filter(({ offset }) => offset < end);
     // What ends the span may have no message of its own.
-    next = Number(batch.lastOffset()) + 1;
+    next = batch.following;
     if (next < end) ahead = source.fetch(partition, next, true);
     // It is waited for later.
     ahead.catch(() => undefined);

@@ -6,16 +6,16 @@ import { DecodedRecord } from './decode-record.ts';
 import { Cursor } from './varint.ts';
 import { decompress } from './zstd.ts';
 
-/** What was fetched of a partition: the records before the first batch that cannot be read, and why it cannot. */
-export type FetchedRecords = { readonly records: readonly DecodedRecord[]; readonly bytes: number; readonly fault?: string | undefined };
+/** What was fetched of a partition: the records before the first batch that cannot be read, the offset behind them, and why it cannot. */
+export type FetchedRecords = { readonly records: readonly DecodedRecord[]; readonly bytes: number; readonly following?: number | undefined; readonly fault?: string | undefined };
 
 /** Why a batch cannot be read; never leaves this file. */
 class Fault extends Error {}
 
 const MAGIC = 2;
 // Where the parts of a batch begin. `length` counts from behind itself, and the check from the attributes to the end.
-const [LENGTH, LEADER_EPOCH, MAGIC_AT, CRC, ATTRIBUTES, LAST_OFFSET, FIRST_TIME, MAX_TIME, COUNT, HEAD] = [8, 12, 16, 17, 21, 23, 27, 35, 57, 61] as const;
-const [CODEC, LOG_APPEND_TIME, CONTROL] = [0x07, 0x08, 0x20] as const;
+const [LENGTH, LEADER_EPOCH, MAGIC_AT, CRC, ATTRIBUTES, LAST_OFFSET, FIRST_TIME, MAX_TIME, PRODUCER, COUNT, HEAD] = [8, 12, 16, 17, 21, 23, 27, 35, 43, 57, 61] as const;
+const [CODEC, LOG_APPEND_TIME, TRANSACTIONAL, CONTROL] = [0x07, 0x08, 0x10, 0x20] as const;
 const codecs: Readonly<Record<number, string>> = { 2: 'snappy', 3: 'lz4' };
 const decompressors: Readonly<Record<number, (bytes: Buffer) => Buffer | Promise<Buffer>>> = { 0: (bytes) => bytes, 1: promisify(gunzip), 4: decompress };
 
@@ -38,10 +38,10 @@ export async function decodeBatches(bytes: Buffer): Promise<FetchedRecords> {
       at += batch.length;
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
-      return { records, bytes: bytes.length, fault: error.message };
+      return { records, bytes: bytes.length, following, fault: error.message };
     }
   }
-  return { records, bytes: bytes.length };
+  return { records, bytes: bytes.length, following };
 }
 
 /** The batch that begins here. A broker always sends the first one whole; `undefined` is one that is cut off behind others. */
@@ -73,6 +73,7 @@ async function recordsOf(batch: Buffer, firstOffset: number): Promise<DecodedRec
     firstTimestampMs: Number(batch.readBigInt64BE(FIRST_TIME)),
     appendedMs: (attributes & LOG_APPEND_TIME) === 0 ? undefined : Number(batch.readBigInt64BE(MAX_TIME)),
     isControlBatch: (attributes & CONTROL) !== 0,
+    transactionOf: (attributes & TRANSACTIONAL) === 0 ? undefined : String(batch.readBigInt64BE(PRODUCER)),
   };
   const cursor = new Cursor(bytes, 0);
   const records: DecodedRecord[] = [];

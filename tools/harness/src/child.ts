@@ -11,6 +11,8 @@ export type Child = {
   readonly ended: Promise<number | NodeJS.Signals>;
   /** Set while it was not asked to end. */
   readonly isRunning: () => boolean;
+  /** Its output, and what was in the file before. */
+  log(): string;
   /** The end of its output. */
   logTail(): string;
   kill(signal: NodeJS.Signals): Promise<void>;
@@ -45,6 +47,7 @@ export function startChild(command: string, args: readonly string[], { env, logF
     pid: child.pid ?? 0,
     ended,
     isRunning: () => isRunning,
+    log: () => readFileSync(logFile, 'utf8'),
     logTail: () => readFileSync(logFile, 'utf8').slice(-8000),
     kill,
     stop: async (graceMs = 10_000) => {

@@ -119,7 +119,7 @@ export async function startLockstep(options: LockstepOptions): Promise<Lockstep>
     };
     let nx: Child | undefined;
     if (options.underNx === true) {
-      nx = await startUnderNx({ env: { ...env, LOCKSTEP_DATA_DIR: join(dataDir, 'data') }, urls, logDir, signal: options.signal });
+      nx = await startUnderNx({ env: { ...env, LOCKSTEP_DATA_DIR: join(dataDir, 'data') }, urls, logDir, signal: options.signal, log: options.log ?? (() => undefined) });
       const running = nx;
       closers.push(() => running.stop());
     } else {

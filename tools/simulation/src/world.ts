@@ -215,7 +215,7 @@ export class World {
     const takeHints = async (): Promise<void> => {
       for (const [partition, from] of positions.entries()) {
         const messages = this.log.read(topics.notifications, partition, from, 50);
-        if (messages.length > 0) await answerer.take({ partition, messages });
+        if (messages.length > 0) await answerer.take({ partition, from, messages, following: from + messages.length });
         positions[partition] = from + messages.length;
       }
       this.log.commit('reader', answerer.committable);

@@ -609,6 +609,36 @@ export const mutants = [
     tests: ['src/newest-version.pg.test.ts'],
   },
   {
+    name: 'messages of a transaction that was given up are handed on',
+    changes: [{ file: 'packages/kafka/src/aborted.ts', from: 'producer === undefined || !givenUp.has(producer)', to: 'true' }],
+    project: 'packages/kafka',
+    tests: ['src/foreign-transactions.kafka.test.ts'],
+  },
+  {
+    name: 'a transaction that was given up takes those behind it with it',
+    changes: [{ file: 'packages/kafka/src/aborted.ts', from: 'givenUp.delete(producer)', to: 'givenUp.has(producer)' }],
+    project: 'packages/kafka',
+    tests: ['src/foreign-transactions.kafka.test.ts'],
+  },
+  {
+    name: 'a position stays before what is no message at the end of a batch',
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'to: work.following });', to: 'to: (fresh.at(-1)?.offset ?? from - 1) + 1 });' }],
+    project: 'apps/projector',
+    tests: ['src/lane.pg.test.ts'],
+  },
+  {
+    name: 'a deleted topic fails what is sent to any other',
+    changes: [{ file: 'packages/kafka/src/kafkajs.ts', from: 'deps.cluster.targetTopics.clear();', to: 'deps.cluster.targetTopics.has(UNKNOWN);' }],
+    project: 'packages/kafka',
+    tests: ['src/missing-topics.kafka.test.ts'],
+  },
+  {
+    name: 'what is sent to a partition that does not exist counts as sent',
+    changes: [{ file: 'packages/kafka/src/kafkajs.ts', from: 'if (missing !== undefined) throw', to: 'if (missing !== undefined && parts.length < 0) throw' }],
+    project: 'packages/kafka',
+    tests: ['src/missing-topics.kafka.test.ts'],
+  },
+  {
     name: 'what was tried least has its turn before what is due',
     changes: [{ file: 'packages/projection/src/retry-parked.ts', from: "order by ${isDue('p')} or ${isJudgedByAnother('p')} desc, tried_at, id", to: 'order by tries, id' }],
     project: 'packages/projection',

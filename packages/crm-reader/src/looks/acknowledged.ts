@@ -16,6 +16,11 @@ export class Acknowledged {
     this.#next = Math.max(this.#next, offset + 1);
   }
 
+  /** Notes that nothing else is to be done before this offset. */
+  reach(offset: number): void {
+    this.#next = Math.max(this.#next, offset);
+  }
+
   end(offset: number): void {
     this.#open.delete(offset);
   }

@@ -87,7 +87,7 @@ afterEach(async () => {
 let offset = 0;
 const hintsOf = (module: string, ids: readonly string[]) =>
   ids.map((id) => ({ offset: offset++, key: Buffer.from(id), value: Buffer.from(encodeHint({ module, id, operation: 'update', channelId: '1', serverTimeMs: null, receivedMs: 0 } satisfies Hint)), headers: {}, timestampMs: 0 }));
-const take = (module: string, ids: readonly string[]): Promise<void> => answerer.take({ partition: 0, messages: hintsOf(module, ids) as never });
+const take = (module: string, ids: readonly string[]): Promise<void> => answerer.take({ partition: 0, from: offset, messages: hintsOf(module, ids) as never, following: offset });
 const refused = (code: ConstructorParameters<typeof CrmError>[1] = 'CRM_REFUSED') => new CrmError('the record makes the query fail', code);
 /** Settles once it holds; each step is an effect of the loops, not a time. */
 const until = async (holds: () => boolean): Promise<void> => {
@@ -217,7 +217,7 @@ test('ten thousand stored hints of ids that can be no record are kept aside with
   const messages = Array.from({ length: 10_000 }, () => ({ offset: offset++, key: Buffer.from('9223372036854775808'), value: Buffer.from('{"v":1,"module":"Leads","id":"9223372036854775808","operation":"update","channelId":"1","serverTimeMs":null,"receivedMs":0}') }));
   const put = letters.push.bind(letters);
   letters.push = (...more) => ((steps += 1), put(...more));
-  await answerer.take({ partition: 0, messages: messages as never });
+  await answerer.take({ partition: 0, from: before, messages: messages as never, following: offset });
   expect([letters.length, steps, looks]).toEqual([10_000, 1, []]);
   expect(answerer.committable).toEqual([{ topic: 'crm.notifications', partition: 0, offset: before + 10_000 }]);
 });

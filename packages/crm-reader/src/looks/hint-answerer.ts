@@ -48,8 +48,8 @@ export class HintAnswerer {
   }
 
   /** Takes a batch in; returns while its hints are still being answered. Waits for no module. */
-  async take({ partition, messages }: Pick<ConsumedBatch, 'partition' | 'messages'>): Promise<void> {
-    const acknowledged = this.#partitions.get(partition) ?? new Acknowledged(messages[0]?.offset ?? 0);
+  async take({ partition, from, messages, following }: Omit<ConsumedBatch, 'topic'>): Promise<void> {
+    const acknowledged = this.#partitions.get(partition) ?? new Acknowledged(from);
     this.#partitions.set(partition, acknowledged);
     const letters: DeadLetter[] = [];
     const later = new Map<string, Set<string>>();
@@ -62,6 +62,7 @@ export class HintAnswerer {
       if (hint !== null && this.#add(acknowledged, { partition, offset }, hint, later)) continue;
       settled.push(offset);
     }
+    acknowledged.reach(following);
     // A poisoned hint is kept aside, and one that waits is noted, before its offset can be passed.
     await this.#deps.deadLetters.put(letters);
     for (const [module, ids] of later) {
