@@ -46,9 +46,9 @@ beforeEach(async () => {
 });
 afterEach(() => lane.close());
 
-const laneOf = (maxBatchMessages = 500): Lane =>
+const laneOf = (maxBatchMessages = 500, database = db): Lane =>
   new Lane({
-    db,
+    db: database,
     log,
     maxBatchMessages,
     mostParked: () => mostParked,
@@ -139,6 +139,24 @@ describe('a lane', { timeout: SHORT }, () => {
     push(a, messages(0, 2, 4));
     await until(() => a.next === 6);
     expect([messagesApplied, await rowsOf(0)]).toEqual([5, 5]);
+  });
+
+  test('takes fewer messages at once where a transaction may not last so long', async () => {
+    await db.pool.query(`create function public.ponder() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$;
+      create trigger ponders before insert on public.leads for each row execute function public.ponder()`);
+    const impatient = await connect({ url: `${testDatabase.url}?options=${encodeURIComponent('-c transaction_timeout=400ms')}`, poolSize: 4 });
+    const slow = laneOf(500, impatient);
+    try {
+      const [a, b] = [await assign(0), await assign(1)];
+      slow.push({ assigned: a, from: 0, messages: messages(0, 0, 18), following: 18, bytes: 1 });
+      slow.push({ assigned: b, from: 0, messages: messages(1, 0, 5), following: 7, bytes: 1 });
+      await until(() => a.next === 18 && b.next === 7);
+      expect([await rowsOf(0), await rowsOf(1), halted, gaps]).toEqual([17, 4, [], []]);
+    } finally {
+      await slow.close();
+      await impatient.close();
+      await db.pool.query('drop function public.ponder cascade');
+    }
   });
 
   test('takes no more messages at once than allowed, and those of one topic only', async () => {

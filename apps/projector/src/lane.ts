@@ -39,6 +39,8 @@ const LOCK_RETRY_MS = 250;
 /** Rows that another session has locked for longer are kept aside; see `heldUp` of packages/projection. */
 const LOCK_TIMEOUT = '300ms';
 const LOCKED = '55P03';
+/** `transaction_timeout` of Postgres 17: it ends the connection as well. */
+const TOOK_TOO_LONG = '25P04';
 /** A process that is stopped in a transaction, or whose host vanished, keeps neither rows nor positions locked for long: the server ends its connection. */
 const noticeStoppedLane = `set idle_in_transaction_session_timeout = '30s'; set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3`;
 
@@ -126,6 +128,12 @@ export class Lane {
         // Stages and prepared statements of the connection may be of the table as it was: one attempt with a new connection.
         const isStale: boolean = !isRenewed && maySpeakOfTable(error);
         isRenewed ||= isStale;
+        const halves = sqlState(error) === TOOK_TOO_LONG ? halved(works) : null;
+        if (halves !== null) {
+          this.#dropClient();
+          for (const half of halves) await this.#project(half);
+          return;
+        }
         if (!isFenced && !isChanged && !isStale && !isTransient(error)) return await this.#haltCulprits(works, error);
         this.#deps.log.warn({ err: error, attempt }, 'batch will be retried');
         if (isFenced) await this.#reloadPositions(works).catch(() => undefined);
@@ -211,3 +219,23 @@ export class Lane {
 
 /** Whether so much does not fit that none of it was parked. */
 export const isWave = (error: unknown): error is ProjectionError => error instanceof ProjectionError && error.code === 'TOO_MANY_PARKED';
+
+/** The same messages in two parts, in order; null where there is one only. */
+function halved(works: readonly Work[]): readonly [readonly Work[], readonly Work[]] | null {
+  const count = works.reduce((sum, { messages }) => sum + messages.length, 0);
+  if (count < 2) return null;
+  const [first, second]: [Work[], Work[]] = [[], []];
+  let room = count >> 1;
+  for (const work of works) {
+    const { messages } = work;
+    if (room >= messages.length) first.push(work);
+    else if (room <= 0) second.push(work);
+    else {
+      const at = (messages[room] as LogMessage).offset;
+      first.push({ ...work, messages: messages.slice(0, room), following: at });
+      second.push({ ...work, from: at, messages: messages.slice(room) });
+    }
+    room -= messages.length;
+  }
+  return [first, second];
+}
