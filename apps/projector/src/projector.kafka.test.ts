@@ -265,6 +265,28 @@ describe('the projector', () => {
     expect(await partitionStates(db).all()).toEqual([]);
   });
 
+  test('tries a halted partition again when a person wants it, without a restart', async () => {
+    const projector = await start();
+    await db.pool.query('alter table lockstep.record_version rename column listed_ms to listed');
+    await publish([seen(1)]);
+    await haltedBecause(projector);
+    const halted = async (): Promise<number> => (await partitionStates(db).all()).filter(({ haltedSince }) => haltedSince !== null).length;
+    await expect.poll(halted, { timeout: 10_000 }).toBeGreaterThan(0);
+    // Too early: it halts again.
+    expect(await partitionStates(db).wantTried('Leads')).toBeGreaterThan(0);
+    await expect.poll(() => one<number>('select count(*)::int from lockstep.partition_state where try_wanted_at is not null'), { timeout: 10_000 }).toBe(0);
+    expect([await haltedBecause(projector), await rows()]).toEqual([expect.stringContaining('listed_ms'), 0]);
+    await db.pool.query('alter table lockstep.record_version rename column listed to listed_ms');
+    // What is noted of a partition follows within a second.
+    const rowsOnceTried = async (): Promise<number> => {
+      await partitionStates(db).wantTried('Leads');
+      return await rows();
+    };
+    await expect.poll(rowsOnceTried, { timeout: 20_000, interval: 500 }).toBe(1);
+    await applied();
+    await expect.poll(() => isHealthy(projector), { timeout: 10_000 }).toBe(true);
+  });
+
   test('a halted partition stays as it is, and the others go on', async () => {
     const projector = await start();
     await publish([{ key: idOf(7), value: '{"v":3,"type":"seen","id":"7"}', partition: 1 }]);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { type Admin, type ConsumedBatch, type ConsumedMessage, type Consumer, createConsumer, type KafkaClient, type KafkaError, type Position, type TopicPartition } from '@lockstep/kafka';
-import { type Database, pauses } from '@lockstep/postgres';
+import { type Database, partitionStates, pauses } from '@lockstep/postgres';
 import { adoptMapping, type Applied, loadPositions, type LogMessage, type ModuleProjection, ProjectionError, retryParked, standingMapping } from '@lockstep/projection';
 import { loop, type Logger } from '@lockstep/telemetry';
 
@@ -105,6 +105,7 @@ export class Projector {
       loop({ name: 'parked messages', everyMs: RETRY_EVERY_MS, signal, log, body: () => this.#retryParked() }),
       loop({ name: 'check of pauses', everyMs: PAUSE_CHECK_EVERY_MS, signal, log, body: () => this.#checkPauses() }),
       loop({ name: 'state of partitions', everyMs: STATE_EVERY_MS, signal, log, body: () => this.#reports.write([...this.#assigned.values()], (key) => this.#halted.get(key) ?? this.#unreadable.get(key)) }),
+      loop({ name: 'halted partitions that are wanted', everyMs: PAUSE_CHECK_EVERY_MS, signal, log, body: () => this.#checkWanted() }),
       loop({ name: 'check of waves', everyMs: WAVE_CHECK_EVERY_MS, signal, log, body: () => this.#checkWaves() }),
       loop({ name: 'check of unfit tables', everyMs: TABLE_CHECK_EVERY_MS, signal, log, body: () => this.#checkUnfitTables() }),
     ]);
@@ -221,6 +222,14 @@ export class Projector {
     }
     this.#deps.metrics.pausedModules.set(this.#paused.size);
     this.#refill();
+  }
+
+  /** A person has removed what a partition was halted for, or hopes so: then it halts again. */
+  async #checkWanted(): Promise<void> {
+    const halted = [...this.#assigned.values()].filter(({ topic, partition }) => this.#halted.has(`${topic}/${partition}`) && !this.#paused.has(topic));
+    if (halted.length === 0) return;
+    const wanted = await partitionStates(this.#deps.db).takeWanted(halted);
+    for (const [topic, list] of Map.groupBy(wanted, (one) => one.topic)) await this.#goOn(this.#topics.get(topic) as OpenTopic, list.map(({ partition }) => partition));
   }
 
   #hold(partitions: readonly AssignedPartition[]): void {

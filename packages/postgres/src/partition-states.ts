@@ -20,6 +20,10 @@ export type PartitionStates = {
   all(): Promise<(PartitionState & { readonly notedAt: Date })[]>;
   /** Notes the states; repeating it only renews their time. */
   note(states: readonly PartitionState[]): Promise<void>;
+  /** Lets the halted partitions of a module be tried again, by whichever projector has them. @returns how many are halted. */
+  wantTried(module: string): Promise<number>;
+  /** Those of these partitions that are wanted to be tried; they no longer are afterwards. */
+  takeWanted(partitions: readonly Pick<PartitionState, 'topic' | 'partition'>[]): Promise<Pick<PartitionState, 'topic' | 'partition'>[]>;
   /** Removes what is noted of partitions that were handed over. */
   forget(topic: string, partitions: readonly number[]): Promise<void>;
 };
@@ -45,6 +49,15 @@ export const partitionStates = ({ pool }: Pick<Database, 'pool'>): PartitionStat
          oldest_unapplied_at = excluded.oldest_unapplied_at, noted_at = now()`,
       [column('topic'), column('partition'), column('module'), column('haltedSince'), column('cause'), column('oldestUnappliedAt')],
     );
+  },
+  wantTried: async (module) => (await pool.query('update lockstep.partition_state set try_wanted_at = now() where module = $1 and halted_since is not null', [module])).rowCount ?? 0,
+  takeWanted: async (partitions) => {
+    const { rows } = await pool.query<Pick<PartitionState, 'topic' | 'partition'>>(
+      `update lockstep.partition_state s set try_wanted_at = null from unnest($1::text[], $2::int[]) as p (topic, partition)
+       where s.topic = p.topic and s.partition = p.partition and s.try_wanted_at is not null returning s.topic, s.partition`,
+      [partitions.map(({ topic }) => topic), partitions.map(({ partition }) => partition)],
+    );
+    return rows;
   },
   forget: async (topic, partitions) => {
     await pool.query('delete from lockstep.partition_state where topic = $1 and partition = any($2::int[])', [topic, partitions]);

@@ -1,4 +1,4 @@
-import { pauses } from '@lockstep/postgres';
+import { partitionStates, pauses } from '@lockstep/postgres';
 import type { Command } from 'commander';
 
 import { onDatabase } from './on-database.ts';
@@ -22,12 +22,17 @@ export function addPauseCommands(program: Command): void {
 
   program
     .command('resume')
-    .description('lets a paused module go on from where it stands')
+    .description('lets a paused module go on from where it stands, and tries its halted partitions again; a running projector does so within a second')
     .argument('<module>', 'API name, e.g. Leads')
     .option(...asJson)
     .action(async (name: string, { json }: { json: boolean }) => {
       const { apiName } = knownModule(name);
-      const wasPaused = await onDatabase(await environment('DATABASE_URL'), (db) => pauses(db).resume(apiName));
-      print(json, { module: apiName, isPaused: false, wasPaused }, () => `${apiName} ${wasPaused ? 'goes on' : 'was not paused'}\n`);
+      const { wasPaused, halted } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({ wasPaused: await pauses(db).resume(apiName), halted: await partitionStates(db).wantTried(apiName) }));
+      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted }, () => `${apiName} ${wasPaused ? 'goes on' : 'was not paused'}${haltedText(halted)}\n`);
     });
+}
+
+function haltedText(count: number): string {
+  if (count === 0) return '';
+  return count === 1 ? '; its halted partition is tried again' : `; its ${count} halted partitions are tried again`;
 }

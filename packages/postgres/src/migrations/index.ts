@@ -19,6 +19,7 @@ import { KeepAttempts } from './020-keep-attempts.ts';
 import { KeepLooksAside } from './021-keep-looks-aside.ts';
 import { CreateAlerts } from './022-create-alerts.ts';
 import { NoteDiscards } from './023-note-discards.ts';
+import { AddTryWanted } from './025-add-try-wanted.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -43,4 +44,5 @@ export const migrationsList = [
   { name: '021-keep-looks-aside', class: KeepLooksAside },
   { name: '022-create-alerts', class: CreateAlerts },
   { name: '023-note-discards', class: NoteDiscards },
+  { name: '025-add-try-wanted', class: AddTryWanted },
 ];
