@@ -45,6 +45,16 @@ export type BulkRuns = {
 /** What was published of a page: how many rows, and the least and the greatest id among them. */
 export type PublishedRows = { readonly rows: number; readonly ids: { readonly first: string; readonly last: string } | null };
 
+/** Lets the pages of a module that wait for their next attempt be requested at once. @returns how many. */
+export async function pagesDueNow({ pool }: Pick<Database, 'pool'>, module: string): Promise<number> {
+  const { rowCount } = await pool.query(
+    `update lockstep.bulk_page p set next_attempt_at = now() from lockstep.bulk_run r
+     where r.id = p.run_id and r.module = $1 and r.state = 'running' and p.state = 'wanted' and p.next_attempt_at > now()`,
+    [module],
+  );
+  return rowCount ?? 0;
+}
+
 /** The job table in `lockstep.bulk_run` and `lockstep.bulk_page`. */
 export function bulkRuns({ orm, pool }: Database): BulkRuns {
   const now = (): Promise<Date> => databaseNow({ pool });

@@ -15,7 +15,7 @@ export { migrate } from './migrate.ts';
 export { fencedLease, lease } from './lease.ts';
 export type { FencedLease, Lease } from './lease.ts';
 export { copyInto } from './copy.ts';
-export { bulkRuns } from './bulk-runs.ts';
+export { bulkRuns, pagesDueNow } from './bulk-runs.ts';
 export type { BulkRuns, PublishedRows } from './bulk-runs.ts';
 export type { BulkPageRow, BulkRunRow, ChannelRow, PageState, RunKind, RunState } from './entities.ts';
 export { channels } from './channels.ts';

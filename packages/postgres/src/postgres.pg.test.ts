@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { defineModule } from '@lockstep/modules';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { bulkRuns } from './bulk-runs.ts';
+import { bulkRuns, pagesDueNow } from './bulk-runs.ts';
 import { channels } from './channels.ts';
 import { creditUse } from './credit-use.ts';
 import { connect, type Database } from './database.ts';
@@ -303,6 +303,15 @@ describe('bulkRuns', () => {
     await runs().requested(await open(), { jobId: '2', createdTime: new Date('2026-03-02T11:00:00Z') });
     expect((await runs().all())[0]).toMatchObject({ firstJobCreatedAt: new Date('2026-03-02T10:00:00Z') });
     await runs().failed((await runs().all())[0]?.id as number, 'enough');
+  });
+
+  test('a page that waits for its next attempt is due at once when a person wants it, and no other module\'s', async () => {
+    const [lead, deal] = [await runs().start('Leads', 'initial'), await runs().start('Deals', 'initial')];
+    const pageOf = async (run: { readonly id: number } | null) => (await runs().pagesOf(run?.id as number))[0] as BulkPageRow;
+    for (const run of [lead, deal]) await runs().attempt(await pageOf(run), 3_600_000);
+    expect([await pagesDueNow(db, 'Leads'), await pagesDueNow(db, 'Leads')]).toEqual([1, 0]);
+    const waits = async (run: { readonly id: number } | null): Promise<boolean> => ((await pageOf(run)).nextAttemptAt?.getTime() ?? 0) > Date.now() + 60_000;
+    expect([await waits(lead), await waits(deal)]).toEqual([false, true]);
   });
 
   test('a failed run leaves the module free for another', async () => {

@@ -1,4 +1,4 @@
-import { partitionStates, pauses } from '@lockstep/postgres';
+import { pagesDueNow, partitionStates, pauses } from '@lockstep/postgres';
 import type { Command } from 'commander';
 
 import { onDatabase } from './on-database.ts';
@@ -22,17 +22,18 @@ export function addPauseCommands(program: Command): void {
 
   program
     .command('resume')
-    .description('lets a paused module go on from where it stands, and tries its halted partitions again; a running projector does so within a second')
+    .description('lets a paused module go on from where it stands, and tries its halted partitions, and pages that wait for their next attempt, at once')
     .argument('<module>', 'API name, e.g. Leads')
     .option(...asJson)
     .action(async (name: string, { json }: { json: boolean }) => {
       const { apiName } = knownModule(name);
-      const { wasPaused, halted } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({ wasPaused: await pauses(db).resume(apiName), halted: await partitionStates(db).wantTried(apiName) }));
-      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted }, () => `${apiName} ${wasPaused ? 'goes on' : 'was not paused'}${haltedText(halted)}\n`);
+      const { wasPaused, halted, pages } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({
+        wasPaused: await pauses(db).resume(apiName),
+        halted: await partitionStates(db).wantTried(apiName),
+        pages: await pagesDueNow(db, apiName),
+      }));
+      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted, pagesRequested: pages }, () => `${[`${apiName} ${wasPaused ? 'goes on' : 'was not paused'}`, ...triedText(halted, 'halted partition'), ...triedText(pages, 'page of a bulk run')].join('; ')}\n`);
     });
 }
 
-function haltedText(count: number): string {
-  if (count === 0) return '';
-  return count === 1 ? '; its halted partition is tried again' : `; its ${count} halted partitions are tried again`;
-}
+const triedText = (count: number, what: string): string[] => (count === 0 ? [] : [`${count} × ${what}: tried again at once`]);
