@@ -1,7 +1,7 @@
 import { createMeteredClient } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { connect, createSignals, creditUse, databaseOffset, migrate, tokenStore } from '@lockstep/postgres';
+import { connect, createSignals, creditUse, databaseOffset, deadLetterStore, migrate, tokenStore } from '@lockstep/postgres';
 import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -44,7 +44,7 @@ await runProcess({
     const signals = createSignals(db);
     closers.add('signals', () => signals.close());
 
-    const deadLetters = createDeadLetters({ producer, metrics });
+    const deadLetters = createDeadLetters({ producer, store: deadLetterStore(db), metrics });
     const { modules, dataDir, lookIntervalMs, epsilonMs, secret, maxBodyBytes } = config;
     const reading = runReader({ db, signals, kafka, admin, producer, deadLetters, crm, modules, dataDir, lookIntervalMs, epsilonMs, metrics, log, signal: stopping.signal, onFatal: fatal });
     closers.add('reader', async () => {

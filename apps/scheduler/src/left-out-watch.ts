@@ -1,6 +1,6 @@
 import type { Reporter } from '@lockstep/crm-planner';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { type Database, type IncidentKind, type LeftOut, type LeftOutOfModule, readLeftOut } from '@lockstep/postgres';
+import { type Database, deadLetterStore, type IncidentKind, type LeftOut, type LeftOutOfModule, readLeftOut } from '@lockstep/postgres';
 
 type Kind = { readonly incident: IncidentKind; readonly what: (count: number) => string; readonly remedy: (module: string) => string };
 
@@ -11,11 +11,13 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, Kind>> = {
   stuck: { incident: 'partition-stuck', what: (count) => `${plural(count, 'partition stands', 'partitions stand')} still`, remedy: () => 'look for sessions that hold locks: select * from pg_stat_activity where wait_event_type = \'Lock\'' },
   parked: { incident: 'messages-parked', what: (count) => `${plural(count, 'message', 'messages')} could not be applied`, remedy: (module) => `"lockstep parked list --module ${module}"` },
   aside: { incident: 'records-unreadable', what: (count) => `${plural(count, 'record', 'records')} cannot be read`, remedy: (module) => `their looks are repeated, from a minute to six hours apart; "lockstep resync ${module} <id>" repeats one now` },
+  deadLetters: { incident: 'dead-letters', what: (count) => `${plural(count, 'row or entry', 'rows or entries')} could not be read`, remedy: (module) => `"lockstep dead-letters list --module ${module}"` },
   missingFields: { incident: 'field-missing', what: (count) => `${plural(count, 'mapped field', 'mapped fields')} cannot be read; the columns keep what they hold`, remedy: () => 'give the field back, or take it out of the mapping' },
 };
 
 /** Reports what the table of a module lacks for now; it costs one query a module. */
 export async function reportLeftOut({ db, reporter }: { readonly db: Pick<Database, 'pool'>; readonly reporter: Reporter }, { apiName }: ModuleDefinition): Promise<void> {
+  await deadLetterStore(db).resolve(apiName);
   const left = await readLeftOut(db, apiName);
   for (const [name, { incident, what, remedy }] of Object.entries(kinds) as [keyof LeftOutOfModule, Kind][]) {
     const found: LeftOut | null = left[name];

@@ -9,7 +9,7 @@ import type { Problems } from './leader.ts';
 /** Where a module stands. Times are ISO 8601 in UTC. */
 export type ModuleStatus = {
   readonly module: string;
-  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `incomplete` (in step but for what is parked, kept aside or missing), `halted` (partitions are not applied), `paused` (a person let nothing be applied), `failed`. */
+  /** `starting`, `syncing` (the first load runs), `projecting` (all is in the log, not yet in the table), `in step`, `deletions held` (in step but for those), `incomplete` (in step but for what is parked, kept aside, unreadable or missing), `halted` (partitions are not applied), `paused` (a person let nothing be applied), `failed`. */
   readonly state: 'starting' | 'syncing' | 'projecting' | 'in step' | 'incomplete' | 'deletions held' | 'halted' | 'paused' | 'failed';
   readonly channel: { readonly grantedUntil: string; readonly renewAt: string } | null;
   /** The bulk run under way, else the latest. */
@@ -25,6 +25,8 @@ export type ModuleStatus = {
   /** Partitions that are not applied, records whose looks fail, and mapped fields that cannot be read. */
   readonly halted: number;
   readonly aside: number;
+  /** Rows and entries that could not be read, and no later reading has settled. */
+  readonly deadLetters: number;
   readonly missingFields: number;
   /** Open ones; `GET /incidents` lists them. */
   readonly incidents: number;
@@ -111,6 +113,7 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
         parked: left.parked?.count ?? 0,
         halted: left.halted?.count ?? 0,
         aside: left.aside?.count ?? 0,
+        deadLetters: left.deadLetters?.count ?? 0,
         missingFields: left.missingFields?.count ?? 0,
         incidents: openOf(open, apiName),
         problem: problems.get(apiName) ?? null,
@@ -140,7 +143,7 @@ function stateOf(runs: readonly BulkRunRow[], { behind, isHeld, left }: { behind
   if (initial.some(({ state }) => state === 'complete')) {
     if (behind > 0) return 'projecting';
     if (isHeld) return 'deletions held';
-    return left.parked === null && left.aside === null && left.missingFields === null ? 'in step' : 'incomplete';
+    return left.parked === null && left.aside === null && left.deadLetters === null && left.missingFields === null ? 'in step' : 'incomplete';
   }
   const latest = initial.at(-1);
   if (latest === undefined) return 'starting';

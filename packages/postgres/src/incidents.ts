@@ -25,6 +25,7 @@ import { ms } from './epoch.ts';
  * - `partition-stuck`: the oldest message of a partition has waited for longer than a minute, though the partition is not halted.
  * - `messages-parked`: messages could not be applied; they wait for what they conflict with, or for a person.
  * - `records-unreadable`: looks at records fail; they are kept aside and repeated less and less often.
+ * - `dead-letters`: rows, replies or entries of lists could not be read; the others of them were.
  * - `field-missing`: the CRM refuses to read a mapped field; its column keeps what it holds.
  * - `table-differs`: register or table were not what the log says when they were last compared; someone changed them.
  * - `verification-failed`: register and table could not be compared with the log.
@@ -50,6 +51,7 @@ export const incidentKinds = [
   'partition-stuck',
   'messages-parked',
   'records-unreadable',
+  'dead-letters',
   'field-missing',
   'table-differs',
   'verification-failed',

@@ -28,6 +28,8 @@ export { creditUse } from './credit-use.ts';
 export type { CreditPurpose, CreditsOfDay, CreditUse } from './credit-use.ts';
 export { databaseClock, databaseNow, databaseOffset } from './database-clock.ts';
 export type { DatabaseClock } from './database-clock.ts';
+export { deadLetterStore } from './dead-letters.ts';
+export type { DeadLetterStore, LetterPosition, NotedLetter, StoredLetter } from './dead-letters.ts';
 export { deletionBreaker } from './deletion-breaker.ts';
 export type { DeletionBreaker } from './deletion-breaker.ts';
 export { fieldsMissing } from './fields-missing.ts';

@@ -16,7 +16,7 @@ beforeEach(async () => {
   await db.pool.query('truncate lockstep.parked, lockstep.look_aside, lockstep.field_missing, lockstep.partition_state, lockstep.paused');
 });
 
-const nothing = { halted: null, stuck: null, parked: null, aside: null, missingFields: null };
+const nothing = { halted: null, stuck: null, parked: null, aside: null, deadLetters: null, missingFields: null };
 const park = (offset: number, cause: string, resolved = 'null') =>
   db.pool.query(`insert into lockstep.parked (module, topic_id, topic, partition, log_offset, code, cause, retryable, resolved_at) values ('Leads', 't', 'crm.leads', 0, $1, '23514', $2, false, ${resolved})`, [offset, cause]);
 const partition = (number: number, { halted = 'null', oldest = 'null', noted = 'now()' }) =>

@@ -15,6 +15,8 @@ export type LeftOutOfModule = {
   readonly parked: LeftOut | null;
   /** Records whose looks fail. */
   readonly aside: LeftOut | null;
+  /** Rows, replies and entries of lists that could not be read, and no later reading has settled. */
+  readonly deadLetters: LeftOut | null;
   /** Fields that the CRM refuses to read. */
   readonly missingFields: LeftOut | null;
 };
@@ -33,6 +35,7 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, string>> = {
       and not exists (select from lockstep.paused where module = p.module)`,
   parked: 'select parked_at, code || \': \' || cause from lockstep.parked where module = $1 and resolved_at is null',
   aside: `select since, code || ': ' || cause from lockstep.look_aside where module = $1 and code <> '${HINTS_BACKLOG}'`,
+  deadLetters: `select at, code || ': ' || cause from lockstep.dead_letter where module = $1 and resolved_at is null`,
   missingFields: `select since, field || ': ' || cause from lockstep.field_missing where module = $1 and not is_back`,
 };
 
@@ -45,5 +48,5 @@ export async function readLeftOut({ pool }: Pick<Database, 'pool'>, module: stri
     const row = rows.find((one) => one.kind === kind);
     return row === undefined ? null : { count: row.count, since: new Date(row.since), cause: row.cause };
   };
-  return { halted: of('halted'), stuck: of('stuck'), parked: of('parked'), aside: of('aside'), missingFields: of('missingFields') };
+  return { halted: of('halted'), stuck: of('stuck'), parked: of('parked'), aside: of('aside'), deadLetters: of('deadLetters'), missingFields: of('missingFields') };
 }

@@ -4,15 +4,16 @@ import type { Database } from './database.ts';
 const CATCH_UPS = { days: 30, atLeast: 1_000 };
 const RUNS = { days: 90, atLeast: 20 };
 const INCIDENTS = { days: 90, atLeast: 1_000 };
+const LETTERS = { days: 30 };
 /** Rows that one trim removes of a table, at most: it is repeated every hour. */
 const AT_ONCE = 20_000;
 
 /**
- * Removes old catch-ups, bulk runs with their pages, and closed incidents. What later decisions rest on stays: what is open, the first load, and the latest of each kind
+ * Removes old catch-ups, bulk runs with their pages, closed incidents, and dead letters that are settled. What later decisions rest on stays: what is open, the first load, and the latest of each kind
  * that was complete.
  * @returns how many rows were removed of each table.
  */
-export async function trimHistory({ pool }: Pick<Database, 'pool'>): Promise<{ readonly catchUps: number; readonly runs: number; readonly incidents: number }> {
+export async function trimHistory({ pool }: Pick<Database, 'pool'>): Promise<{ readonly catchUps: number; readonly runs: number; readonly incidents: number; readonly letters: number }> {
   const { rowCount: catchUps } = await pool.query(
     `with kept as (
        select max(id) as id from lockstep.catch_up where state = 'complete' group by module, is_second_pass, is_restore_scan
@@ -40,5 +41,6 @@ export async function trimHistory({ pool }: Pick<Database, 'pool'>): Promise<{ r
        where closed_at < now() - make_interval(days => $1) and n > $2 limit ${AT_ONCE})`,
     [INCIDENTS.days, INCIDENTS.atLeast],
   );
-  return { catchUps: catchUps ?? 0, runs: runs ?? 0, incidents: incidents ?? 0 };
+  const { rowCount: letters } = await pool.query(`delete from lockstep.dead_letter where id in (select id from lockstep.dead_letter where resolved_at < now() - make_interval(days => $1) limit ${AT_ONCE})`, [LETTERS.days]);
+  return { catchUps: catchUps ?? 0, runs: runs ?? 0, incidents: incidents ?? 0, letters: letters ?? 0 };
 }

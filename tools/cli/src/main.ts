@@ -12,6 +12,7 @@ import { explanationText, historyText } from './history.ts';
 import { fetchIncidents, incidentsText } from './incidents.ts';
 import { addMappingCommands } from './mapping-commands.ts';
 import { asJson, exitCodes, print } from './output.ts';
+import { addLetterCommands } from './letter-commands.ts';
 import { addParkedCommands } from './parked-commands.ts';
 import { addPauseCommands } from './pause-commands.ts';
 import { addRecordCommands } from './record-commands.ts';
@@ -184,6 +185,7 @@ program
 addMappingCommands(program);
 addRecordCommands(program);
 addParkedCommands(program);
+addLetterCommands(program);
 addPauseCommands(program);
 addCompletion(program);
 

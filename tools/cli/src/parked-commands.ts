@@ -2,30 +2,19 @@ import { type Database, type ParkedMessage, parkedMessages } from '@lockstep/pos
 import { retryParkedNow } from '@lockstep/projection';
 import type { Command } from 'commander';
 
-import { numbers, whole } from './arguments.ts';
+import { numbers } from './arguments.ts';
 import { UsageError } from './errors.ts';
-import { onDatabase } from './on-database.ts';
+import { addDiscard, inDatabase, type Listing, listOptions, wantedOf } from './left-out-options.ts';
 import { asJson, print } from './output.ts';
-import { environment } from './run-file.ts';
 import { knownModule } from './verify.ts';
-
-type Listing = { module?: string; all: boolean; limit: number; json: boolean };
 
 /** `parked list`, `show`, `retry` and `discard`: messages that could not be applied. */
 export function addParkedCommands(program: Command): void {
   const parked = program.command('parked').description('messages that could not be applied: they wait for what they conflict with, or for a person');
-  parked
-    .command('list')
-    .description('those that are open, newest first, with their cause')
-    .option('--module <name>', 'only those of a module, e.g. Leads')
-    .option('--all', 'those that are over as well', false)
-    .option('--limit <number>', 'how many at most', whole, 100)
-    .option(...asJson)
-    .action(async ({ module, all, limit, json }: Listing) => {
-      const of = module === undefined ? {} : { module: knownModule(module).apiName };
-      const messages = await inDatabase((db) => parkedMessages(db).list({ ...of, all, limit }));
-      print(json, messages, () => (messages.length === 0 ? 'nothing is parked\n' : messages.map(line).join('')));
-    });
+  listOptions(parked.command('list').description('those that are open, newest first, with their cause')).action(async (listing: Listing) => {
+    const messages = await inDatabase((db) => parkedMessages(db).list(wantedOf(listing)));
+    print(listing.json, messages, () => (messages.length === 0 ? 'nothing is parked\n' : messages.map(line).join('')));
+  });
 
   parked
     .command('show')
@@ -51,20 +40,8 @@ export function addParkedCommands(program: Command): void {
       if (result.due === 0) process.exitCode = 1;
     });
 
-  parked
-    .command('discard')
-    .description('gives them up: they are never applied, and count no more. "lockstep verify" still names what the log says otherwise')
-    .argument('<id...>', 'their numbers, from "parked list"', numbers)
-    .requiredOption('--reason <text>', 'why, for those who look later')
-    .option(...asJson)
-    .action(async (ids: readonly string[], { reason, json }: { reason: string; json: boolean }) => {
-      const discarded = await inDatabase((db) => parkedMessages(db).discard(ids, reason));
-      print(json, { discarded }, () => `${discarded.length} of ${ids.length} were open, and are given up\n`);
-      if (discarded.length < ids.length) process.exitCode = 1;
-    });
+  addDiscard(parked, { list: 'parked list', description: 'gives them up: they are never applied, and count no more. "lockstep verify" still names what the log says otherwise', discard: (db, ids, because) => parkedMessages(db).discard(ids, because) });
 }
-
-const inDatabase = async <T>(work: (db: Database) => Promise<T>): Promise<T> => await onDatabase(await environment('DATABASE_URL'), work);
 
 /** @throws {UsageError} for a number that no message has. */
 async function messageOf(db: Database, id: string): Promise<ParkedMessage & { readonly value: Buffer | null }> {

@@ -144,3 +144,35 @@ test('what cannot be applied is listed, shown, tried again and given up', async 
     expect(await run('parked', 'retry')).toMatchObject({ code: 2, err: expect.stringContaining('name messages, or a module') as unknown });
   });
 });
+
+test('what cannot be read is listed and counts, until its record was looked at again or a person gave it up', async () => {
+  await withLockstep({ simulator, modules }, async (lockstep) => {
+    const [id = '', other = ''] = await loaded(lockstep);
+    const run = (...args: string[]): Promise<CommandResult> => runCommand(lockstep, ...args);
+    const show = (record: string, value?: unknown): Promise<unknown> => fetchJson(`${lockstep.simulator?.url}/__simulator/shown`, { method: 'POST', body: { module: 'Leads', id: record, field: 'Modified_Time', ...(value === undefined ? {} : { value }) } });
+    type Listed = { id: string; recordId: string; code: string };
+    const listed = async (...options: string[]): Promise<Listed[]> => json(await run('dead-letters', 'list', '--json', ...options)) as Listed[];
+    const stateOf = async (): Promise<string | undefined> => (await fetchJson<{ modules: { state: string }[] }>(`${lockstep.urls.scheduler}/status`)).modules[0]?.state;
+    expect([(await run('dead-letters', 'list', '--module', 'leads')).out, await stateOf()]).toEqual(['there are no dead letters\n', 'in step']);
+
+    for (const record of [id, other]) {
+      await show(record, null);
+      await edit(lockstep, record, { Company: 'Unreadable' });
+    }
+    const open = async (): Promise<string[]> => (await query<{ id: string }>(lockstep, 'select record_id::text as id from lockstep.dead_letter where resolved_at is null')).map((row) => row.id);
+    await waitUntil('both letters', async () => ((await open()).length === 2 ? true : null));
+    const letters = await listed();
+    const [one, two] = [id, other].map((record) => letters.find(({ recordId }) => recordId === record) as Listed) as [Listed, Listed];
+    expect([one.code, await stateOf()]).toEqual(['MODIFIED_TIME_MALFORMED', 'incomplete']);
+    expect(await run('dead-letters', 'show', one.id)).toMatchObject({ code: 0, out: expect.stringMatching(/MODIFIED_TIME_MALFORMED: [^]*"module":"Leads"/) as unknown });
+    await waitUntil('the incident', async () => ((await query(lockstep, `select from lockstep.incident where kind = 'dead-letters' and closed_at is null`)).length === 1 ? true : null));
+
+    await show(id);
+    expect(await run('dead-letters', 'retry', one.id)).toMatchObject({ code: 0, out: '1 record is looked at again\n' });
+    await waitUntil('the row', async () => ((await companyOf(lockstep, id)) === 'Unreadable' ? true : null), { timeoutMs: 60_000 });
+    await waitUntil('the letter to be settled', async () => ((await open()).join() === other ? true : null), { timeoutMs: 60_000 });
+    expect(await run('dead-letters', 'discard', two.id, '--reason', 'a test', '--json')).toMatchObject({ code: 0, out: expect.stringContaining(two.id) as unknown });
+    expect([await listed(), (await listed('--all')).length]).toEqual([[], 2]);
+    expect(await run('dead-letters', 'retry', '999999')).toMatchObject({ code: 2, err: expect.stringContaining('there is no dead letter 999999') as unknown });
+  });
+});

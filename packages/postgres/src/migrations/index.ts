@@ -20,6 +20,7 @@ import { KeepLooksAside } from './021-keep-looks-aside.ts';
 import { CreateAlerts } from './022-create-alerts.ts';
 import { NoteDiscards } from './023-note-discards.ts';
 import { AddTryWanted } from './025-add-try-wanted.ts';
+import { CreateDeadLetters } from './026-create-dead-letters.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -45,4 +46,5 @@ export const migrationsList = [
   { name: '022-create-alerts', class: CreateAlerts },
   { name: '023-note-discards', class: NoteDiscards },
   { name: '025-add-try-wanted', class: AddTryWanted },
+  { name: '026-create-dead-letters', class: CreateDeadLetters },
 ];
