@@ -27,6 +27,15 @@ test('says what a record was at any time, and keeps one row for each time it was
   expect(await asOf(100, 2)).toBe(null);
 });
 
+test('what jsonb cannot hold is given as what stands for it, and stays in the table as it is', async () => {
+  const text = 'a\u0000b \\u0000 c\\\u0000';
+  await fixture.publish([stage(1, text, 0)]);
+  await start();
+  await fixture.caughtUp(NAME);
+  expect(await asOf(1)).toBe('a\uFFFDb \\u0000 c\\\uFFFD');
+  expect(JSON.parse(String((await fixture.sql('select fields::text as fields from lockstep_history.deals'))[0]?.['fields']))).toMatchObject({ Stage: text });
+});
+
 test('an outdated version that comes later goes in between, where it belongs', async () => {
   await fixture.publish([stage(1, 'A', 0), stage(1, 'C', 200)]);
   await start();

@@ -10,6 +10,9 @@ export const DELETION = `${schemaOf(NAME)}.deletion`;
 /** The history of every module; each has a partition of its own, e.g. `lockstep_history.leads`. */
 export const HISTORY = 'lockstep_history.record';
 
+/** An expression of json as jsonb, which holds no U+0000: an escape of it has an even number of backslashes before its own. */
+const withoutNul = (json: string): string => String.raw`regexp_replace(${json}::text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g')::jsonb`;
+
 /** Creates the tables, and the function that reads them. */
 export async function createTables(transaction: Transaction, modules: readonly ModuleDefinition[]): Promise<void> {
   await transaction.query(tables);
@@ -44,5 +47,5 @@ const tables = `
   create schema if not exists lockstep;
   create or replace function lockstep.history(module text, id bigint, as_of timestamptz default now()) returns jsonb
     language sql stable parallel safe
-    return (select r.fields::jsonb from ${HISTORY} r where r.module = $1 and r.record_id = $2 and r.valid_from <= $3 and (r.valid_to is null or r.valid_to > $3));
-  comment on function lockstep.history is 'The fields of a CRM record as they were at a time, by their API names; null where the record did not exist, or nothing is known of it.'`;
+    return (select ${withoutNul('r.fields')} from ${HISTORY} r where r.module = $1 and r.record_id = $2 and r.valid_from <= $3 and (r.valid_to is null or r.valid_to > $3));
+  comment on function lockstep.history is 'The fields of a CRM record as they were at a time, by their API names; null where the record did not exist, or nothing is known of it. U+0000, which jsonb cannot hold, is given as U+FFFD.'`;
