@@ -42,8 +42,8 @@ replace('kafkajs/src/protocol/requests/fetch/v4/decodeMessages.js', decodeMessag
 replace('kafkajs/src/consumer/batch.js', FetchedBatch);
 // Last, for it takes along what it is made of.
 replace('kafkajs/src/producer/sendMessages.js', eachAttemptAlone(require('kafkajs/src/producer/sendMessages.js') as CreateSend));
-mendRequestQueue();
-mendHeartbeat();
+fixRequestQueue();
+fixHeartbeat();
 
 /** The patched library. */
 export const kafkajs = require('kafkajs') as typeof KafkaJs;
@@ -111,7 +111,7 @@ function groupMessagesPerPartition({ topic, partitionMetadata, messages: [all] }
 /** A broker throttles for seconds. What seems to be throttled for longer was so before the clock was set back. */
 const THROTTLED_AT_MOST_MS = 300_000;
 
-function mendRequestQueue(): void {
+function fixRequestQueue(): void {
   type Queue = { pending: unknown[]; throttledUntil: number; scheduleCheckPendingRequests: (this: Queue) => void };
   const { prototype } = require('kafkajs/src/network/requestQueue/index.js') as { prototype: Queue };
   const schedule = prototype.scheduleCheckPendingRequests;
@@ -125,7 +125,7 @@ function mendRequestQueue(): void {
 }
 
 /** A heartbeat is due by the wall clock: set back by an hour, none would be sent for an hour, and the broker gives the partitions away. */
-function mendHeartbeat(): void {
+function fixHeartbeat(): void {
   type Group = { lastRequest: number; heartbeat: (this: Group, options: { interval: number }) => Promise<void> };
   const { prototype } = require('kafkajs/src/consumer/consumerGroup.js') as { prototype: Group };
   const { heartbeat } = prototype;

@@ -67,7 +67,7 @@ async function retry(): Promise<void> {
   await retryParked(client, topic.projection);
 }
 
-/** The other connection, which stops once before a statement of this text until told to go on. */
+/** The other connection, which stops once before a statement of this text, until it is let go on. */
 function stoppingBefore(text: string): { readonly client: PoolClient; readonly reached: Promise<void>; readonly go: () => void } {
   const [reached, gone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   let hasStopped = false;

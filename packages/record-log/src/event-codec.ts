@@ -92,7 +92,7 @@ export function decodeEvent(value: Uint8Array | string): RecordEvent {
   return observationOf(event.data);
 }
 
-// A decoder that is not told so replaces what is no UTF-8, and drops a byte order mark.
+// By default a decoder replaces what is no UTF-8, and drops a byte order mark.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function parse(value: Uint8Array | string): unknown {
