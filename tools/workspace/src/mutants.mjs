@@ -290,7 +290,7 @@ export const mutants = [
   // Guards: the log's integrity, positions, and partitions that cannot go on.
   {
     name: 'messages missing between two fetches are skipped (lane)',
-    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if ((fresh[0] as LogMessage).offset > from) {', to: 'if (from < 0) {' }],
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (work.from > from) {', to: 'if (from < 0) {' }],
     project: 'apps/projector',
     tests: ['src/lane.pg.test.ts'],
   },
@@ -302,7 +302,7 @@ export const mutants = [
   },
   {
     name: 'messages missing between two fetches are skipped (lane and consumer)',
-    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if ((fresh[0] as LogMessage).offset > from) {', to: 'if (from < 0) {' }, { file: 'packages/kafka/src/delivery.ts', from: 'if (first <= next && !isCut) return false;', to: 'if (first >= 0 || isCut) return false;' }],
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (work.from > from) {', to: 'if (from < 0) {' }, { file: 'packages/kafka/src/delivery.ts', from: 'if (first <= next && !isCut) return false;', to: 'if (first >= 0 || isCut) return false;' }],
     project: 'apps/projector',
     tests: ['src/lane.pg.test.ts'],
   },
@@ -351,7 +351,7 @@ export const mutants = [
   },
   {
     name: 'work of a halted partition goes on',
-    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (assigned.isStopped || last === undefined) continue;', to: 'if (last === undefined) continue;' }],
+    changes: [{ file: 'apps/projector/src/lane.ts', from: 'if (assigned.isStopped || work.following <= from) continue;', to: 'if (work.following <= from) continue;' }],
     project: 'apps/projector',
     tests: ['src/lane.pg.test.ts'],
   },
@@ -381,13 +381,13 @@ export const mutants = [
   },
   {
     name: 'what was fetched from another offset is handed on',
-    changes: [{ file: 'packages/kafka/src/fetched-batch.ts', from: 'if (records.length > 0 && found === 0) return', to: 'if (records.length < 0) return' }],
+    changes: [{ file: 'packages/kafka/src/fetched-batch.ts', from: 'if (records.length > 0) return', to: 'if (records.length < 0) return' }],
     project: 'packages/kafka',
     tests: ['src/record-batches.test.ts'],
   },
   {
     name: 'a broker that sends nothing although its log goes on goes unnoticed',
-    changes: [{ file: 'packages/kafka/src/fetched-batch.ts', from: 'if (isOfEmptyAnswer && records.length === 0', to: 'if (isOfEmptyAnswer && records.length < 0' }],
+    changes: [{ file: 'packages/kafka/src/fetched-batch.ts', from: 'if (isOfEmptyAnswer && Number(', to: 'if (isOfEmptyAnswer && records.length < 0 && Number(' }],
     project: 'packages/kafka',
     tests: ['src/record-batches.test.ts'],
   },
