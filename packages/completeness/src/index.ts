@@ -14,3 +14,5 @@ export { isCountWrong } from './count-check.ts';
 export type { CountCheck } from './count-check.ts';
 export { aboveReserve, bulkPlan, catchUpIntervalMs, creditsLeft, isAffordable, isLow } from './credits.ts';
 export type { BulkPlan, Credits } from './credits.ts';
+export { catchUpCreditsPerMs, creditsOfEdition, dayBucket, isCoarser, isFlood, keptFor, lookEveryMs, refilled, retryBucket, untilLevelMs } from './credit-bucket.ts';
+export type { Bucket, FilledBucket, Spending } from './credit-bucket.ts';
