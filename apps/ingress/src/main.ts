@@ -1,7 +1,7 @@
 import { createMeteredClient } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { connect, createSignals, creditUse, databaseOffset, deadLetterStore, migrate, tokenStore } from '@lockstep/postgres';
+import { connect, createSignals, creditBuckets, creditUse, databaseOffset, deadLetterStore, migrate, tokenStore } from '@lockstep/postgres';
 import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -35,6 +35,7 @@ await runProcess({
       config: config.crm,
       tokenStore: tokenStore(db),
       spend: (spent) => creditUse(db).add(spent),
+      creditStore: creditBuckets(db),
       onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
       stopping: stopping.signal,
       witness: await databaseOffset(db),
@@ -46,7 +47,7 @@ await runProcess({
 
     const deadLetters = createDeadLetters({ producer, store: deadLetterStore(db), metrics });
     const { modules, dataDir, lookIntervalMs, epsilonMs, secret, maxBodyBytes } = config;
-    const reading = runReader({ db, signals, kafka, admin, producer, deadLetters, crm, modules, dataDir, lookIntervalMs, epsilonMs, metrics, log, signal: stopping.signal, onFatal: fatal });
+    const reading = runReader({ db, signals, kafka, admin, producer, deadLetters, crm, budget: crm.budget, modules, dataDir, lookIntervalMs, epsilonMs, metrics, log, signal: stopping.signal, onFatal: fatal });
     closers.add('reader', async () => {
       stopping.abort();
       await reading;

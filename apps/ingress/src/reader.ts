@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import type { CrmClient } from '@lockstep/crm-client';
+import type { CreditBudget, CrmClient } from '@lockstep/crm-client';
 import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, MissingFields, PageWaits, readCatchUps, readHints, removeLeftDownloads, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
@@ -17,6 +17,7 @@ export type ReaderDeps = {
   readonly producer: Producer;
   readonly deadLetters: DeadLetters;
   readonly crm: CrmClient;
+  readonly budget: Pick<CreditBudget, 'state'>;
   readonly modules: readonly ModuleDefinition[];
   readonly dataDir: string;
   readonly lookIntervalMs: number;

@@ -12,7 +12,7 @@ test('incidents are those that are open, or all of them', async () => {
   const app = buildApp({
     metrics: createMetrics({ app: 'test' }),
     readiness: {},
-    status: () => Promise.resolve({ isLeader: true, hintsWaiting: 0, incidents: 0, modules: [], credits: { perDay: null, spent: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 }, left: null, reserve: null, catchUpIntervalMs: 120_000 } }),
+    status: () => Promise.resolve({ isLeader: true, hintsWaiting: 0, incidents: 0, modules: [], credits: { perDay: null, spent: { look: 0, 'catch-up': 0, 'bulk-read': 0, retry: 0, other: 0 }, left: null, reserve: null, catchUpIntervalMs: 120_000, lookEveryMs: 0, isCoarser: false, bucket: null } }),
     freshness: () => Promise.resolve([]),
     incidents: ({ all }) => Promise.resolve(all ? [open, closed] : [open]),
     refresh: () => Promise.resolve({ status: 'refused', problem: 'Leads is being read already' }),

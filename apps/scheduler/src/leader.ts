@@ -2,7 +2,7 @@ import { type AlertConfig, Alerter } from '@lockstep/alerts';
 import { loggedWatermarks } from '@lockstep/claims';
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
-import { type CreditRules, hintWantedLooks, Planner, Reporter } from '@lockstep/crm-planner';
+import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, Reporter } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, fencedLease, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
@@ -26,6 +26,7 @@ export type LeaderDeps = {
   readonly publicUrl: string;
   readonly catchUpRules: CatchUpRules;
   readonly creditRules: CreditRules;
+  readonly budget: PlanBudget;
   readonly refreshEveryMs: number;
   /** From one comparison of a table with its log to the next; 0 for none. */
   readonly verifyEveryMs: number;

@@ -1,8 +1,8 @@
 import { ensureClaimsTopic } from '@lockstep/claims';
 import { createMeteredClient } from '@lockstep/crm-client';
-import { startRefresh } from '@lockstep/crm-planner';
+import { type CreditRules, startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { bulkRuns, connect, createSignals, creditUse, databaseOffset, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
+import { bulkRuns, connect, createSignals, creditBuckets, creditUse, databaseOffset, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -19,7 +19,6 @@ await runProcess({
   log,
   start: async (closers) => {
     const { modules, secret, publicUrl, catchUpRules, refreshEveryMs, verifyEveryMs, alerts } = config;
-    const creditRules = { perDay: config.crm.creditsPerDay, reserve: config.crm.creditsReserve };
     const metrics = createSchedulerMetrics();
     const db = await connect(config.postgres);
     closers.add('postgres', () => db.close());
@@ -35,17 +34,26 @@ await runProcess({
       config: config.crm,
       tokenStore: tokenStore(db),
       spend: (spent) => creditUse(db).add(spent),
+      creditStore: creditBuckets(db),
       onCall: ({ call, status, seconds }) => metrics.calls.observe({ call, status }, seconds),
       stopping: stopping.signal,
       witness: await databaseOffset(db),
       log,
     });
     closers.add('crm', () => crm.close());
+    const { budget } = crm;
+    const creditRules: CreditRules = {
+      // Where it is not configured, it may be learned at any time.
+      get perDay() {
+        return budget.perDay;
+      },
+      reserve: config.crm.creditsReserve,
+    };
     const signals = createSignals(db);
     closers.add('signals', () => signals.close());
 
     const problems: Problems = new Map();
-    const leading = runLeader({ db, signals, crm, kafka, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, refreshEveryMs, verifyEveryMs, alerts, metrics, log, problems, signal: stopping.signal });
+    const leading = runLeader({ db, signals, crm, kafka, admin, producer, modules, secret, publicUrl, catchUpRules, creditRules, budget, refreshEveryMs, verifyEveryMs, alerts, metrics, log, problems, signal: stopping.signal });
     closers.add('leader', async () => {
       stopping.abort();
       await leading;
@@ -63,7 +71,7 @@ await runProcess({
       incidents: (options) => incidents(db).list(options),
       refresh: (module, options) => startRefresh({ runs: bulkRuns(db), credits: creditUse(db), creditRules, crm, log }, module, options),
       releaseDeletions: (module) => deletionBreaker(db).release(module),
-      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), ...(await readStatus({ db, admin, modules, problems, catchUpRules, creditRules })) }),
+      status: async () => ({ isLeader: await isLeader(), hintsWaiting: await readHintsWaiting(admin), ...(await readStatus({ db, admin, modules, problems, catchUpRules, creditRules, budget })) }),
     });
     closers.add('http', () => app.close());
     log.info({ url: await app.listen({ host: config.host, port: config.port }) }, 'scheduler is ready');

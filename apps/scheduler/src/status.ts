@@ -1,5 +1,5 @@
-import { type BulkPlan, bulkPlan, catchUpIntervalMs, type CatchUpRules, creditsLeft } from '@lockstep/completeness';
-import { type CreditRules, creditsOfDay } from '@lockstep/crm-planner';
+import { type BulkPlan, bulkPlan, type CatchUpRules, creditsLeft, isCoarser, lookEveryMs } from '@lockstep/completeness';
+import { changeRateOf, type CreditRules, creditsOfDay, paidRules, type PlanBudget } from '@lockstep/crm-planner';
 import type { Admin } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
 import { bulkRuns, type BulkPageRow, type BulkRunRow, catchUps, type CatchUpRow, channels, type CreditsOfDay, creditUse, type Database, databaseNow, deletionBreaker, type Incident, incidents, type LeftOutOfModule, pauses, readLeftOut } from '@lockstep/postgres';
@@ -55,7 +55,7 @@ export type CatchUpStatus = { readonly state: string; readonly from: string; rea
 
 /** The credits of the last 24 hours. */
 export type CreditsStatus = {
-  /** Null: not configured, so there is no budget. */
+  /** As configured, else as the edition grants or the CRM's header shows them; null while none of them says, so there is no budget. */
   readonly perDay: number | null;
   /** By this installation, by purpose. */
   readonly spent: CreditsOfDay['credits'];
@@ -64,6 +64,12 @@ export type CreditsStatus = {
   readonly reserve: number | null;
   /** From one catch-up of a module to the next, as the credits allow. */
   readonly catchUpIntervalMs: number;
+  /** From one look at a module to its next, as the credits allow: 0 for at once, null while none is made. */
+  readonly lookEveryMs: number | null;
+  /** Whether changes arrive later than they would with more credits. */
+  readonly isCoarser: boolean;
+  /** What may be spent at once, of how much at most; null without a budget. */
+  readonly bucket: { readonly level: number; readonly capacity: number } | null;
 };
 
 /** What the status route answers. */
@@ -84,10 +90,11 @@ export type StatusDeps = {
   readonly problems: Problems;
   readonly catchUpRules: CatchUpRules;
   readonly creditRules: CreditRules;
+  readonly budget: Pick<PlanBudget, 'state'>;
 };
 
 /** Reads the status of every module from job table, log and positions; any process may answer. */
-export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
+export async function readStatus({ db, admin, modules, problems, catchUpRules, creditRules, budget }: StatusDeps): Promise<Pick<Status, 'incidents' | 'credits' | 'modules'>> {
   const runs = bulkRuns(db);
   const [allRuns, allChannels, held, open, positions, paused, now] = await Promise.all([runs.all(), channels(db).all(), deletionBreaker(db).held(), incidents(db).list(), nextByTopic(db), pauses(db).all(), databaseNow(db)]);
   const statuses = await Promise.all(
@@ -120,16 +127,27 @@ export async function readStatus({ db, admin, modules, problems, catchUpRules, c
       };
     }),
   );
-  return { incidents: openOf(open, ''), credits: await creditsStatus({ db, modules, catchUpRules, creditRules }), modules: statuses };
+  return { incidents: openOf(open, ''), credits: await creditsStatus({ db, modules, catchUpRules, creditRules, budget }), modules: statuses };
 }
 
 const openOf = (open: readonly Incident[], module: string): number => open.filter((incident) => incident.module === module).length;
 
-async function creditsStatus({ db, modules, catchUpRules, creditRules }: Required<Omit<StatusDeps, 'admin' | 'problems'>>): Promise<CreditsStatus> {
+async function creditsStatus({ db, modules, catchUpRules, creditRules, budget }: Required<Omit<StatusDeps, 'admin' | 'problems'>>): Promise<CreditsStatus> {
   const day = await creditUse(db).ofDay();
-  const credits = creditsOfDay(creditRules, day);
   const { perDay, reserve } = creditRules;
-  return { perDay, spent: day.credits, left: creditsLeft(credits), reserve: perDay === null ? null : perDay * reserve, catchUpIntervalMs: catchUpIntervalMs(credits, { intervalMs: catchUpRules.intervalMs, modules: modules.length }) };
+  const bucket = budget.state();
+  const rates = await Promise.all(modules.map(async ({ apiName }) => changeRateOf((await catchUps(db).latest(apiName)).any) ?? 0));
+  const everyMs = bucket === null ? 0 : lookEveryMs(bucket);
+  return {
+    perDay,
+    spent: day.credits,
+    left: creditsLeft(creditsOfDay(creditRules, day)),
+    reserve: perDay === null ? null : perDay * reserve,
+    catchUpIntervalMs: paidRules(catchUpRules, bucket, rates).intervalMs,
+    lookEveryMs: Number.isFinite(everyMs) ? Math.round(everyMs) : null,
+    isCoarser: bucket !== null && isCoarser(bucket),
+    bucket: bucket === null ? null : { level: Math.floor(bucket.level), capacity: Math.floor(bucket.capacity) },
+  };
 }
 
 const catchUpStatus = ({ state, from, wantedAt, result: { rows, unhinted, deleted } }: CatchUpRow): CatchUpStatus => ({ state, from: from.toISOString(), wantedAt: wantedAt.toISOString(), rows, unhinted, deleted });

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
-import { aboveReserve, bulkPlan, catchUpIntervalMs, type Credits, creditsLeft, isAffordable, isLow } from './credits.ts';
+import { defaultCatchUpRules } from './catch-up-plan.ts';
+import { aboveReserve, affordableRules, bulkPlan, catchUpCredits, type Credits, creditsLeft, isAffordable, isLow } from './credits.ts';
 
-const given = (change: Partial<Credits> = {}): Credits => ({ perDay: 10_000, reserve: 0.25, spent: 0, spentOnCatchUps: 0, remaining: null, ...change });
-const rules = { intervalMs: 120_000, modules: 3 };
-const minutes = (credits: Credits): number => catchUpIntervalMs(credits, rules) / 60_000;
+const given = (change: Partial<Credits> = {}): Credits => ({ perDay: 10_000, reserve: 0.25, spent: 0, remaining: null, ...change });
+const DAY_MS = 86_400_000;
+/** The rules that so many credits a day pay for, of three modules that change so often a second. */
+const paid = (creditsADay: number, perSecond = 0) => affordableRules(defaultCatchUpRules, creditsADay / DAY_MS, [perSecond, perSecond, perSecond].map((rate) => rate / 1_000));
 
 describe('what is left', () => {
   test('is counted by us, and less where the CRM says so', () => {
@@ -15,7 +17,7 @@ describe('what is left', () => {
 
   test('is not known without the day\'s credits: then nothing is held back', () => {
     const unknown = given({ perDay: null, spent: 1_000_000, remaining: 1 });
-    expect([creditsLeft(unknown), aboveReserve(unknown), isLow(unknown), catchUpIntervalMs(unknown, rules)]).toEqual([null, Infinity, false, 120_000]);
+    expect([creditsLeft(unknown), aboveReserve(unknown), isLow(unknown)]).toEqual([null, Infinity, false]);
     expect(isAffordable(unknown, bulkPlan(100_000_000))).toBe(true);
   });
 
@@ -24,34 +26,37 @@ describe('what is left', () => {
   });
 });
 
-describe('the interval between catch-ups', () => {
-  test('is the wanted one where a day of it fits', () => {
-    expect(minutes(given())).toBe(2);
-    expect(minutes(given({ perDay: 5_000_000, spent: 1_000_000 }))).toBe(2);
+describe('a catch-up', () => {
+  test('costs a small page and the deleted list, three credits for each 2,000 rows more, and a job beyond 33,000', () => {
+    expect([0, 200, 201, 2_200, 2_201, 33_000, 33_001].map(catchUpCredits)).toEqual([3, 3, 6, 6, 9, 54, 54 + 76]);
+  });
+});
+
+describe('the rules of catch-ups', () => {
+  test('are the wanted ones where a day of them can be paid for', () => {
+    expect(paid(6_480)).toBe(defaultCatchUpRules);
+    expect(affordableRules(defaultCatchUpRules, Number.POSITIVE_INFINITY, [1_000])).toBe(defaultCatchUpRules);
   });
 
-  test('is as long as makes a day of it fit, where it does not', () => {
-    // 3 modules at 3 credits: 3,750 credits a day pay for one round in 3 min 27 s.
-    const credits = given({ perDay: 5_000 });
-    expect(minutes(credits)).toBeCloseTo(3.456, 3);
-    expect((86_400_000 / catchUpIntervalMs(credits, rules)) * 9).toBeLessThanOrEqual(3_750);
+  test.each([[3_000, 0], [1_000, 0], [3_000, 0.1], [3_000, 1], [30_000, 10], [3_000, 10]])('%i credits a day are enough for what they choose, at %f changes a second', (creditsADay, perSecond) => {
+    const { intervalMs, secondPassEveryMs, secondPassOverMs, marginMs } = paid(creditsADay, perSecond);
+    const usual = catchUpCredits((perSecond / 1_000) * (intervalMs + marginMs));
+    const second = catchUpCredits((perSecond / 1_000) * secondPassOverMs);
+    const passes = DAY_MS / secondPassEveryMs;
+    expect(3 * (usual * (DAY_MS / intervalMs - passes) + second * passes)).toBeLessThanOrEqual(creditsADay + 1e-6);
+    // And not for a much shorter interval.
+    expect(intervalMs === defaultCatchUpRules.intervalMs || paid(creditsADay * 1.3, perSecond).intervalMs < intervalMs).toBe(true);
   });
 
-  test('stays where it is while it uses what it was given', () => {
-    const before = catchUpIntervalMs(given({ perDay: 5_000 }), rules);
-    const spent = Math.floor((86_400_000 / before) * 9 / 2);
-    expect(catchUpIntervalMs(given({ perDay: 5_000, spent, spentOnCatchUps: spent }), rules)).toBe(before);
+  test('go back over half an hour more than their second passes are apart, so that what shows late is still met', () => {
+    const { intervalMs, secondPassEveryMs, secondPassOverMs } = paid(200);
+    expect(intervalMs).toBeGreaterThan(3_600_000);
+    expect([secondPassEveryMs, secondPassOverMs]).toEqual([intervalMs, intervalMs + 30 * 60_000]);
   });
 
-  test('grows with what is used for other things, by us or by others', () => {
-    expect(minutes(given({ perDay: 5_000, spent: 2_000 }))).toBeCloseTo(7.406, 3);
-    expect(minutes(given({ perDay: 5_000, remaining: 3_000 }))).toBeCloseTo(7.406, 3);
-  });
-
-  test('is half an hour at most, and that below the reserve', () => {
-    expect(minutes(given({ perDay: 5_000, spent: 3_740 }))).toBe(30);
-    expect(minutes(given({ perDay: 5_000, spent: 4_900, spentOnCatchUps: 4_900 }))).toBe(30);
-    expect(catchUpIntervalMs(given({ spent: 9_999 }), { ...rules, intervalMs: 3_600_000 })).toBe(3_600_000);
+  test('have six hours at most, however little there is', () => {
+    expect(paid(0).intervalMs).toBe(6 * 3_600_000);
+    expect(affordableRules({ ...defaultCatchUpRules, intervalMs: 24 * 3_600_000 }, 0, [1]).intervalMs).toBe(24 * 3_600_000);
   });
 });
 

@@ -64,6 +64,7 @@ export async function createBulkRead(transport: Transport, base: string, { modul
     method: 'POST',
     path: `${base}/read`,
     purpose: 'bulk-read',
+    module,
     isRepeatable: false,
     body: { ...(callbackUrl === null ? {} : { callback: { url: callbackUrl, method: 'post' } }), query, file_type: 'csv' },
   });

@@ -2,11 +2,14 @@ import type { Time } from '@lockstep/telemetry';
 
 import { bulkReadStatus, createBulkRead, downloadBulkRead, type BulkReadJob, type BulkReadRequest, type BulkReadStatus } from './bulk-reads.ts';
 import type { CrmConfig } from './config.ts';
+import type { CreditBudget } from './credit-budget.ts';
+import type { CallPurpose } from './credits.ts';
 import type { ClockReport, CrmTime, Observed } from './crm-clock.ts';
 import { type FieldMeta, fieldsOf } from './fields.ts';
 import { type FullTexts, fullTexts, type FullTextsRequest, readRecord } from './full-texts.ts';
 import { disableNotifications, enableNotifications, type GrantedChannel, listChannels, type ListedChannel, type WantedChannel } from './notifications.ts';
 import { changedSince, countRecords, type DeletedList, deletedSince, type FoundRecord, type IdRange, type Look, lookAt, type PageEnd, type RecordPage, recordsBetween, updateRecord } from './records.ts';
+import { type Edition, editionOf } from './edition.ts';
 import type { Bounds } from './offset-window.ts';
 import type { TokenSource } from './tokens.ts';
 import { type CallReport, Transport } from './transport.ts';
@@ -28,8 +31,11 @@ export type CrmClient = {
   lookAt(options: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look>;
   changedSince(options: { module: string; fields: readonly string[]; since: Date; after: PageEnd | null; signal?: AbortSignal }): Promise<RecordPage>;
   recordsBetween(range: IdRange): Promise<RecordPage>;
-  deletedSince(module: string, since: Date): Promise<DeletedList>;
+  /** @param purpose `look` where a notification is answered; `catch-up` by default. */
+  deletedSince(module: string, since: Date, purpose?: CallPurpose): Promise<DeletedList>;
   countRecords(module: string): Promise<number>;
+  /** What the organisation pays for. */
+  edition(): Promise<Edition>;
   fieldsOf(module: string): Promise<FieldMeta[]>;
   fullTexts(request: FullTextsRequest): Promise<FullTexts[]>;
   readRecord(options: { module: string; id: string; fields: readonly string[]; signal?: AbortSignal }): Promise<FoundRecord | null>;
@@ -42,6 +48,8 @@ export type CrmClientOptions = {
   readonly tokens: TokenSource;
   /** Called after every attempt; for metrics and the count of credits. */
   readonly onCall?: (report: CallReport) => void;
+  /** Pays each call before it is sent; without it they are free. */
+  readonly budget?: Pick<CreditBudget, 'pay' | 'learn'>;
   /** Further attempts of a repeatable call after a retryable failure. */
   readonly retries?: number;
   /** Aborted when the process stops: calls that wait for their turn are given up. */
@@ -70,7 +78,8 @@ export function createCrmClient({ config, tokens, onCall = () => undefined, retr
     lookAt: (options) => lookAt(transport, base, options),
     changedSince: (options) => changedSince(transport, base, options),
     recordsBetween: (range) => recordsBetween(transport, base, range),
-    deletedSince: (module, since) => deletedSince(transport, base, module, since),
+    deletedSince: (module, since, purpose = 'catch-up') => deletedSince(transport, base, { module, since, purpose }),
+    edition: () => editionOf(transport, base),
     countRecords: (module) => countRecords(transport, base, module),
     fieldsOf: (module) => fieldsOf(transport, base, module),
     fullTexts: (request) => fullTexts(transport, base, rules.idsPerFullText, request),

@@ -1,26 +1,26 @@
 import { loop, type Logger } from '@lockstep/telemetry';
 
-import type { CallPurpose } from './credits.ts';
+import type { CountedAs } from './credits.ts';
 import type { CallReport } from './transport.ts';
 
 /** Credits that were spent since the last time, by purpose. The hour they count in is the store's: every process has another clock. */
 export type CreditsSpent = {
-  readonly credits: Readonly<Record<CallPurpose, number>>;
+  readonly credits: Readonly<Record<CountedAs, number>>;
   /** What the CRM said last is left of the organisation's day; null while it does not say (more than half is). */
   readonly remaining: number | null;
 };
 
 const WRITE_EVERY_MS = 5_000;
-const none: CreditsSpent['credits'] = { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 };
+const none: CreditsSpent['credits'] = { look: 0, 'catch-up': 0, 'bulk-read': 0, retry: 0, other: 0 };
 
 /** Counts what this process spends, until it is written down. What is not written when the process is killed is lost: a few seconds. */
 export class CreditMeter {
-  #spent: Record<CallPurpose, number> | undefined;
+  #spent: Record<CountedAs, number> | undefined;
   #remaining: number | null = null;
 
-  note({ credits, purpose, creditsRemaining }: Pick<CallReport, 'credits' | 'purpose' | 'creditsRemaining'>): void {
+  note({ credits, purpose, countedAs, creditsRemaining }: Pick<CallReport, 'credits' | 'purpose' | 'countedAs' | 'creditsRemaining'>): void {
     this.#spent ??= { ...none };
-    this.#spent[purpose] += credits;
+    this.#spent[countedAs ?? purpose] += credits;
     if (creditsRemaining !== undefined) this.#remaining = creditsRemaining;
   }
 
@@ -43,8 +43,8 @@ export class CreditMeter {
     await this.flush(write).catch((error: unknown) => log.warn({ err: error }, 'the last credits could not be written down'));
   }
 
-  #putBack(credits: Readonly<Record<CallPurpose, number>>): void {
+  #putBack(credits: Readonly<Record<CountedAs, number>>): void {
     const since = this.#spent ?? none;
-    this.#spent = { look: since.look + credits.look, 'catch-up': since['catch-up'] + credits['catch-up'], 'bulk-read': since['bulk-read'] + credits['bulk-read'], other: since.other + credits.other };
+    this.#spent = { look: since.look + credits.look, 'catch-up': since['catch-up'] + credits['catch-up'], 'bulk-read': since['bulk-read'] + credits['bulk-read'], retry: since.retry + credits.retry, other: since.other + credits.other };
   }
 }

@@ -36,7 +36,7 @@ describe('the meter', () => {
     meter.note(look);
     await flush();
     await flush();
-    expect(written).toEqual([{ credits: { look: 2, 'catch-up': 0, 'bulk-read': 50, other: 0 }, remaining: null }]);
+    expect(written).toEqual([{ credits: { look: 2, 'catch-up': 0, 'bulk-read': 50, retry: 0, other: 0 }, remaining: null }]);
   });
 
   test('hands over again what could not be written, with what came since', async () => {

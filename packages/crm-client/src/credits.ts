@@ -1,6 +1,9 @@
 /** What a call is made for. */
 export type CallPurpose = 'look' | 'catch-up' | 'bulk-read' | 'other';
 
+/** As what it is counted: a call that repeats a failed one is a retry, whatever it is for. */
+export type CountedAs = CallPurpose | 'retry';
+
 /** Of a call, what decides its price. */
 export type Priced = {
   readonly method: string;

@@ -3,6 +3,7 @@
  * - `CRM_UNREACHABLE`: no answer, a cut one, or given up before it was sent. Retryable; whether the CRM did the work is not known.
  * - `CRM_UNAVAILABLE`: 5xx, or an HTML page instead of JSON. Retryable.
  * - `CRM_RATE_LIMITED`: credits, concurrency or downloads a minute are used up. Retryable, after a pause.
+ * - `CRM_BUDGET_SPENT`: not sent, as the budget of the day's credits has none for it now. Retryable: credits flow in all the time.
  * - `CRM_UNAUTHORIZED`: the token is refused, or has not the scope. Check client, refresh token and scopes; see README.
  * - `CRM_WRONG_DATA_CENTRE`: the token belongs to an organisation of another data centre. Set `CRM_DATA_CENTRE`.
  * - `CRM_NOT_FOUND`: no such job, or its result is gone (a result lives one day). Ask for a new one.
@@ -25,7 +26,7 @@ export class CrmError extends Error {
     this.code = code;
     this.crmCode = crmCode;
     this.details = details;
-    this.retryable = code === 'CRM_UNREACHABLE' || code === 'CRM_UNAVAILABLE' || code === 'CRM_RATE_LIMITED';
+    this.retryable = code === 'CRM_UNREACHABLE' || code === 'CRM_UNAVAILABLE' || code === 'CRM_RATE_LIMITED' || code === 'CRM_BUDGET_SPENT';
   }
 }
 
@@ -36,6 +37,7 @@ export type CrmErrorCode =
   | 'CRM_UNREACHABLE'
   | 'CRM_UNAVAILABLE'
   | 'CRM_RATE_LIMITED'
+  | 'CRM_BUDGET_SPENT'
   | 'CRM_UNAUTHORIZED'
   | 'CRM_WRONG_DATA_CENTRE'
   | 'CRM_NOT_FOUND'

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { coqlName } from './coql-name.ts';
+import type { CallPurpose } from './credits.ts';
 import type { Observed } from './crm-clock.ts';
 import { CrmError } from './errors.ts';
 import { parseExact, parseReply } from './json.ts';
@@ -51,7 +52,7 @@ const LOOK_RETRIES = 1;
  */
 export async function lookAt(transport: Transport, base: string, { module, fields, ids, signal }: { module: string; fields: readonly string[]; ids: readonly string[]; signal?: AbortSignal }): Promise<Look> {
   const query = `select ${columnsOf(fields)} from ${coqlName(module)} where id in (${ids.map((id) => `'${id}'`).join(', ')}) limit ${ids.length}`;
-  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', maxRows: ids.length, mostRetries: LOOK_RETRIES, ...(signal === undefined ? {} : { signal }) });
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose: 'look', module, maxRows: ids.length, mostRetries: LOOK_RETRIES, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed };
   const { data } = parseExact(`POST ${base}/coql`, rows, text);
   return { observed, ...readRows(data) };
@@ -73,7 +74,7 @@ export async function changedSince(transport: Transport, base: string, { module,
   const window = after === null ? `Modified_Time >= '${from}'` : `(Modified_Time >= '${after.modifiedTime}' and (Modified_Time > '${after.modifiedTime}' or id > ${after.id}))`;
   const maxRows = after === null ? ROWS_OF_SMALL_QUERY : ROWS_A_QUERY;
   const query = `select ${columnsOf(fields)} from ${coqlName(module)} where ${window} order by Modified_Time asc, id asc limit ${maxRows}`;
-  const found = await readPage(transport, base, query, { purpose: 'catch-up', maxRows, signal });
+  const found = await readPage(transport, base, query, { purpose: 'catch-up', module, maxRows, signal });
   checkAdvance(`what changed of ${module}`, found, (last) => after === null || isBehind(last, after));
   return found;
 }
@@ -87,7 +88,7 @@ export async function changedSince(transport: Transport, base: string, { module,
 export async function recordsBetween(transport: Transport, base: string, { module, fields, afterId, beforeId, since, signal }: IdRange): Promise<RecordPage> {
   const bounds = [`id > ${afterId}`, ...(beforeId === null ? [] : [`id < ${beforeId}`]), ...(since === null ? [] : [`Modified_Time >= '${secondsOf(since)}'`])];
   const query = `select ${columnsOf(fields)} from ${coqlName(module)} where ${allOf(bounds)} order by id asc limit ${ROWS_OF_SMALL_QUERY}`;
-  const found = await readPage(transport, base, query, { purpose: 'bulk-read', maxRows: ROWS_OF_SMALL_QUERY, signal });
+  const found = await readPage(transport, base, query, { purpose: 'bulk-read', module, maxRows: ROWS_OF_SMALL_QUERY, signal });
   checkAdvance(`records of ${module} behind ${afterId}`, found, ({ id }) => isHigherId(id, afterId));
   return found;
 }
@@ -95,8 +96,8 @@ export async function recordsBetween(transport: Transport, base: string, { modul
 /** COQL takes two conditions in one pair of parentheses; a third joins the pair. */
 const allOf = (conditions: readonly string[]): string => conditions.reduce((all, one) => `(${all} and ${one})`);
 
-async function readPage(transport: Transport, base: string, query: string, { purpose, maxRows, signal }: { purpose: 'catch-up' | 'bulk-read'; maxRows: number; signal: AbortSignal | undefined }): Promise<RecordPage> {
-  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose, maxRows, ...(signal === undefined ? {} : { signal }) });
+async function readPage(transport: Transport, base: string, query: string, { purpose, module, maxRows, signal }: { purpose: 'catch-up' | 'bulk-read'; module: string; maxRows: number; signal: AbortSignal | undefined }): Promise<RecordPage> {
+  const { status, text, observed } = await transport.call({ method: 'POST', path: `${base}/coql`, body: { select_query: query }, purpose, module, maxRows, ...(signal === undefined ? {} : { signal }) });
   if (status === 204) return { records: [], observed, hasMore: false };
   const { data, info } = parseExact(`POST ${base}/coql`, page, text);
   return { observed, ...readRows(data), hasMore: info.more_records };
@@ -119,11 +120,11 @@ const MAX_DELETED_PAGES = 5_000;
 
 /**
  * The records deleted since a time, however often they were deleted.
- * @param since inclusive; the CRM compares whole seconds, so pass an earlier one.
+ * @param list `since` is inclusive; the CRM compares whole seconds, so pass an earlier one. `purpose`: `look` where a notification is answered.
  * @throws {CrmError} `CRM_REPLY_UNEXPECTED` also where the list does not end.
  * @see CRM API reference, "Get deleted records"
  */
-export async function deletedSince(transport: Transport, base: string, module: string, since: Date): Promise<DeletedList> {
+export async function deletedSince(transport: Transport, base: string, { module, since, purpose = 'catch-up' }: { module: string; since: Date; purpose?: CallPurpose }): Promise<DeletedList> {
   const call = `GET ${base}/${module}/deleted`;
   const deletions: DeletedRecord[] = [];
   let span: Observed | undefined;
@@ -132,7 +133,7 @@ export async function deletedSince(transport: Transport, base: string, module: s
     const { status, text, observed } = await transport.call({
       method: 'GET',
       path: `${base}/${module}/deleted`,
-      purpose: 'catch-up',
+      purpose,
       query: { type: 'all', page: String(page), per_page: '200' },
       headers: { 'if-modified-since': secondsOf(since) },
     });

@@ -6,7 +6,8 @@ import pRetry from 'p-retry';
 import { Agent, type Dispatcher, request } from 'undici';
 
 import type { CrmConfig } from './config.ts';
-import { type CallPurpose, creditsOf } from './credits.ts';
+import type { CreditBudget, Payment } from './credit-budget.ts';
+import { type CallPurpose, type CountedAs, creditsOf } from './credits.ts';
 import { type ClockReport, CrmClock, type CrmTime, type Moment, momentOf, type Observed, observedBetween } from './crm-clock.ts';
 import { DownloadPace } from './download-pace.ts';
 import { CrmError, errorOf } from './errors.ts';
@@ -17,7 +18,7 @@ import { RatePause } from './rate-pause.ts';
 import type { TokenSource } from './tokens.ts';
 
 /*
- * What a call passes, in this order: the token; a place among the queries, if it is one; a place among all calls; the pause that
+ * What a call passes, in this order: the token; the budget of credits; a place among the queries, if it is one; a place among all calls; the pause that
  * a 429 left behind. A download has a pace instead of the pause: the CRM limits downloads by themselves.
  */
 
@@ -37,11 +38,16 @@ export type Call = {
   readonly purpose?: CallPurpose;
   /** Of a query: the most rows it may return; decides its price. */
   readonly maxRows?: number;
+  /** The module, where the path does not name it: a call repeats another one if both are of one module. */
+  readonly module?: string;
   readonly signal?: AbortSignal;
 };
 
 /** A good answer: 2xx. The text is empty at 204 and 304. */
 export type Reply = { readonly status: number; readonly text: string; readonly observed: Observed };
+
+/** An attempt that is paid; whether it was sent is noted in it. */
+type PaidCall = Call & { readonly payment: Payment | undefined; isSent: boolean };
 
 /** An answer whose headers have come, with our times around them. */
 type Answer = { readonly response: Dispatcher.ResponseData; readonly sent: Moment; readonly bounds: Bounds };
@@ -53,6 +59,8 @@ export type CallReport = {
   readonly status: number;
   readonly seconds: number;
   readonly purpose: CallPurpose;
+  /** `retry` where it repeated a failed call. */
+  readonly countedAs?: CountedAs;
   readonly credits: number;
   /** What the CRM says is left of the organisation's day: null where an answer does not say, undefined without an answer. */
   readonly creditsRemaining?: number | null;
@@ -62,6 +70,8 @@ export type TransportOptions = {
   readonly config: CrmConfig;
   readonly tokens: TokenSource;
   readonly onCall: (report: CallReport) => void;
+  /** Pays each call before it is sent; without it they are free. */
+  readonly budget?: Pick<CreditBudget, 'pay' | 'learn'> | undefined;
   /** Further attempts of a repeatable call after a retryable failure. */
   readonly retries: number;
   /** Aborted when the process stops: what waits for its turn is given up. */
@@ -80,6 +90,7 @@ export class Transport {
   readonly #clock: CrmClock;
   readonly #agent = new Agent({ connections: 10, keepAliveTimeout: 10_000 });
   readonly #onCall: (report: CallReport) => void;
+  readonly #budget: TransportOptions['budget'];
   readonly #retries: number;
   readonly #stopping: AbortSignal;
   readonly #time: Time;
@@ -88,11 +99,12 @@ export class Transport {
   readonly #pause: RatePause;
   readonly #downloads: DownloadPace;
 
-  constructor({ config, tokens, onCall, retries, stopping = new AbortController().signal, time = realTime, witness }: TransportOptions) {
+  constructor({ config, tokens, onCall, budget, retries, stopping = new AbortController().signal, time = realTime, witness }: TransportOptions) {
     this.#clock = new CrmClock(witness);
     this.#config = config;
     this.#tokens = tokens;
     this.#onCall = onCall;
+    this.#budget = budget;
     this.#retries = retries;
     this.#stopping = stopping;
     this.#time = time;
@@ -114,7 +126,7 @@ export class Transport {
 
   /** @throws {CrmError} */
   call(call: Call): Promise<Reply> {
-    return this.#retried(call, () => this.#authorized(call, (token) => this.#inTurn(call, () => this.#attempt(call, token))));
+    return this.#retried(call, () => this.#authorized(call, (token) => this.#paid(call, (paid) => this.#inTurn(call, () => this.#attempt(paid, token)))));
   }
 
   /**
@@ -124,7 +136,7 @@ export class Transport {
   download(call: Call, file: string): Promise<Observed> {
     return this.#retried(call, async () => {
       await this.#downloadDue(call);
-      return await this.#authorized(call, (token) => this.#inPlace(call, () => this.#fetchInto(call, token, file)));
+      return await this.#authorized(call, (token) => this.#paid(call, (paid) => this.#inPlace(call, () => this.#fetchInto(paid, token, file))));
     });
   }
 
@@ -132,17 +144,24 @@ export class Transport {
     await this.#agent.destroy();
   }
 
+  /** An attempt that cannot be paid leaves the failure of the one before it. */
   async #retried<T>(call: Call, work: () => Promise<T>): Promise<T> {
     if (call.isRepeatable === false) return await work();
+    let failure: unknown;
     return await pRetry(work, {
       retries: Math.min(this.#retries, call.mostRetries ?? Number.POSITIVE_INFINITY),
       minTimeout: 300,
       maxTimeout: 5_000,
       randomize: true,
-      shouldRetry: ({ error }) => error instanceof CrmError && error.retryable && !this.#pause.isLong && !this.#signalsOf(call).some(({ aborted }) => aborted),
+      shouldRetry: ({ error }) => {
+        const isSpent = error instanceof CrmError && error.code === 'CRM_BUDGET_SPENT';
+        if (!isSpent) failure = error;
+        return error instanceof CrmError && error.retryable && !isSpent && !this.#pause.isLong && !this.#signalsOf(call).some(({ aborted }) => aborted);
+      },
       ...(call.signal === undefined ? {} : { signal: call.signal }),
     }).catch((error: unknown) => {
-      throw call.signal?.aborted === true && !(error instanceof CrmError) ? notSent('it was given up', { cause: error }) : error;
+      if (call.signal?.aborted === true && !(error instanceof CrmError)) throw notSent('it was given up', { cause: error });
+      throw error instanceof CrmError && error.code === 'CRM_BUDGET_SPENT' ? (failure ?? error) : error;
     });
   }
 
@@ -154,6 +173,22 @@ export class Transport {
     } catch (error) {
       if (!(error instanceof CrmError) || error.code !== 'CRM_UNAUTHORIZED' || error.crmCode === 'OAUTH_SCOPE_MISMATCH') throw error;
       return await attempt(await this.#tokens.replace(token));
+    }
+  }
+
+  /** Pays an attempt, and takes the payment back where it was not sent. */
+  async #paid<T>(call: Call, attempt: (call: PaidCall) => Promise<T>): Promise<T> {
+    const { purpose = 'other' } = call;
+    const payment = await this.#budget?.pay({ purpose, credits: creditsOf(call), kind: `${purpose} ${nameOf(call)} ${call.module ?? ''}`, signals: this.#signalsOf(call) });
+    const paid: PaidCall = { ...call, payment, isSent: false };
+    try {
+      const result = await attempt(paid);
+      payment?.answered();
+      return result;
+    } catch (error) {
+      if (paid.isSent) payment?.failed();
+      else await payment?.refund();
+      throw error;
     }
   }
 
@@ -208,7 +243,7 @@ export class Transport {
     return signal === undefined ? [this.#stopping] : [this.#stopping, signal];
   }
 
-  async #attempt(call: Call, token: string): Promise<Reply> {
+  async #attempt(call: PaidCall, token: string): Promise<Reply> {
     const answer = await this.#send(call, token);
     const { statusCode, body } = answer.response;
     const bytes = await body.bytes().catch((cause: unknown) => {
@@ -220,7 +255,7 @@ export class Transport {
     return { status: statusCode, text: replyText(nameOf(call), bytes), observed };
   }
 
-  async #fetchInto(call: Call, token: string, file: string): Promise<Observed> {
+  async #fetchInto(call: PaidCall, token: string, file: string): Promise<Observed> {
     const answer = await this.#send(call, token);
     const { statusCode, body } = answer.response;
     if (statusCode !== 200) {
@@ -238,9 +273,10 @@ export class Transport {
     return this.#answered(call, answer);
   }
 
-  async #send(call: Call, token: string): Promise<Answer> {
+  async #send(call: PaidCall, token: string): Promise<Answer> {
     const { method, path, query, headers, body, signal } = call;
     const sent = momentOf(this.#time);
+    call.isSent = true;
     try {
       const response = await request(`${this.#config.apiUrl}${path}`, {
         method,
@@ -263,19 +299,21 @@ export class Transport {
   }
 
   /** @returns the CRM times between which it was answered. */
-  #answered(call: Call, { response: { statusCode, headers }, sent, bounds }: Answer): Observed {
+  #answered(call: PaidCall, { response: { statusCode, headers }, sent, bounds }: Answer): Observed {
     const remaining = Number(headerOf(headers, 'x-api-credits-remaining') ?? Number.NaN);
-    this.#report(call, sent, { status: statusCode, creditsRemaining: Number.isNaN(remaining) ? null : remaining });
+    const creditsRemaining = Number.isNaN(remaining) ? null : remaining;
+    this.#budget?.learn(creditsRemaining);
+    this.#report(call, sent, { status: statusCode, creditsRemaining });
     return observedBetween(sent, momentOf(this.#time), bounds);
   }
 
-  #unanswered(call: Call, sent: Moment, what: string, cause: unknown): CrmError {
+  #unanswered(call: PaidCall, sent: Moment, what: string, cause: unknown): CrmError {
     this.#report(call, sent, { status: 0 });
     return new CrmError(`${nameOf(call)}: ${what}`, 'CRM_UNREACHABLE', { cause });
   }
 
-  #report(call: Call, { elapsedMs }: Moment, outcome: Pick<CallReport, 'status' | 'creditsRemaining'>): void {
-    this.#onCall({ call: nameOf(call), seconds: (this.#time.elapsed() - elapsedMs) / 1000, purpose: call.purpose ?? 'other', credits: creditsOf(call), ...outcome });
+  #report(call: PaidCall, { elapsedMs }: Moment, outcome: Pick<CallReport, 'status' | 'creditsRemaining'>): void {
+    this.#onCall({ call: nameOf(call), seconds: (this.#time.elapsed() - elapsedMs) / 1000, purpose: call.purpose ?? 'other', ...(call.payment?.isRetry === true && { countedAs: 'retry' as const }), credits: creditsOf(call), ...outcome });
   }
 }
 

@@ -1,9 +1,10 @@
-import { type CatchUpRules, type ChannelFault, channelFault, deliveryHealthOf, type HeldChannel, isEarlier, isListDue, JUDGED_OVER_MS, type JudgedReading, lateAfterMs, type ListedChannel, listedFromMs } from '@lockstep/completeness';
+import { type CatchUpRules, type ChannelFault, channelFault, deliveryHealthOf, type HeldChannel, isCoarser, isEarlier, isListDue, JUDGED_OVER_MS, type JudgedReading, lateAfterMs, type ListedChannel, listedFromMs } from '@lockstep/completeness';
 import { channelEvents, type CrmClient, CrmError } from '@lockstep/crm-client';
 import type { ModuleDefinition } from '@lockstep/modules';
 import type { CatchUpRow, CatchUps, ChannelRow } from '@lockstep/postgres';
 import { realTime, type Time } from '@lockstep/telemetry';
 
+import type { PlanBudget } from './credit-watch.ts';
 import { enableChannel, isRenewalDue, type RenewChannelDeps, wantedChannel } from './renew-channel.ts';
 import type { Reporter } from './reporter.ts';
 
@@ -19,6 +20,8 @@ export type ChannelKeeperDeps = RenewChannelDeps & {
   readonly crm: Pick<CrmClient, 'listChannels' | 'time'>;
   readonly catchUps: Pick<CatchUps, 'readSince'>;
   readonly catchUpRules: CatchUpRules;
+  /** Without it nothing is held back. */
+  readonly budget?: Pick<PlanBudget, 'state'>;
   readonly time?: Pick<Time, 'elapsed'>;
 };
 
@@ -45,6 +48,7 @@ export class ChannelKeeper {
   readonly #wanted = new Map<string, ReturnType<typeof wantedChannel>>();
   #list: List | null = null;
   #listTriedAt = Number.NEGATIVE_INFINITY;
+  #coarserAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: ChannelKeeperDeps, reporter: Reporter) {
     this.#deps = deps;
@@ -127,7 +131,7 @@ export class ChannelKeeper {
   async #isToBeResubscribed({ module, enabledAt }: ChannelRow, state: ChannelState): Promise<boolean> {
     const { catchUps, catchUpRules } = this.#deps;
     const nowMs = this.#deps.now().getTime();
-    if (this.#elapsedMs() < state.judgedAt + JUDGE_EVERY_MS) return false;
+    if (this.#wasCoarser() || this.#elapsedMs() < state.judgedAt + JUDGE_EVERY_MS) return false;
     const pauseMs = lateAfterMs(catchUpRules);
     const readings = await catchUps.readSince(module, new Date(nowMs - JUDGED_OVER_MS - pauseMs));
     const health = deliveryHealthOf(readings.flatMap(readingOf), { enabledMs: enabledAt.getTime(), nowMs, pauseMs });
@@ -135,6 +139,13 @@ export class ChannelKeeper {
     if (health.state === 'silent') await this.#reporter.open(module, 'channel-deaf', `catch-ups found ${health.unhinted} changes without a notification, and ${health.hinted} with one`);
     state.judgedAt = this.#elapsedMs();
     return health.state === 'silent' && nowMs >= enabledAt.getTime() + RESUBSCRIBE_AFTER_MS;
+  }
+
+  /** Where hints wait for credits, or are dropped, catch-ups find what was notified: that says nothing of the channel. */
+  #wasCoarser(): boolean {
+    const bucket = this.#deps.budget?.state() ?? null;
+    if (bucket !== null && isCoarser(bucket)) this.#coarserAt = this.#elapsedMs();
+    return this.#elapsedMs() < this.#coarserAt + JUDGED_OVER_MS;
   }
 
   #heldAs({ module, grantedUntil }: ChannelRow): HeldChannel {

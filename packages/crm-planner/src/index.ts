@@ -1,5 +1,5 @@
-export { creditsOfDay } from './credit-watch.ts';
-export type { CreditDeps, CreditRules, ReadPlan } from './credit-watch.ts';
+export { changeRateOf, creditsOfDay, paidRules } from './credit-watch.ts';
+export type { CreditDeps, CreditRules, PlanBudget, ReadPlan } from './credit-watch.ts';
 export { hintWantedLooks } from './hint-wanted-looks.ts';
 export type { HintWantedLooksDeps } from './hint-wanted-looks.ts';
 export { createPlannerMetrics } from './metrics.ts';

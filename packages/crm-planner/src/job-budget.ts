@@ -1,5 +1,7 @@
 import type { BulkPageRow } from '@lockstep/postgres';
 
+/** What the creation of a job costs. */
+export const JOB_CREDITS = 50;
 /** Jobs of one organisation run about one after another. */
 const MAX_JOBS = 2;
 /** A job that takes longer is the CRM's to finish, and takes no other module's place. */

@@ -4,7 +4,8 @@ import { pathSecret } from '@lockstep/notifications';
 import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
 import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
-import { isDue, mayRequest, waitAfterMs } from './job-budget.ts';
+import type { PlanBudget } from './credit-watch.ts';
+import { isDue, JOB_CREDITS, mayRequest, waitAfterMs } from './job-budget.ts';
 import type { PlannerMetrics } from './metrics.ts';
 
 /*
@@ -26,6 +27,8 @@ export type MovePagesDeps = {
   readonly modules: readonly Pick<ModuleDefinition, 'apiName'>[];
   readonly secret: string;
   readonly publicUrl: string;
+  /** The budget of all calls; without it nothing is held back. */
+  readonly budget?: PlanBudget;
   /** The database's time. */
   readonly now: () => Date;
   readonly time?: Pick<Time, 'elapsed'>;
@@ -69,8 +72,8 @@ export class PageMover {
     const failures: unknown[] = [];
     for (const page of ofModule) {
       try {
-        if (mayRequest(page, open, this.#nowMs())) await this.#request(module, page);
-        if (page.state === 'requested' && (pollAll || this.#isToBeAsked(page))) await this.#ask(page);
+        if (mayRequest(page, open, this.#nowMs()) && this.#isPayable(JOB_CREDITS)) await this.#request(module, page);
+        if (page.state === 'requested' && (pollAll || this.#isToBeAsked(page)) && this.#isPayable(1)) await this.#ask(page);
       } catch (error) {
         failures.push(error);
       }
@@ -107,6 +110,11 @@ export class PageMover {
       await runs.refused(attempt, error.message);
       log.warn({ err: error, module: module.apiName, page: page.pageNumber, attempt: attempt.attempts, nextAttemptAt: attempt.nextAttemptAt }, 'a bulk job was not created');
     }
+  }
+
+  /** What cannot be paid is not tried. */
+  #isPayable(credits: number): boolean {
+    return this.#deps.budget?.canPay({ purpose: 'bulk-read', credits }) !== false;
   }
 
   #isToBeAsked(page: BulkPageRow): boolean {

@@ -296,15 +296,26 @@ describe('credits', () => {
     }
     await meter.flush((spent) => creditUse(db).add(spent));
     const { credits } = await creditUse(db).ofDay();
-    expect(credits).toEqual({ look: 0, 'catch-up': 0, 'bulk-read': simulator.counters().credits - 1, other: 1 });
+    expect(credits).toEqual({ look: 0, 'catch-up': 0, 'bulk-read': simulator.counters().credits - 1, retry: 0, other: 1 });
     // The simulator's pages have 20 rows: three, where the CRM's own would be one.
     expect(credits['bulk-read']).toBeLessThanOrEqual(planned.credits * 3);
+  });
+
+  test('a job that cannot be paid is not tried, which is no attempt, and is requested once it can be', async () => {
+    let isPayable = false;
+    await startInitialRun(jobs(), leads);
+    const mover = new PageMover({ ...jobs(), budget: { state: () => null, canPay: ({ credits }) => isPayable || credits < 50 } });
+    await mover.move(leads, { pollAll: true });
+    expect(await bulkRuns(db).openPages()).toMatchObject([{ state: 'wanted', attempts: 0 }]);
+    isPayable = true;
+    await mover.move(leads, { pollAll: true });
+    expect(await bulkRuns(db).openPages()).toMatchObject([{ state: 'requested', attempts: 1 }]);
   });
 
   test('a refresh that would touch the reserve waits, and an incident is opened; it begins once it would not', async () => {
     await loaded(250_000);
     const reporting = reporter();
-    await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 3_600 }, remaining: null });
+    await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, retry: 0, other: 3_600 }, remaining: null });
     await refreshWhenDue(given(5_000), leads, reporting);
     expect(await bulkRuns(db).all()).toHaveLength(1);
     expect(await incidents(db).list()).toMatchObject([{ module: 'Leads', kind: 'refresh-waits', details: '250000 rows in 2 pages take up to 152 credits, 3.0 % of the day\'s, and that would touch the reserve' }]);
@@ -323,7 +334,7 @@ describe('credits', () => {
   });
 
   test('the first load waits for none', async () => {
-    await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 9_999 }, remaining: null });
+    await creditUse(db).add({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, retry: 0, other: 9_999 }, remaining: null });
     await startInitialRun({ ...jobs(), creditRules: { perDay: 5_000, reserve: 0.25 } }, leads);
     expect(await bulkRuns(db).all()).toMatchObject([{ kind: 'initial', state: 'running' }]);
   });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import type { Database } from './database.ts';
 import { readFreshness } from './freshness.ts';
+import { incidents } from './incidents.ts';
 import { openTestDatabase } from './testing.ts';
 import { watermarks } from './watermarks.ts';
 
@@ -40,4 +41,11 @@ describe('a claim counts', () => {
     await position('another', 0, 1);
     expect(await seenUpTo()).toEqual(at);
   });
+});
+
+test('freshness says why changes arrive later, as long as credits are scarce', async () => {
+  await incidents(db).open('', 'credits-scarce', 'looks at a module are 20 s apart');
+  expect((await readFreshness(db))[0]).toMatchObject({ module: 'Leads', coarserBecause: 'looks at a module are 20 s apart' });
+  await incidents(db).close('', 'credits-scarce');
+  expect((await readFreshness(db))[0]).toMatchObject({ coarserBecause: null });
 });

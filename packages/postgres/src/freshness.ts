@@ -21,6 +21,8 @@ export type Freshness = {
   /** Records whose looks fail, and what could not be read at all: what the times above passed over. */
   readonly keptAside: number;
   readonly deadLetters: number;
+  /** Why changes arrive later than they would with more API credits; null while they do not. */
+  readonly coarserBecause: string | null;
 };
 
 type Times = 'seenUpTo' | 'settledUpTo' | 'refreshedAt' | 'pausedSince' | 'verifiedAt';
@@ -30,7 +32,9 @@ type Row = Omit<Freshness, Times> & Record<Times, number | null>;
 export async function readFreshness({ pool }: Pick<Database, 'pool'>): Promise<readonly Freshness[]> {
   const { rows } = await pool.query<Row>(
     `select module, ${ms('seen_up_to', 'seenUpTo')}, ${ms('settled_up_to', 'settledUpTo')}, ${ms('refreshed_at', 'refreshedAt')}, ${ms('paused_since', 'pausedSince')},
-       parked::int as parked, hidden::int as hidden, unsettled::int as unsettled, ${ms('verified_at', 'verifiedAt')}, differences::int as differences, kept_aside::int as "keptAside", dead_letters::int as "deadLetters" from lockstep.freshness order by module`,
+       parked::int as parked, hidden::int as hidden, unsettled::int as unsettled, ${ms('verified_at', 'verifiedAt')}, differences::int as differences, kept_aside::int as "keptAside", dead_letters::int as "deadLetters",
+       (select details from lockstep.incident where module = '' and kind = 'credits-scarce' and closed_at is null) as "coarserBecause"
+     from lockstep.freshness order by module`,
   );
   return rows.map((row) => ({ ...row, seenUpTo: dateOf(row.seenUpTo), settledUpTo: dateOf(row.settledUpTo), refreshedAt: dateOf(row.refreshedAt), pausedSince: dateOf(row.pausedSince), verifiedAt: dateOf(row.verifiedAt) }));
 }

@@ -11,7 +11,8 @@ import { ms } from './epoch.ts';
  * - `records-hidden`: records that are not deleted cannot be seen any more: a permission, a sharing rule, a filter.
  * - `count-differs`: the CRM counts another number of records than the register holds.
  * - `modified-in-future`: records bear a modified time that is yet to come.
- * - `credits-low`: the day's credits are down to the reserve; catch-ups are rarer.
+ * - `credits-low`: others have spent of the reserve of the day's credits; looks wait.
+ * - `credits-scarce`: looks and catch-ups are rarer than they would be with more credits.
  * - `clock-differs`: the CRM's `Date`, a process's wall clock, its monotonic clock or the database's clock contradicts the others; it
  *   is not believed for as long as that lasts. Set right the one that the details name.
  * - `future-repaired`: claims or register entries lay in the future, and were cut back; what they hid is read again. It closes by
@@ -40,6 +41,7 @@ export const incidentKinds = [
   'count-differs',
   'modified-in-future',
   'credits-low',
+  'credits-scarce',
   'clock-differs',
   'future-repaired',
   'refresh-waits',

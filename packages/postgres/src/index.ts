@@ -24,6 +24,8 @@ export { catchUps } from './catch-ups.ts';
 export type { CatchUpResult, CatchUpRow, CatchUps, CatchUpState } from './catch-ups.ts';
 export { clockReports } from './clock-reports.ts';
 export type { ClockNote, ClockReportRow, ClockReports } from './clock-reports.ts';
+export { creditBuckets } from './credit-buckets.ts';
+export type { CreditBucketName, CreditBuckets, CreditDraw, CreditLimit, CreditLimitSource } from './credit-buckets.ts';
 export { creditUse } from './credit-use.ts';
 export type { CreditPurpose, CreditsOfDay, CreditUse } from './credit-use.ts';
 export { databaseClock, databaseNow, databaseOffset } from './database-clock.ts';

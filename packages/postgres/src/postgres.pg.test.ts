@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vit
 
 import { bulkRuns, pagesDueNow } from './bulk-runs.ts';
 import { channels } from './channels.ts';
+import { creditBuckets, type CreditDraw } from './credit-buckets.ts';
 import { creditUse } from './credit-use.ts';
 import { connect, type Database } from './database.ts';
 import type { BulkPageRow } from './entities.ts';
@@ -218,7 +219,7 @@ describe('textCuts', () => {
 });
 
 describe('creditUse', () => {
-  const spent = (look: number, remaining: number | null = null) => ({ credits: { look, 'catch-up': 5, 'bulk-read': 50, other: 1 }, remaining });
+  const spent = (look: number, remaining: number | null = null) => ({ credits: { look, 'catch-up': 5, 'bulk-read': 50, retry: 2, other: 1 }, remaining });
   const setBack = async (hours: number): Promise<void> => void (await db.pool.query('update lockstep.credit_use set hour = hour - make_interval(hours => $1)', [hours]));
   beforeEach(async () => void (await db.pool.query('delete from lockstep.credit_use')));
 
@@ -228,7 +229,7 @@ describe('creditUse', () => {
     await creditUse(db).add(spent(100, 7));
     await setBack(24);
     await Promise.all([creditUse(db).add(spent(1)), creditUse(other).add(spent(2))]);
-    expect(await creditUse(db).ofDay()).toEqual({ credits: { look: 103, 'catch-up': 15, 'bulk-read': 150, other: 3 }, remaining: null });
+    expect(await creditUse(db).ofDay()).toEqual({ credits: { look: 103, 'catch-up': 15, 'bulk-read': 150, retry: 6, other: 3 }, remaining: null });
   });
 
   test('reports what the CRM said last is left', async () => {
@@ -244,6 +245,51 @@ describe('creditUse', () => {
     await creditUse(db).add(spent(1));
     const { rows } = await db.pool.query<{ count: number }>('select count(*)::int as count from lockstep.credit_use');
     expect(rows[0]?.count).toBe(1);
+  });
+});
+
+describe('creditBuckets', () => {
+  const bucket: CreditDraw = { capacity: 100, perDay: 86_400, credits: 1, keep: 0, ceiling: null };
+  const later = async (seconds: number): Promise<void> => void (await db.pool.query('update lockstep.credit_bucket set refilled_at = refilled_at - make_interval(secs => $1)', [seconds]));
+  beforeEach(async () => void (await db.pool.query(`update lockstep.credit_bucket set level = 'infinity', refilled_at = now()`)));
+
+  test('give out no more than they hold, however many processes draw at once', async () => {
+    const draws = await Promise.all(Array.from({ length: 150 }, (_, at) => creditBuckets(at % 2 === 0 ? db : other).draw('day', { ...bucket, perDay: 1 })));
+    expect(draws.filter(({ isDrawn }) => isDrawn)).toHaveLength(100);
+    expect(Math.min(...draws.map(({ level }) => level))).toBeGreaterThanOrEqual(0);
+  });
+
+  test('leave what a draw has to leave, and take all of it or none', async () => {
+    const draw = (credits: number, keep: number) => creditBuckets(db).draw('day', { ...bucket, perDay: 1, credits, keep });
+    expect(await draw(51, 50)).toMatchObject({ isDrawn: false, level: 100 });
+    expect((await draw(50, 50)).isDrawn).toBe(true);
+    expect((await draw(1, 50)).isDrawn).toBe(false);
+    expect((await draw(1, 0)).isDrawn).toBe(true);
+  });
+
+  test('fill by the database\'s clock up to what they hold, and not at all when it is set back', async () => {
+    await creditBuckets(db).draw('day', { ...bucket, credits: 100 });
+    await later(40);
+    expect((await creditBuckets(other).draw('day', { ...bucket, credits: 0 })).level).toBeCloseTo(40, 0);
+    await later(-3_600);
+    expect((await creditBuckets(db).draw('day', { ...bucket, credits: 0 })).level).toBeCloseTo(40, 0);
+    await later(1_000);
+    expect((await creditBuckets(db).draw('day', { ...bucket, credits: 0 })).level).toBe(100);
+  });
+
+  test('hold no more than the CRM says is left, get back what was not spent, and are apart from each other', async () => {
+    expect((await creditBuckets(db).draw('day', { ...bucket, perDay: 1, credits: 0, ceiling: 7 })).level).toBeCloseTo(7, 2);
+    expect((await creditBuckets(db).draw('day', { ...bucket, perDay: 1, credits: -3 })).level).toBeCloseTo(10, 2);
+    expect((await creditBuckets(db).draw('retry', { ...bucket, perDay: 1, credits: 0 })).level).toBe(100);
+  });
+
+  test('remember what the day\'s credits were found to be, by source', async () => {
+    await creditBuckets(db).noteLimit('header', 4_000);
+    await creditBuckets(other).noteLimit('edition', 62_000);
+    await creditBuckets(other).noteLimit('header', 5_000);
+    const limits = await creditBuckets(db).limits();
+    expect(Object.fromEntries(limits.map(({ source, perDay }) => [source, perDay]))).toEqual({ header: 5_000, edition: 62_000 });
+    for (const { ageMs } of limits) expect(ageMs).toBeLessThan(60_000);
   });
 });
 

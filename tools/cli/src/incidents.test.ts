@@ -32,3 +32,8 @@ test('the status says what was spent, what is left, and what a bulk read under w
   expect(text).toContain('\nLeads, refresh: 250,000 rows in 2 pages, up to 152 credits\n');
   expect(statusText({ hintsWaiting: null, incidents: 0, credits: { ...credits, perDay: null, left: null, reserve: null }, modules: [], freshness: [] })).toContain('no budget is set');
 });
+
+test('the status says why changes arrive later than they could', () => {
+  const fresh = { module: 'Leads', seenUpTo: null, settledUpTo: null, refreshedAt: null, verifiedAt: null, differences: null, hidden: 0, unsettled: 0, coarserBecause: 'looks at a module are 20 s apart' };
+  expect(statusText({ hintsWaiting: null, incidents: 0, credits, modules: [], freshness: [fresh] })).toContain('\nchanges arrive later, as credits are scarce: looks at a module are 20 s apart\n');
+});

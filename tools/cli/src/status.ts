@@ -29,7 +29,7 @@ const module = z.object({
   paused: z.object({ since: z.string(), reason: z.string() }).nullable().default(null),
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
-const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), hidden: z.number(), unsettled: z.number() }));
+const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), hidden: z.number(), unsettled: z.number(), coarserBecause: z.string().nullable().default(null) }));
 const credits = z.object({ perDay: z.number().nullable(), spent: z.record(z.string(), z.number()), left: z.number().nullable(), reserve: z.number().nullable(), catchUpIntervalMs: z.number() });
 const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), credits, modules: z.array(module) });
 
@@ -109,9 +109,10 @@ export function statusText({ modules, hintsWaiting, incidents, credits: spending
   const problems = [...(projector === null ? [] : [`projector: ${projector}`]), ...modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`))];
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
   const paused = modules.flatMap(({ module: name, paused: pause }) => (pause === null ? [] : [`${name} is paused since ${pause.since}${pause.reason === '' ? '' : ` (${pause.reason})`}: nothing of it is applied until "lockstep resume ${name}"`]));
+  const [coarser] = fresh.flatMap(({ coarserBecause }) => coarserBecause ?? []);
   const open = modules.reduce((sum, one) => sum + one.incidents, incidents);
   const plans = modules.flatMap(({ module: name, run: known }) => (known?.state === 'running' && known.plan !== null ? [`${name}, ${known.kind}: ${planText(known.plan)}`] : []));
-  return [...table(progress), '', ...table(times), '', creditsText(spending), ...plans, ...(hintsWaiting === null ? [] : ['', hintsWaiting === 1 ? '1 notification waits for a look' : `${number.format(hintsWaiting)} notifications wait for a look`]), ...problems, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+  return [...table(progress), '', ...table(times), '', creditsText(spending), ...(coarser === undefined ? [] : [`changes arrive later, as credits are scarce: ${coarser}`]), ...plans, ...(hintsWaiting === null ? [] : ['', hintsWaiting === 1 ? '1 notification waits for a look' : `${number.format(hintsWaiting)} notifications wait for a look`]), ...problems, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
 }
 
 const planText = ({ rows, pages, credits: cost }: z.infer<typeof plan>): string => `${number.format(rows)} rows in ${number.format(pages)} ${pages === 1 ? 'page' : 'pages'}, up to ${number.format(cost)} credits`;

@@ -228,6 +228,7 @@ export class VirtualCrm {
         return { deletions: value.map((deletion) => boundedDeletion(deletion, clock.time(momentOf(host)).latestMs)), observed };
       },
       countRecords: (module) => this.#call(link, () => this.records.visibleCount(module)).then(({ value }) => value),
+      edition: () => this.#call(link, () => ({ edition: 'enterprise', users: 10 })).then(({ value }) => value),
       fieldsOf: () => this.#call(link, () => []).then(({ value }) => value),
       fullTexts: () => this.#call(link, () => []).then(({ value }) => value),
       readRecord: () => this.#call(link, () => null).then(({ value }) => value),

@@ -64,7 +64,7 @@ const metrics = { ...createReaderMetrics(registry), ...createPlannerMetrics(regi
 const ownOfClient = ['time', 'clock'];
 
 /** Credits are no concern here. */
-const unlimited = { creditRules: { perDay: null, reserve: 0 }, credits: { ofDay: () => Promise.resolve({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, other: 0 }, remaining: null }) } };
+const unlimited = { creditRules: { perDay: null, reserve: 0 }, credits: { ofDay: () => Promise.resolve({ credits: { look: 0, 'catch-up': 0, 'bulk-read': 0, retry: 0, other: 0 }, remaining: null }) } };
 
 /** A CRM, a log, a database and the processes between them, in one process under virtual time. One seed has one course. */
 export class World {

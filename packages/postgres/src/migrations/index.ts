@@ -19,6 +19,7 @@ import { KeepAttempts } from './020-keep-attempts.ts';
 import { KeepLooksAside } from './021-keep-looks-aside.ts';
 import { CreateAlerts } from './022-create-alerts.ts';
 import { NoteDiscards } from './023-note-discards.ts';
+import { CreateCreditBucket } from './024-create-credit-bucket.ts';
 import { AddTryWanted } from './025-add-try-wanted.ts';
 import { CreateDeadLetters } from './026-create-dead-letters.ts';
 
@@ -45,6 +46,7 @@ export const migrationsList = [
   { name: '021-keep-looks-aside', class: KeepLooksAside },
   { name: '022-create-alerts', class: CreateAlerts },
   { name: '023-note-discards', class: NoteDiscards },
+  { name: '024-create-credit-bucket', class: CreateCreditBucket },
   { name: '025-add-try-wanted', class: AddTryWanted },
   { name: '026-create-dead-letters', class: CreateDeadLetters },
 ];

@@ -7,6 +7,12 @@ import { nothing, paramsOf, type World } from './world.ts';
 const role = { name: 'CEO', id: idOf(keyBase.users + 900) };
 const profile = { name: 'Administrator', id: idOf(keyBase.users + 901) };
 
+/** The licence that grants so many credits: 50,000 and 1,000 a user, or less without one. */
+const licenceFor = (credits: number): object => {
+  const isPaid = credits >= 50_000;
+  return { paid: isPaid, paid_type: isPaid ? 'enterprise' : 'free', paid_expiry: null, trial_type: null, trial_expiry: null, trial_action: null, users_license_purchased: isPaid ? Math.floor((credits - 50_000) / 1_000) : 1 };
+};
+
 /** `GET /crm/v{n}/users` and `/org`: whom the token belongs to. */
 export function peopleRoutes(app: FastifyInstance, world: World): void {
   const user = ({ id, name, email }: (typeof users)[number]) => ({
@@ -46,7 +52,7 @@ export function peopleRoutes(app: FastifyInstance, world: World): void {
       country_code: 'IN',
       mc_status: true,
       type: 'production',
-      license_details: { paid: true, paid_type: 'enterprise', paid_expiry: null, trial_type: null, trial_expiry: null, trial_action: null, users_license_purchased: 12 },
+      license_details: licenceFor(world.options.credits),
     }],
   }));
 }

@@ -93,7 +93,7 @@ export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, 
         unsettled: unsettled.length,
         pausedSince: null,
         verifiedAt: null,
-        differences: null, keptAside: 0, deadLetters: 0,
+        differences: null, keptAside: 0, deadLetters: 0, coarserBecause: null,
       };
     },
     damage: (module, id, change) => {
