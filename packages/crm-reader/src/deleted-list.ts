@@ -1,5 +1,5 @@
 import { STALE_AT_MOST_MS } from '@lockstep/completeness';
-import type { CrmClient, DeletedRecord } from '@lockstep/crm-client';
+import type { CallPurpose, CrmClient, DeletedRecord } from '@lockstep/crm-client';
 import type { Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import type { DeletionBreaker, ParkedEntry, Referrers, RegisterEntry, RegisterReader, WantedLooks } from '@lockstep/postgres';
@@ -40,11 +40,11 @@ export type DeletedListRead = {
  * has nor are parked, and again those that are in doubt and were read late enough to end it. Returns once Kafka has all of them, and looks are
  * wanted at the records that point to the newly deleted: a merge deletes one record and lets them point to another, and need not move their
  * `Modified_Time`.
- * @param reading names it in the log, e.g. `catch-up 17`.
+ * @param reading its name in the log, e.g. `catch-up 17`, and what its calls count as.
  */
-export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, deadLetters, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date, reading: string): Promise<DeletedListRead> {
+export async function readDeletedList({ crm, producer, register, breaker, referrers, looks, deadLetters, metrics, epsilonMs, log }: DeletedListDeps, module: ModuleDefinition, since: Date, reading: { readonly name: string; readonly purpose: CallPurpose }): Promise<DeletedListRead> {
   const { apiName } = module;
-  const { deletions: entries, observed } = await crm.deletedSince(apiName, since);
+  const { deletions: entries, observed } = await crm.deletedSince(apiName, since, reading.purpose);
   const deletions = entries.filter((entry) => faultOf(entry) === null);
   await deadLetters.put(entries.flatMap((entry) => unreadableOf(apiName, entry)));
   const listed = new Set(deletions.map(({ id }) => id));
@@ -60,7 +60,7 @@ export async function readDeletedList({ crm, producer, register, breaker, referr
   // Before they are published: once the register has a deletion, it is not looked at again.
   for (const referring of await referrers.to(apiName, fresh.map(({ id }) => id))) await looks.want(referring.module, referring.ids, 'referrer');
   const ascertained = deletions.flatMap((deletion) => ascertainedOf(deletion, known.get(deletion.id), parked.get(deletion.id), { listedMs: observed.lowerMs, epsilonMs }));
-  const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing, reading));
+  const messages = [...fresh, ...ascertained].map((listing) => deletedMessage(module, listing, reading.name));
   if (messages.length > 0) await producer.send(topicOf(module), messages, { timeoutMs: 30_000 });
   metrics.deletions.inc({ module: apiName }, fresh.length);
   return { listed, published: fresh.length, ascertained: new Set(ascertained.map(({ id }) => id)), isHeld: false };

@@ -218,7 +218,7 @@ describe('a record merged away', () => {
     await Promise.all([readAll(products), readAll(deals)]);
     await clock.advance(5 * MINUTE);
     simulator.mergeRecord('Products', loser, master);
-    await readDeletedList(deps(), products, new Date(clock.nowMs() - MINUTE), 'catch-up 1');
+    await readDeletedList(deps(), products, new Date(clock.nowMs() - MINUTE), { name: 'catch-up 1', purpose: 'catch-up' });
     expect(isAlive(fold(observations(products, loser)))).toBe(false);
     expect(wanted).toEqual([['Deals', deal, 'referrer']]);
     await lookAt(deals, deal);
@@ -234,7 +234,7 @@ describe('a permanent deletion', () => {
     await clock.advance(5 * MINUTE);
     simulator.deleteRecord('Leads', gone, 'permanent');
     simulator.deleteRecord('Leads', restored);
-    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE), 'catch-up 1');
+    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE), { name: 'catch-up 1', purpose: 'catch-up' });
     expect([gone, restored].map((id) => isAlive(fold(observations(leads, id))))).toEqual([false, false]);
     await clock.advance(5 * MINUTE);
     simulator.restoreRecord('Leads', restored, true);
@@ -253,7 +253,7 @@ describe('a record deleted within ε after its last look', () => {
     await readAll(leads);
     await clock.advance(20_000);
     simulator.deleteRecord('Leads', id);
-    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE), 'catch-up 1');
+    await readDeletedList(deps(), leads, new Date(clock.nowMs() - MINUTE), { name: 'catch-up 1', purpose: 'catch-up' });
   });
   const settled = (): boolean => isSettled(fold(observations(leads, id)));
 

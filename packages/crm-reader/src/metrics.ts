@@ -10,6 +10,7 @@ export function createReaderMetrics(registry: Registry) {
     looks: new Counter({ name: 'lockstep_ingress_looks_total', help: 'Looks at the CRM', labelNames: ['module'], registers }),
     looked: new Counter({ name: 'lockstep_ingress_looked_records_total', help: 'Records that were looked at, by what was found', labelNames: ['module', 'found'], registers }),
     looksAside: new Counter({ name: 'lockstep_ingress_looks_aside_total', help: 'Looks at single records that failed, so that the record is kept aside', labelNames: ['module'], registers }),
+    hintsDropped: new Counter({ name: 'lockstep_ingress_hints_dropped_total', help: 'Hints that were left to the next catch-up, as credits are scarce', labelNames: ['module'], registers }),
     deletions: new Counter({ name: 'lockstep_ingress_deletions_total', help: 'Deletions that the deleted list gave', labelNames: ['module'], registers }),
     pending: new Gauge({ name: 'lockstep_ingress_pending_hints', help: 'Hints that wait for their look', registers }),
     bulkRows: new Counter({ name: 'lockstep_ingress_bulk_rows_total', help: 'Rows of bulk results that were published', labelNames: ['module'], registers }),

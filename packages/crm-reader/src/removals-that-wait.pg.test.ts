@@ -72,7 +72,7 @@ async function scan(): Promise<{ readonly published: number; readonly isHeld: bo
     },
     products,
     minutesAgo(60),
-    'catch-up 1',
+    { name: 'catch-up 1', purpose: 'catch-up' },
   );
   if (sent.length > 0) await project(sent);
   published.push(...sent);

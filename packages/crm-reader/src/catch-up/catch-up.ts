@@ -61,7 +61,7 @@ async function isScanned(deps: CatchUpDeps, module: ModuleDefinition, { id, scan
 }
 
 async function readDeletions(deps: CatchUpDeps, module: ModuleDefinition, since: Date, reading: string): Promise<DeletedListRead> {
-  const deletions = await readDeletedList(deps, module, since, reading);
+  const deletions = await readDeletedList(deps, module, since, { name: reading, purpose: 'catch-up' });
   if (deletions.isHeld) return deletions;
   await wantDoubtful(deps, module, since, deletions.ascertained);
   await wantUnlisted(deps, module, since, deletions.listed);

@@ -1,7 +1,9 @@
+import { lookEveryMs } from '@lockstep/completeness';
 import type { ModuleDefinition } from '@lockstep/modules';
 import { loop, realTime, type Time } from '@lockstep/telemetry';
 
 import { type DeletedListDeps, readDeletedList } from '../deleted-list.ts';
+import type { LookBudget } from './flood.ts';
 import type { PendingHint } from './hint-queue.ts';
 
 export type DeletionsDeps = DeletedListDeps & {
@@ -9,13 +11,19 @@ export type DeletionsDeps = DeletedListDeps & {
   readonly signal: AbortSignal;
   /** Shortest time between two readings of the list; each costs two credits. */
   readonly intervalMs?: number;
+  /** What a reading may cost; without it, anything. */
+  readonly budget?: LookBudget;
   readonly time?: Time;
 };
 
 /** How far before its hint a deletion may have happened: late notifications, and clocks that differ. */
 const LOOK_BACK_MS = 10 * 60_000;
+/** Where credits are scarce, a reading waits as long as the two looks that it costs, but no longer than this. */
+const MAX_INTERVAL_MS = 10 * 60_000;
 /** The list may lag behind the hint. After so many readings the catch-up will find it. */
 const MAX_READINGS = 8;
+
+const CREDITS_OF_A_READING = 2;
 
 type Wanted = { readonly pending: PendingHint[]; readings: number };
 
@@ -31,9 +39,13 @@ export class Deletions {
 
   constructor(deps: DeletionsDeps) {
     this.#deps = deps;
-    const { module, signal, log, intervalMs = 1_000, time = realTime } = deps;
+    const { module, signal, log, intervalMs = 1_000, budget, time = realTime } = deps;
+    const everyMs = (): number => {
+      const bucket = budget?.state() ?? null;
+      return bucket === null ? intervalMs : Math.max(intervalMs, Math.min(CREDITS_OF_A_READING * lookEveryMs(bucket), MAX_INTERVAL_MS));
+    };
     signal.addEventListener('abort', () => this.#added.resolve());
-    this.running = loop({ name: `deleted list of ${module.apiName}`, everyMs: intervalMs, signal, log, time, body: () => this.#round() });
+    this.running = loop({ name: `deleted list of ${module.apiName}`, everyMs, signal, log, time, body: () => this.#round() });
   }
 
   get waiting(): number {
@@ -60,7 +72,7 @@ export class Deletions {
   async #read(): Promise<void> {
     const { module, crm } = this.#deps;
     const wantedNow = [...this.#wanted.keys()];
-    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(crm.time().earliestMs), this.#name());
+    const { listed, isHeld } = await readDeletedList(this.#deps, module, this.#since(crm.time().earliestMs), { name: this.#name(), purpose: 'look' });
     // What is held is the catch-up's from now on: it comes again until a person has said go.
     for (const id of wantedNow) this.#settle(id, isHeld || listed.has(id));
   }

@@ -9,7 +9,7 @@ import { Deletions, type DeletionsDeps } from './deletions.ts';
 import { Looker, type LookerDeps } from './looker.ts';
 
 /** What looks and readings of the deleted list need, for all modules at once. */
-export type HintAnswererDeps = Omit<LookerDeps & DeletionsDeps, 'module' | 'intervalMs'> & {
+export type HintAnswererDeps = Omit<LookerDeps & DeletionsDeps, 'module' | 'intervalMs' | 'moduleCount'> & {
   readonly modules: readonly ModuleDefinition[];
   /** Shortest time between two looks at a module that are not full. */
   readonly lookIntervalMs: number;
@@ -34,7 +34,7 @@ export class HintAnswerer {
 
   constructor(deps: HintAnswererDeps) {
     this.#deps = deps;
-    this.#readers = new Map(deps.modules.map((module) => [module.apiName, { looker: new Looker({ ...deps, module, intervalMs: deps.lookIntervalMs }), deletions: new Deletions({ ...deps, module }) }]));
+    this.#readers = new Map(deps.modules.map((module) => [module.apiName, { looker: new Looker({ ...deps, module, moduleCount: deps.modules.length, intervalMs: deps.lookIntervalMs }), deletions: new Deletions({ ...deps, module }) }]));
   }
 
   /** Records that wait for an answer. */

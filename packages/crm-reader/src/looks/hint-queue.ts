@@ -37,6 +37,17 @@ export class HintQueue {
     return taken;
   }
 
+  /** Takes the records out of which every hint fits. @returns those hints. */
+  takeWhole(fits: (pending: PendingHint) => boolean): PendingHint[] {
+    const taken: PendingHint[] = [];
+    for (const [id, pending] of this.#byId) {
+      if (!pending.every(fits)) continue;
+      taken.push(...pending);
+      this.#byId.delete(id);
+    }
+    return taken;
+  }
+
   /** Puts back what could not be answered; it is before what came since. */
   putBack(taken: ReadonlyMap<string, readonly PendingHint[]>): void {
     const later = [...this.#byId];

@@ -4,6 +4,8 @@ export type LookPaceOptions = {
   /** Shortest time between the starts of two looks that are not full. */
   readonly intervalMs: number;
   readonly idsPerLook: number;
+  /** How long looks wait for each other as credits are scarce, full ones too; 0 while they are not, infinity while there are none. */
+  readonly lingerMs?: () => number;
   readonly time: Time;
 };
 
@@ -13,11 +15,13 @@ export type Waiting = { readonly waiting: number; readonly suspects: number };
 const MAX_IN_FLIGHT = 2;
 /** What passes by itself is tried again within half a minute; what lasts costs a few hundred calls a day, no more. */
 const MAX_PAUSE_MS = { passing: 30_000, lasting: 300_000 };
+/** What credits allow changes while a look waits for them. */
+const MAX_WAIT_MS = 10_000;
 /** From one look at a record that was kept aside to the next; doubled while they fail. */
 const SUSPECT_EVERY_MS = 1_000;
 const MAX_SUSPECT_EVERY_MS = 120_000;
 
-/** When a module's next look is due: at once after a quiet time, in full queries under load, and after a growing pause while looks fail. */
+/** When a module's next look is due: at once after a quiet time, in full queries under load, at the pace that credits allow, and after a growing pause while looks fail. */
 export class LookPace {
   readonly #options: LookPaceOptions;
   #inFlight = 0;
@@ -40,14 +44,21 @@ export class LookPace {
     return this.#failures;
   }
 
-  /** Milliseconds until the next look; null while there is nothing to look at, or enough looks are under way. */
+  /** How long looks wait for credits, milliseconds. */
+  get lingerMs(): number {
+    return this.#options.lingerMs?.() ?? 0;
+  }
+
+  /** Milliseconds until the next look, or until it may be another time; null while there is nothing to look at, or enough looks are under way. */
   waitMs({ waiting, suspects }: Waiting): number | null {
     const { intervalMs, idsPerLook, time } = this.#options;
     // While they fail, one at a time shows whether they do still.
     if (this.#inFlight >= (this.isFailing ? 1 : MAX_IN_FLIGHT) || waiting + suspects === 0) return null;
-    const queueAt = waiting === 0 ? Number.POSITIVE_INFINITY : waiting >= idsPerLook ? 0 : this.#lastStart + intervalMs;
-    const suspectAt = suspects === 0 ? Number.POSITIVE_INFINITY : Math.max(this.#nextSuspectAt, this.#lastStart + intervalMs);
-    return Math.max(this.#pausedUntil, Math.min(queueAt, suspectAt)) - time.elapsed();
+    const { lingerMs } = this;
+    const nextAt = this.#lastStart + Math.max(intervalMs, lingerMs);
+    const queueAt = waiting === 0 ? Number.POSITIVE_INFINITY : waiting >= idsPerLook && lingerMs === 0 ? 0 : nextAt;
+    const suspectAt = suspects === 0 ? Number.POSITIVE_INFINITY : Math.max(this.#nextSuspectAt, nextAt);
+    return Math.min(Math.max(this.#pausedUntil, Math.min(queueAt, suspectAt)) - time.elapsed(), lingerMs > MAX_WAIT_MS ? MAX_WAIT_MS : Number.POSITIVE_INFINITY);
   }
 
   /** Whether the next look is one at a record that was kept aside. */

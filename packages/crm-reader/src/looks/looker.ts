@@ -1,3 +1,4 @@
+import { lookEveryMs } from '@lockstep/completeness';
 import { CrmError, type CrmClient, type Look } from '@lockstep/crm-client';
 import { type Producer, sendBounded } from '@lockstep/kafka';
 import { coverageOf, type ModuleDefinition, topicOf } from '@lockstep/modules';
@@ -11,6 +12,7 @@ import type { ReaderMetrics } from '../metrics.ts';
 import { lookMessages } from '../record-publisher.ts';
 import { refusedRow, sightingOf, tooLarge, unreadable } from '../sighting.ts';
 import { believing, type WholeTextsSource } from '../whole-texts.ts';
+import { Flood, type LookBudget } from './flood.ts';
 import { asideOf, divide, mayBeOfARecord, mayPass } from './guilty.ts';
 import { HintQueue, type PendingHint } from './hint-queue.ts';
 import { LookAgain } from './look-again.ts';
@@ -32,11 +34,19 @@ export type LookerDeps = {
   readonly epsilonMs: number;
   /** Shortest time between the starts of two looks that are not full. */
   readonly intervalMs: number;
+  /** What looks may cost; without it, anything. */
+  readonly budget?: LookBudget;
+  /** How many modules share it. */
+  readonly moduleCount?: number;
   readonly time?: Time;
 };
 
+const unlimited: LookBudget = { state: () => null };
+
 type Taken = ReadonlyMap<string, readonly PendingHint[]>;
 
+/** A look that waited for longer has not come too early. */
+const LATE_LOOK_MS = 10_000;
 /** An id that no record has: a look at it says whether looks at the module succeed at all. */
 const NO_RECORD = '1';
 
@@ -44,7 +54,9 @@ const NO_RECORD = '1';
  * Answers the hints of one module with looks. A hint that comes after a quiet time is looked at at once; under load a look
  * waits for a full query or for the interval, so that a busy minute costs fewer calls a record.
  *
- * A look that fails is tried again until it is answered: a hint is never dropped. Where looks at the module succeed and this one does not, it is
+ * Where credits are scarce, looks wait longer for each other; where a module changes faster than they can follow, its hints are dropped and its catch-ups read the changes.
+ *
+ * A look that fails is tried again until it is answered: a hint is not dropped for it. Where looks at the module succeed and this one does not, it is
  * divided until the records that make it fail are alone. They are kept aside with their cause, and looked at by themselves, less and less often.
  */
 export class Looker {
@@ -60,6 +72,7 @@ export class Looker {
   readonly #say: ReturnType<typeof lookMessages>;
   readonly #again: LookAgain;
   readonly #pace: LookPace;
+  readonly #flood: Flood;
   /** A record that was read not long ago. */
   #witness: string | null = null;
   readonly #time: Time;
@@ -68,7 +81,13 @@ export class Looker {
   constructor(deps: LookerDeps) {
     this.#deps = deps;
     this.#time = deps.time ?? realTime;
-    this.#pace = new LookPace({ intervalMs: deps.intervalMs, idsPerLook: deps.crm.rules.idsPerLook, time: this.#time });
+    const { budget = unlimited, intervalMs, moduleCount = 1, crm: { rules: { idsPerLook } } } = deps;
+    const lingerMs = (): number => {
+      const bucket = budget.state();
+      return bucket === null ? 0 : lookEveryMs(bucket);
+    };
+    this.#pace = new LookPace({ intervalMs, idsPerLook, lingerMs, time: this.#time });
+    this.#flood = new Flood({ budget, recordsPerLook: idsPerLook, modules: moduleCount, time: this.#time });
     this.#say = lookMessages(deps.module, 'look', deps.epsilonMs);
     this.#again = new LookAgain({ look: (pending) => this.add(pending), signal: deps.signal, time: this.#time });
   }
@@ -89,14 +108,24 @@ export class Looker {
   }
 
   add(pending: PendingHint): void {
+    const { hint } = pending;
+    if (!isOwnHint(hint) && !this.#queue.has(hint.id) && this.#flood.note()) return this.#drop(pending);
     this.#queue.add(pending);
     this.#schedule();
+  }
+
+  /** The next catch-up reads what these hints announce. */
+  #drop(pending: PendingHint): void {
+    const dropped = [pending, ...this.#queue.takeWhole((one) => !isOwnHint(one.hint) && !this.#noted.has(one.hint.id))];
+    for (const { answered } of dropped) answered();
+    this.#deps.metrics.hintsDropped.inc({ module: this.#deps.module.apiName }, dropped.length);
   }
 
   /** Looks at a record that waited in the database for room. */
   addNoted(pending: PendingHint): void {
     this.#noted.add(pending.hint.id);
-    this.add(pending);
+    this.#queue.add(pending);
+    this.#schedule();
   }
 
   /** A hint of these records is about to be noted in the database: a look that has begun does not answer it. */
@@ -280,7 +309,7 @@ export class Looker {
     for (const [id, [pending]] of taken) {
       if (pending === undefined) continue;
       if (news.has(id)) this.#again.forget(id);
-      else if (isOwnHint(pending.hint) || !this.#again.later(pending)) {
+      else if (isOwnHint(pending.hint) || this.#pace.lingerMs > LATE_LOOK_MS || !this.#again.later(pending)) {
         if (!found.has(id)) hidden.push(id);
       }
     }
