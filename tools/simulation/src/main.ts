@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 
 import { Command, InvalidArgumentError } from 'commander';
 
+import { runCreditTable } from './credits/run-credit-table.ts';
 import { neverMet, printed, sumOf } from './faults.ts';
 import type { Outcome } from './worker.ts';
 
@@ -14,7 +15,7 @@ function whole(text: string): number {
   return value;
 }
 
-type Given = { seeds: number; from: number; seed?: number; workers: number; json?: true };
+type Given = { seeds: number; from: number; seed?: number; workers: number; json?: true; credits?: true };
 const given = new Command('npm run simulate --')
   .description('Runs planner, reader, fold and a CRM full of faults under virtual time, one world a seed, and checks that freshness never lies and that the tables equal the CRM in the end.')
   .option('--seeds <number>', 'how many seeds', whole, 200)
@@ -22,6 +23,7 @@ const given = new Command('npm run simulate --')
   .option('--seed <number>', 'this seed alone', whole)
   .option('--workers <number>', 'threads', whole, availableParallelism())
   .option('--json', 'one line of JSON')
+  .option('--credits', 'instead: a day for each pace of edits and each number of credits, and how late changes arrive')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .parse()
   .opts<Given>();
@@ -42,6 +44,12 @@ const lived = (mine: readonly number[]): Promise<void> =>
     worker.once('error', reject);
     worker.once('exit', () => resolve());
   });
+
+if (given.credits === true) {
+  const faults = await runCreditTable({ seed: given.seed ?? 1, workers: given.workers, say });
+  for (const fault of faults) process.stderr.write(`${fault}\n`);
+  process.exit(faults.length === 0 ? 0 : 1);
+}
 
 /** So many seeds meet every fault, if each is still there to be met. */
 const ALL_MET_FROM = 1_000;

@@ -4,6 +4,44 @@
  */
 export const mutants = [
   {
+    name: 'looks spend the last quarter of the credits too, which keeps the watermark moving',
+    changes: [{ file: 'packages/completeness/src/credit-bucket.ts', from: 'retry: 0.1, look: 0.25 }', to: 'retry: 0.1, look: 0 }' }],
+    project: 'packages/crm-client',
+    tests: ['src/credit-budget.test.ts'],
+  },
+  {
+    name: 'more flows into the bucket of credits than the day has above the reserve',
+    changes: [{ file: 'packages/completeness/src/credit-bucket.ts', from: 'perDay: usable * (1 - BURST) };', to: 'perDay: usable };' }],
+    project: 'packages/completeness',
+    tests: ['src/credit-bucket.test.ts'],
+  },
+  {
+    name: 'a call that repeats a failed one is paid as any other',
+    changes: [{ file: 'packages/crm-client/src/credit-budget.ts', from: 'const isRetry = this.#isRetry(kind, credits);', to: 'const isRetry = false;' }],
+    project: 'packages/crm-client',
+    tests: ['src/credit-budget.test.ts'],
+  },
+  {
+    name: 'two processes draw the same credits at once',
+    changes: [{ file: 'packages/postgres/src/credit-buckets.ts', from: 'where name = $1 for update', to: 'where name = $1' }],
+    project: 'packages/postgres',
+    tests: ['src/postgres.pg.test.ts'],
+    testName: 'creditBuckets',
+  },
+  {
+    name: 'a flood drops looks that Lockstep itself wants',
+    changes: [{ file: 'packages/crm-reader/src/looks/looker.ts', from: 'takeWhole((one) => !isOwnHint(one.hint) && ', to: 'takeWhole((one) => ' }],
+    project: 'packages/crm-reader',
+    tests: ['src/looks/dropped-hints.test.ts'],
+  },
+  {
+    name: 'a bulk job that cannot be paid counts as an attempt',
+    changes: [{ file: 'packages/crm-planner/src/move-pages.ts', from: ' && this.#isPayable(JOB_CREDITS)', to: '' }],
+    project: 'packages/crm-planner',
+    tests: ['src/planner.pg.test.ts'],
+    testName: 'credits',
+  },
+  {
     name: 'an attempt at a bulk job is not counted before its call',
     changes: [{ file: 'packages/postgres/src/bulk-runs.ts', from: 'const counted = { attempts: page.attempts + 1,', to: 'const counted = { attempts: page.attempts,' }],
     project: 'packages/crm-planner',

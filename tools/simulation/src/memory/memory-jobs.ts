@@ -103,7 +103,8 @@ export function memoryCatchUps(now: () => Date): CatchUps & { readonly rows: () 
       return { ...(any && { any }), ...(secondPass && { secondPass }), ...(restoreScan && { restoreScan }), ...(scanTried && { scanTried }), ...(scanned && { scanned }) };
     },
     failing: async (module) => {
-      const failed = rows.filter((row) => row.module === module && row.state === 'failed' && row.id > (last(module, ({ state }) => state === 'complete')?.id ?? 0));
+      const completeId = last(module, ({ state }) => state === 'complete')?.id ?? 0;
+      const failed = rows.filter((row) => row.id > completeId && row.module === module && row.state === 'failed');
       return { failures: failed.length, cause: failures.get(failed.at(-1)?.id ?? 0) ?? null };
     },
     readSince: async (module, since) => rows.filter((row) => row.module === module && row.wantedAt >= since && row.state !== 'wanted' && row.state !== 'failed'),
