@@ -2,14 +2,13 @@ import { type AlertConfig, Alerter } from '@lockstep/alerts';
 import { loggedWatermarks } from '@lockstep/claims';
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
-import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, Reporter } from '@lockstep/crm-planner';
+import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, reportLeftOut, Reporter } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deletionBreaker, incidents, fencedLease, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, incidents, fencedLease, type LeftOutOfModule, readLeftOut, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
-import { reportLeftOut } from './left-out-watch.ts';
 import { indexLogs } from './log-indexer.ts';
 import { recallClaims } from './recall-claims.ts';
 import { Verifier } from './verifier.ts';
@@ -95,7 +94,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       signal,
       log,
       body: async () => {
-        for (const module of deps.modules) await reportLeftOut({ db, reporter }, module);
+        for (const module of deps.modules) await reportLeftOut({ leftOut: (name) => leftOutOf(db, name), reporter }, module);
       },
     });
     const alerting = loop({ name: 'alerts', everyMs: ALERT_EVERY_MS, signal, log, body: () => alerter.round() });
@@ -157,4 +156,10 @@ async function attempt({ problems, log, metrics }: LeaderDeps, { apiName }: Modu
     problems.set(apiName, problem);
     return true;
   }
+}
+
+/** What a module lacks, once what a later reading has settled is no part of it. */
+async function leftOutOf(db: Database, module: string): Promise<LeftOutOfModule> {
+  await deadLetterStore(db).resolve(module);
+  return await readLeftOut(db, module);
 }

@@ -1,6 +1,7 @@
-import type { Reporter } from '@lockstep/crm-planner';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { type Database, deadLetterStore, type IncidentKind, type LeftOut, type LeftOutOfModule, readLeftOut } from '@lockstep/postgres';
+import type { IncidentKind, LeftOut, LeftOutOfModule } from '@lockstep/postgres';
+
+import type { Reporter } from './reporter.ts';
 
 type Kind = { readonly incident: IncidentKind; readonly what: (count: number) => string; readonly remedy: (module: string) => string };
 
@@ -15,10 +16,15 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, Kind>> = {
   missingFields: { incident: 'field-missing', what: (count) => `${plural(count, 'mapped field', 'mapped fields')} cannot be read; the columns keep what they hold`, remedy: () => 'give the field back, or take it out of the mapping' },
 };
 
-/** Reports what the table of a module lacks for now; it costs one query a module. */
-export async function reportLeftOut({ db, reporter }: { readonly db: Pick<Database, 'pool'>; readonly reporter: Reporter }, { apiName }: ModuleDefinition): Promise<void> {
-  await deadLetterStore(db).resolve(apiName);
-  const left = await readLeftOut(db, apiName);
+export type LeftOutDeps = {
+  /** What the table of a module lacks: one query. */
+  readonly leftOut: (module: string) => Promise<LeftOutOfModule>;
+  readonly reporter: Reporter;
+};
+
+/** Reports what the table of a module lacks for now, as one incident a kind. Repeating it is idempotent. */
+export async function reportLeftOut({ leftOut, reporter }: LeftOutDeps, { apiName }: ModuleDefinition): Promise<void> {
+  const left = await leftOut(apiName);
   for (const [name, { incident, what, remedy }] of Object.entries(kinds) as [keyof LeftOutOfModule, Kind][]) {
     const found: LeftOut | null = left[name];
     if (found === null) await reporter.close(apiName, incident);
