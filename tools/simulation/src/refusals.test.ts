@@ -38,7 +38,6 @@ describe('what the CRM refuses for good', () => {
   test.each([
     ['jobs', { kind: 'jobs', module: 'Leads' }, false],
     ['a field, before the load', { kind: 'field', module: 'Leads', field: 'Lead_Score' }, false],
-    ['a field, after it', { kind: 'field', module: 'Leads', field: 'Lead_Score' }, true],
   ] as const)('%s: the other module stays as fresh as ever, nothing is claimed of this one, and it heals without a restart', async (_, refusal, isLoaded) => {
     const { world, watch, id, rest } = await refused(() => refusal, isLoaded);
     const [deal = ''] = world.crm.records.ids('Deals');
@@ -53,6 +52,18 @@ describe('what the CRM refuses for good', () => {
     const { deaths } = world.counts;
     await new Rest(world, watch).caughtUp();
     expect([isKnown(world, simulatedLeads) > refusedAtMs, world.counts.deaths]).toEqual([true, deaths]);
+  });
+
+  test('a field, after the load: the module goes on without it, and what was missed is read once it is back', async () => {
+    const { world, watch, id, rest } = await refused(() => ({ kind: 'field', module: 'Leads', field: 'Lead_Score' }), true);
+    const refusedAtMs = world.time.now();
+    edit(world, watch, simulatedLeads, id, { Company: 'Read', Lead_Score: 77 });
+    await rest(30);
+    const [company, , score] = world.tables.record('Leads', id)?.content?.fields ?? [];
+    expect([company, score === 77, isKnown(world, simulatedLeads) > refusedAtMs]).toEqual(['Read', false, true]);
+    world.crm.refusals.lift();
+    await new Rest(world, watch).caughtUp();
+    expect(world.counts.deaths).toBe(0);
   });
 
   test('a deleted list that fails at its eleventh page: deletions are not claimed, and are right once it can be read', async () => {

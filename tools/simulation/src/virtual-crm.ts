@@ -77,6 +77,9 @@ export type VirtualCrmOptions = {
 
 const PAGE = 20;
 const HOUR_MS = 3_600_000;
+/** What a call costs that is no single one: a bulk job, and its result, which costs nothing more. */
+const JOB_CREDITS = 50;
+const DOWNLOAD_CREDITS = 0;
 
 export class VirtualCrm {
   readonly records: VirtualRecords;
@@ -95,7 +98,7 @@ export class VirtualCrm {
   onFault: (fault: Fault) => void = () => undefined;
   /** What the CRM refuses until it is lifted. */
   readonly refusals = new Refusals((fault) => this.onFault(fault));
-  readonly counts = { calls: 0, failed: 0, notified: 0, dropped: 0 };
+  readonly counts = { calls: 0, credits: 0, failed: 0, notified: 0, dropped: 0 };
 
   constructor({ time, clock = time, random, seed, modules, records, pageSize, skewMs, version }: VirtualCrmOptions) {
     this.#time = time;
@@ -169,7 +172,10 @@ export class VirtualCrm {
   #resultsOf(link: Link): BulkResults {
     return {
       open: async (jobId) => {
-        const { value, observed } = await this.#call(link, () => this.#jobs.rows(jobId));
+        const { value, observed } = await this.#call(link, () => {
+          this.refusals.download(this.#jobs.moduleOf(jobId));
+          return this.#jobs.rows(jobId);
+        }, DOWNLOAD_CREDITS);
         return {
           observed,
           close: async () => undefined,
@@ -189,6 +195,7 @@ export class VirtualCrm {
       clock: () => clock.report(momentOf(host)),
       enableNotifications: ({ channelId, module, notifyUrl, token, expiresAt }) =>
         this.#call(link, () => {
+          this.refusals.channel(module);
           const longestMs = this.#clock.now() + 7 * 24 * HOUR_MS;
           const isShort = expiresAt.getTime() > longestMs || this.#random.next() < this.#faults.shortExpiry;
           if (isShort) this.onFault('channel-shortened');
@@ -198,7 +205,7 @@ export class VirtualCrm {
         }).then(({ value }) => value),
       listChannels: () => this.#call(link, () => this.#listed()).then(({ value }) => value),
       disableNotifications: (ids) => this.#call(link, () => this.#disable(ids)).then(() => undefined),
-      createBulkRead: (request) => this.#call(link, () => this.#createJob(request)).then(({ value: { jobId, createdTime }, observed }) => ({ jobId, createdTime: new Date(Math.min(createdTime.getTime(), observed.upperMs)) })),
+      createBulkRead: (request) => this.#call(link, () => this.#createJob(request), JOB_CREDITS).then(({ value: { jobId, createdTime }, observed }) => ({ jobId, createdTime: new Date(Math.min(createdTime.getTime(), observed.upperMs)) })),
       bulkReadStatus: (jobId) => this.#call(link, () => this.#jobs.status(jobId)).then(({ value }) => value),
       downloadBulkRead: () => Promise.reject(new Error('results are opened, not downloaded')),
       lookAt: async ({ module, fields, ids }) => {
@@ -212,6 +219,7 @@ export class VirtualCrm {
       changedSince: async ({ module, fields, since, after }) => {
         const { value, observed } = await this.#call(link, (atMs) => {
           this.refusals.query(module, fields);
+          this.refusals.window(module);
           return this.#window(module, since.getTime(), after, atMs);
         });
         return { ...value, observed };
@@ -224,7 +232,7 @@ export class VirtualCrm {
         return { ...value, observed };
       },
       deletedSince: async (module, since) => {
-        const { value, observed } = await this.#call(link, (atMs) => this.refusals.list(module, this.records.listedDeletions(module, since.getTime(), atMs)));
+        const { value, observed } = await this.#call(link, (atMs) => this.refusals.list(module, this.records.listedDeletions(module, since.getTime(), atMs), { sinceMs: since.getTime(), nowMs: this.#clock.now() }));
         return { deletions: value.map((deletion) => boundedDeletion(deletion, clock.time(momentOf(host)).latestMs)), observed };
       },
       countRecords: (module) => this.#call(link, () => this.records.visibleCount(module)).then(({ value }) => value),
@@ -238,9 +246,10 @@ export class VirtualCrm {
   }
 
   /** One call: it takes its time before and after the CRM's work, and may fail on either side of it. */
-  async #call<T>({ host, clock }: Link, work: (asOfMs: number) => T): Promise<{ value: T; observed: Observed }> {
+  async #call<T>({ host, clock }: Link, work: (asOfMs: number) => T, credits = 1): Promise<{ value: T; observed: Observed }> {
     const { error, stale, staleMs, lagMs, slow } = this.#faults;
     this.counts.calls += 1;
+    this.counts.credits += credits;
     const sent = momentOf(host);
     await this.#time.sleep(5 + this.#random.below(200) + this.#struck('call-slow', slow, () => 30_000));
     if (this.#random.next() < error) this.#fail();
@@ -306,6 +315,7 @@ export class VirtualCrm {
     const willFail = this.#random.next() < this.#faults.jobFailure;
     if (willFail) this.onFault('job-failed');
     const jobId = this.#jobs.create({ module, page, pageToken, since, willFail });
+    this.refusals.jobAnswer(module);
     return { jobId, createdTime: new Date(Math.floor((this.#clock.now() + this.#apiSkewMs) / 1000) * 1000) };
   }
 

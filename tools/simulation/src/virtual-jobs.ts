@@ -49,6 +49,10 @@ export class VirtualJobs {
     return { state: 'completed', count: rows.length - 1, moreRecords: more, ...(more ? { nextPageToken: `${jobId}/${rows.at(-1)?.[0]}` } : {}) };
   }
 
+  moduleOf(jobId: string): string {
+    return this.#jobs.get(jobId)?.module ?? '';
+  }
+
   /** The rows of a result, the header first. */
   rows(jobId: string): string[][] {
     const job = this.#jobs.get(jobId);

@@ -57,7 +57,7 @@ function setSomeClock({ clocks, met }: World, watch: Watch, random: Random): voi
   if (name === 'crm' && isBack) watch.setBack(HOUR_MS);
 }
 
-/** Something that the CRM refuses from now on. */
+/** Something that is refused from now on. */
 export function refusalOf(random: Random, { options, crm }: World): Refusal {
   const { apiName: module, fields } = options.modules[random.below(options.modules.length)] as ModuleDefinition;
   const ids = crm.records.ids(module);

@@ -1,5 +1,5 @@
-import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, PageWaits, readCatchUps } from '@lockstep/crm-reader';
-import { createPlannerMetrics, hintWantedLooks, Planner, startRefresh } from '@lockstep/crm-planner';
+import { coverageMessages, createReaderMetrics, HintAnswerer, ingestReadyPages, MissingFields, PageWaits, readCatchUps } from '@lockstep/crm-reader';
+import { createPlannerMetrics, hintWantedLooks, Planner, Reporter, reportLeftOut, startRefresh } from '@lockstep/crm-planner';
 import { type Random, seededRandom } from '@lockstep/crm-simulator';
 import { defaultCatchUpRules } from '@lockstep/completeness';
 import type { ApiVersion } from '@lockstep/crm-client';
@@ -12,6 +12,8 @@ import { type HostClocks, hostClocks } from './host-clocks.ts';
 import { memoryLooksAside } from './memory/memory-looks-aside.ts';
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from './memory/memory-jobs.ts';
 import { memoryClockReports } from './memory/memory-clock-reports.ts';
+import { memoryFieldsMissing } from './memory/memory-fields-missing.ts';
+import { memoryLeftOut } from './memory/memory-left-out.ts';
 import { memoryIncidents } from './memory/memory-incidents.ts';
 import { memoryLog } from './memory/memory-log.ts';
 import { memoryTables } from './memory/memory-register.ts';
@@ -82,7 +84,10 @@ export class World {
   readonly incidents: ReturnType<typeof memoryIncidents>;
   readonly clockReports: ReturnType<typeof memoryClockReports>;
   readonly looksAside: ReturnType<typeof memoryLooksAside>;
+  readonly fieldsMissing = memoryFieldsMissing();
   readonly met: Meetings;
+  /** Draws of its own, so that what is reported moves nothing else. */
+  readonly #reportRandom: Random;
   readonly group: VirtualGroup;
   readonly #processes = new Map<Role, VirtualProcess>();
   readonly counts = { deaths: 0, deadLetters: 0 };
@@ -103,17 +108,19 @@ export class World {
     this.options = given;
     this.paceMs = given.paceMs;
     this.random = seededRandom(given.seed);
+    this.#reportRandom = seededRandom(given.seed ^ 0x4e90);
     this.time = new VirtualTime(given.startMs, seededRandom(given.seed ^ 0x71e3));
     this.clocks = hostClocks(this.time);
     this.crm = new VirtualCrm({ ...given, time: this.time, clock: this.clocks.crm, random: seededRandom(given.seed ^ 0x0c12) });
     const now = (): Date => this.#databaseNow();
+    const { refusals } = this.crm;
     this.watermarks = memoryWatermarks(now);
     this.clockReports = memoryClockReports(now);
     this.looksAside = memoryLooksAside(() => this.#databaseNow().getTime());
     this.runs = memoryBulkRuns(now);
     this.catchUps = memoryCatchUps(now);
     this.incidents = memoryIncidents(now);
-    this.tables = memoryTables({ ...given, now: () => this.clocks.database.now(), rules: tableRules, watermarks: this.watermarks, retryAtMostMs: 60_000, onParked: (parked) => this.#noteParked(parked), onAdvanced: (...moved) => this.onAdvanced(...moved) });
+    this.tables = memoryTables({ ...given, now: () => this.clocks.database.now(), rules: tableRules, watermarks: this.watermarks, retryAtMostMs: 60_000, refusal: (module, id) => refusals.row(module, id), onParked: (parked) => this.#noteParked(parked), onAdvanced: (...moved) => this.onAdvanced(...moved) });
     this.met = new Meetings(() => this.#phase());
     this.crm.onNotified = (notified) => void this.#receive(notified);
     this.crm.onFault = (fault) => this.met.note(fault);
@@ -189,6 +196,9 @@ export class World {
     const { modules, epsilonMs } = this.options;
     const { client, results } = this.crm.connect(this.clocks.ingress, this.clocks.database);
     const deadLetters = { put: async (letters: readonly unknown[]) => void (this.counts.deadLetters += letters.length) };
+    const crm = spread(process.guard(client, 'crm', ownOfClient));
+    const store = process.guard(this.fieldsMissing, 'store');
+    const missing = new MissingFields({ crm, store, catchUps: process.guard(this.catchUps, 'store'), metrics, log: silent, time: this.clocks.ingress });
     const deps = {
       modules,
       epsilonMs,
@@ -198,7 +208,8 @@ export class World {
       time: this.clocks.ingress,
       signal: process.signal,
       lookIntervalMs: 100,
-      crm: process.guard(client, 'crm', ownOfClient),
+      crm: { ...crm, ...missing.readings },
+      missing,
       results: process.guard(results),
       producer: process.guard(this.log.producer, 'log'),
       register: process.guard(this.tables.register, 'store'),
@@ -222,6 +233,8 @@ export class World {
     };
     const read = async (): Promise<void> => {
       await this.#declare(process);
+      await missing.recall();
+      void process.repeat(() => 5_000, (ms) => this.time.sleep(ms), () => missing.checkDue());
       this.#repeat(process, 0.25, takeHints);
       this.#repeat(process, 2, () => answerer.askAgain());
       this.#repeat(process, 1, () => ingestReadyPages(deps, process.signal));
@@ -268,6 +281,11 @@ export class World {
     const planner = new Planner(jobs);
     for (const module of modules) this.#repeat(process, 2, () => planner.round(module, { pollAll: this.random.next() < 0.3 }));
     this.#repeat(process, 2, () => hintWantedLooks(jobs));
+    const reporter = new Reporter(jobs);
+    const { leftOut } = process.guard(memoryLeftOut({ projection: this.tables.projection, aside: this.looksAside, fields: this.fieldsMissing }), 'store');
+    void process.repeat(() => 5_000 + this.#reportRandom.below(1_000), (ms) => this.time.sleep(ms), async () => {
+      for (const module of modules) await reportLeftOut({ leftOut, reporter }, module);
+    });
   }
 
   #project(process: VirtualProcess, name: ProjectorRole): void {
@@ -318,3 +336,6 @@ export class World {
     return this.catchUps.rows().some(({ state }) => state === 'wanted' || state === 'read' || state === 'too-large') ? 'catch-up' : 'quiet';
   }
 }
+
+/** A guarded client as a plain object, so that some of its calls can be replaced. */
+const spread = <T extends object>(guarded: T): T => Object.fromEntries(Object.keys(guarded).map((name) => [name, guarded[name as keyof T]])) as T;

@@ -1,6 +1,9 @@
 import type { ModuleDefinition } from '@lockstep/modules';
 
-import { MemoryTable, noRules, type TableRules } from './memory-table.ts';
+import { type DataFault, MemoryTable, noRules, type TableRules } from './memory-table.ts';
+
+/** What a trigger or another session's lock says of a row that is written; null where nothing is in its way. */
+export type RowRefusal = (module: string, id: string) => DataFault | null;
 
 /** The tables of the simulated modules, under one transaction. */
 export class MemoryDatabase {
@@ -9,10 +12,10 @@ export class MemoryDatabase {
   readonly #undo: (() => void)[] = [];
   #depth = 0;
 
-  constructor(modules: readonly ModuleDefinition[], rules: Readonly<Record<string, TableRules>>, epsilonMs: number) {
+  constructor(modules: readonly ModuleDefinition[], rules: Readonly<Record<string, TableRules>>, epsilonMs: number, refusal?: RowRefusal) {
     const find = (module: string): MemoryTable | undefined => this.#tables.get(module);
     const note = (undo: () => void): void => void this.#undo.push(undo);
-    this.#tables = new Map(modules.map((module) => [module.apiName, new MemoryTable({ module, rules: rules[module.apiName] ?? noRules, epsilonMs, find, note })]));
+    this.#tables = new Map(modules.map((module) => [module.apiName, new MemoryTable({ module, rules: rules[module.apiName] ?? noRules, epsilonMs, find, note, ...(refusal && { refusal }) })]));
   }
 
   get tables(): Iterable<MemoryTable> {

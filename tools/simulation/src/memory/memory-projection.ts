@@ -52,7 +52,7 @@ export class MemoryProjection {
     const { database, onUnconfirmed } = this.#options;
     this.#checkPosition(batch);
     const table = database.table(batch.module.apiName);
-    const { changed, unconfirmed } = foldMessages(table.records, batch.messages, table.epsilonMs);
+    const { changed, unconfirmed } = foldMessages(table, batch.messages);
     database.transaction(() => writeTogether(database, table, changed));
     for (const id of unconfirmed) onUnconfirmed(batch.module.apiName, id);
     this.#advance(batch);

@@ -3,7 +3,7 @@ import type { DeletionBreaker, Freshness, Referrers, RegisterAudits, RegisterEnt
 import { doubtSince, isAlive, isSettled } from '@lockstep/record-log';
 
 import { memoryBreaker } from './memory-breaker.ts';
-import { MemoryDatabase } from './memory-database.ts';
+import { MemoryDatabase, type RowRefusal } from './memory-database.ts';
 import type { memoryWatermarks } from './memory-jobs.ts';
 import { MemoryProjection, type MemoryProjectionOptions } from './memory-projection.ts';
 import type { MemoryRecord, TableRules } from './memory-table.ts';
@@ -36,13 +36,14 @@ export type MemoryTablesOptions = {
   readonly watermarks: ReturnType<typeof memoryWatermarks>;
   readonly allowedDeletions?: number;
   readonly retryAtMostMs?: number;
+  readonly refusal?: RowRefusal;
   readonly onParked?: (parked: ParkedMessage) => void;
   readonly onAdvanced?: MemoryProjectionOptions['onAdvanced'];
 };
 
 /** Register, rows, positions, looks and what is parked, in memory: what the projector keeps in Postgres, by the same rules. */
-export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, allowedDeletions = Number.POSITIVE_INFINITY, retryAtMostMs = 1_800_000, onParked, onAdvanced }: MemoryTablesOptions): MemoryTables {
-  const database = new MemoryDatabase(modules, rules, epsilonMs);
+export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, allowedDeletions = Number.POSITIVE_INFINITY, retryAtMostMs = 1_800_000, onParked, onAdvanced, refusal }: MemoryTablesOptions): MemoryTables {
+  const database = new MemoryDatabase(modules, rules, epsilonMs, refusal);
   const wanted = new Map<string, WantedLook>();
   const want: WantedLooks['want'] = async (module, ids, reason) => {
     for (const id of ids) if (!wanted.has(`${module}/${id}`)) wanted.set(`${module}/${id}`, { module, id, reason });

@@ -16,7 +16,7 @@ export const noRules: TableRules = { unique: [], references: [] };
 
 /** What Postgres says of data that it refuses, under Postgres' own codes. */
 export class DataFault extends Error {
-  readonly code: '22001' | '23502' | '23503' | '23505';
+  readonly code: '22001' | '23502' | '23503' | '23505' | '55P03' | 'P0001';
 
   constructor(message: string, code: DataFault['code']) {
     super(message);
@@ -31,6 +31,8 @@ type MemoryTableDeps = {
   readonly epsilonMs: number;
   /** The table of another module; undefined where that is not simulated, and then nothing is checked. */
   readonly find: (module: string) => MemoryTable | undefined;
+  /** What a trigger or another session's lock says of a row; null where nothing is in its way. */
+  readonly refusal?: (module: string, id: string) => DataFault | null;
   /** Receives how to take a change back. */
   readonly note: (undo: () => void) => void;
 };
@@ -43,6 +45,8 @@ export class MemoryTable {
   readonly module: ModuleDefinition;
   readonly #deps: MemoryTableDeps;
   readonly #records = new Map<string, MemoryRecord>();
+  /** Fields by the id of the coverage that names them, as far as the log has declared them. */
+  readonly coverages = new Map<string, readonly string[]>();
   readonly #keepsDeleted: boolean;
   readonly #unique: readonly (Rule & { readonly isNullable: boolean })[];
   readonly #references: readonly (Rule & { readonly to: string })[];
@@ -99,6 +103,8 @@ export class MemoryTable {
   checkRow(id: string, released: ReadonlySet<string> = none): void {
     const fields = this.#rowOf(id);
     if (fields === undefined) return;
+    const refusal = this.#deps.refusal?.(this.module.apiName, id) ?? null;
+    if (refusal !== null) throw refusal;
     for (const { field, at, length } of this.#longest) if (String(fields[at] ?? '').length > length) throw new DataFault(`${field} is too long`, '22001');
     for (const { field, at, isNullable } of this.#unique) {
       const value = fields[at] ?? null;

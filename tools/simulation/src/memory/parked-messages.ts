@@ -33,7 +33,7 @@ type Options = {
 };
 
 /** Whether the same data may fit later: what it conflicts with may change. */
-const mayYetFit = ({ code }: Pick<ParkedMessage, 'code'>): boolean => code === '23503' || code === '23505';
+const mayYetFit = ({ code }: Pick<ParkedMessage, 'code'>): boolean => code !== '22001' && code !== '23502';
 
 /** What is kept aside, and tried again while it may fit yet. */
 export class ParkedMessages {

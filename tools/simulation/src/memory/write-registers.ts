@@ -42,7 +42,7 @@ function writeTogetherWhatFits(database: MemoryDatabase, table: MemoryTable, wai
   const faults = new Map<string, DataFault>();
   for (let isTried = false; !isTried; ) {
     const trying = waiting.filter(({ id }) => !faults.has(id));
-    const failed = attempt(database, table, foldMessages(table.records, trying.map(({ message }) => message), table.epsilonMs).changed);
+    const failed = attempt(database, table, foldMessages(table, trying.map(({ message }) => message)).changed);
     for (const [id, fault] of failed) faults.set(id, fault);
     isTried = failed.size === 0;
   }
