@@ -95,6 +95,19 @@ const rowOf = (module: string): ChannelRow => rows.get(module) as ChannelRow;
 const enablings = (): number => calls.filter((call) => call.startsWith('enable')).length;
 const listed = (): Promise<number> => client.listChannels().then(({ length }) => length);
 
+test('a channel that is refused is reported within a minute, with the cause, and closed once it is enabled', async () => {
+  let isRefusing = true;
+  keeper = keeperOf({ crm: { ...client, enableNotifications: (wanted) => (isRefusing ? Promise.reject(new CrmError('the scope was withdrawn', 'CRM_REFUSED')) : client.enableNotifications(wanted)) } });
+  for (let second = 0; second < 60; second += 1) {
+    await clock.advance(1_000);
+    await keeper.keep(leads);
+  }
+  expect([...open]).toEqual(['Leads channel-lost']);
+  isRefusing = false;
+  await minutes(2);
+  expect([enablings() < 12, [...open]]).toEqual([true, []]);
+});
+
 describe('reading back', () => {
   test('an enabled channel that the CRM silently lost is found by reading back and enabled again', async () => {
     await keeper.keep(leads);

@@ -7,6 +7,7 @@ import { realTime, type Time } from '@lockstep/telemetry';
 import type { PlanBudget } from './credit-watch.ts';
 import { enableChannel, isRenewalDue, type RenewChannelDeps, wantedChannel } from './renew-channel.ts';
 import type { Reporter } from './reporter.ts';
+import { messageOf } from './steps.ts';
 
 /*
  * A channel is enabled again
@@ -38,6 +39,8 @@ const LIST_RETRY_MS = 60_000;
 const JUDGE_EVERY_MS = 60_000;
 const RESUBSCRIBE_AFTER_MS = 3_600_000;
 const MAX_RETRY_MS = 60_000;
+/** One failure in a row is often chance, and is repeated within a second. */
+const MIN_FAILURES = 3;
 
 /** Keeps the channels of all modules open, and sees to it that they do what they are there for. */
 export class ChannelKeeper {
@@ -63,12 +66,14 @@ export class ChannelKeeper {
     if (elapsedMs < state.retryAt) return { isOpened: known !== undefined, failure: state.failure };
     try {
       await this.#enableWhenNeeded(apiName, known, state);
+      if (state.failures >= MIN_FAILURES) await this.#reporter.close(apiName, 'channel-lost');
       state.failures = 0;
       return { isOpened: true, failure: null };
     } catch (failure) {
       state.failures += 1;
       state.failure = failure;
       state.retryAt = elapsedMs + Math.min(500 * 2 ** state.failures, MAX_RETRY_MS);
+      if (state.failures >= MIN_FAILURES) await this.#reporter.open(apiName, 'channel-lost', refusedDetails(known, failure));
       return { isOpened: known !== undefined, failure };
     }
   }
@@ -171,6 +176,10 @@ export class ChannelKeeper {
     return (this.#deps.time ?? realTime).elapsed();
   }
 }
+
+/** What is the matter with a channel that cannot be enabled */
+const refusedDetails = (known: ChannelRow | undefined, failure: unknown): string =>
+  `the channel can be neither enabled nor extended${known === undefined ? ', so the module is not read' : `; it ends at ${known.grantedUntil.toISOString()}`}: ${messageOf(failure)}`;
 
 const readingOf = ({ wantedAt, from, startedAt, result: { rows, seen, unhinted } }: CatchUpRow): JudgedReading[] =>
   startedAt === null ? [] : [{ wantedMs: wantedAt.getTime(), fromMs: from.getTime(), startedMs: startedAt.getTime(), rows, seen, unhinted }];
