@@ -64,10 +64,11 @@ export class FaultWatch {
   }
 }
 
-/** A page that failed more than once, and has not come further since. */
-export const isStuck = ({ attempts, failure, state }: BulkPageRow): boolean => state === 'wanted' && typeof failure === 'string' && attempts >= MIN_FAILURES;
+/** A page that was requested more than once in vain, or whose result the reader has noted as one that it cannot take; and that has not come further since. */
+export const isStuck = ({ attempts, failure, state }: BulkPageRow): boolean => typeof failure === 'string' && (state === 'ready' || (state === 'wanted' && attempts >= MIN_FAILURES));
 
-const causeOf = ({ attempts, failure, nextAttemptAt }: BulkPageRow): string => `${failure} (attempt ${attempts}; the next one is made ${nextAttemptAt instanceof Date ? `at ${nextAttemptAt.toISOString()}` : 'now'})`;
+const causeOf = ({ attempts, failure, nextAttemptAt, state }: BulkPageRow): string =>
+  state === 'ready' ? `its result cannot be taken: ${failure} (tried again from a second to 15 minutes apart)` : `${failure} (attempt ${attempts}; the next one is made ${nextAttemptAt instanceof Date ? `at ${nextAttemptAt.toISOString()}` : 'now'})`;
 
 const nameOf = (run: BulkRunRow | undefined): string => (run?.kind === 'initial' ? 'the first load' : `the ${run?.kind ?? 'run'}`);
 

@@ -3,7 +3,7 @@ import { ms } from './epoch.ts';
 
 /**
  * What an incident is about; `docs/runbook.md` has a section for each.
- * - `channel-lost`: the CRM no longer lists the module's channel as it was requested, or it ran out; it is enabled again.
+ * - `channel-lost`: the CRM no longer lists the module's channel as it was requested, it ran out, or it can be neither enabled nor extended; that is tried again.
  * - `channel-shortened`: the CRM granted less than was requested, or ends the channel sooner than it granted.
  * - `channel-deaf`: the channel is silent: catch-ups keep finding changes without a notification.
  * - `catch-up-late`: no catch-up has been completed for a while, whatever the reason.
@@ -20,7 +20,7 @@ import { ms } from './epoch.ts';
  * - `refresh-waits`: a module is due to be read again, and that would touch the reserve of credits.
  * - `load-failing`: the first load or a refresh of a module fails, or waits for a page that cannot be read.
  * - `catch-up-failing`: catch-ups of a module fail, one after another.
- * - `page-unreadable`: a page of a bulk run was requested more than once in vain; the pauses between the attempts grow to six hours.
+ * - `page-unreadable`: a page of a bulk run was requested more than once in vain, or its result cannot be taken; the pauses between the attempts grow to six hours.
  * - `restore-scan-failing`: the list of deletions cannot be read over its whole depth, so restores of earlier deletions are not noticed.
  * - `projector-halted`: partitions of a module are not applied until their cause is gone.
  * - `partition-stuck`: the oldest message of a partition has waited for longer than a minute, though the partition is not halted.

@@ -30,6 +30,8 @@ export type IngestPagesDeps = CloseSeamsDeps & {
 };
 
 const MAX_ATTEMPTS = 5;
+/** One failure is often chance; what fails again is noted, and reported as an incident. */
+const NOTED_FROM = 2;
 /** Of the pages of a run: two hundred million rows. */
 const MAX_PAGES = 1_000;
 const PROGRESS_EVERY_MS = 1_000;
@@ -141,5 +143,6 @@ async function giveBack({ runs, waits, log }: IngestPagesDeps, page: BulkPageRow
   }
   const cause = !(error instanceof CrmError) ? 'parts' : error.retryable ? 'passing' : 'lasting';
   const pauseMs = waits.failed(page, cause);
+  if (waits.failuresOf(page) >= NOTED_FROM) await runs.refused(page, failure);
   log[cause === 'lasting' ? 'error' : 'warn']({ ...facts, pauseMs }, 'a bulk page cannot be taken and will be tried again; other pages go on');
 }

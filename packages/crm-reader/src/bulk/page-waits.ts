@@ -28,6 +28,11 @@ export class PageWaits {
     return pauseMs;
   }
 
+  /** How often in a row the page could not be taken. */
+  failuresOf(page: Page): number {
+    return this.#waits.get(nameOf(page))?.failures ?? 0;
+  }
+
   done(page: Page): void {
     this.#waits.delete(nameOf(page));
   }
