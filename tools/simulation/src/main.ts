@@ -5,6 +5,7 @@ import { Command, InvalidArgumentError } from 'commander';
 
 import { runCreditTable } from './credits/run-credit-table.ts';
 import { neverMet, printed, sumOf } from './faults.ts';
+import { runStanding } from './standing/run-standing.ts';
 import type { Outcome } from './worker.ts';
 
 /* npm run simulate: lives the worlds of many seeds. Exit codes: 0 every one ended right, 1 some did not, 2 wrong arguments. */
@@ -15,18 +16,26 @@ function whole(text: string): number {
   return value;
 }
 
-type Given = { seeds: number; from: number; seed?: number; workers: number; json?: true; credits?: true };
+type Given = { seeds: number; from: number; seed?: number; workers: number; standing?: true; only: string; json?: true; credits?: true };
 const given = new Command('npm run simulate --')
   .description('Runs planner, reader, fold and a CRM full of faults under virtual time, one world a seed, and checks that freshness never lies and that the tables equal the CRM in the end.')
   .option('--seeds <number>', 'how many seeds', whole, 200)
   .option('--from <number>', 'the first of them', whole, 1)
   .option('--seed <number>', 'this seed alone', whole)
   .option('--workers <number>', 'threads', whole, availableParallelism())
+  .option('--standing', 'every fault that stands, in each module and phase, instead of seeds; --seed gives another course')
+  .option('--only <text>', 'of those, the ones whose name has this', '')
   .option('--json', 'one line of JSON')
   .option('--credits', 'instead: a day for each pace of edits and each number of credits, and how late changes arrive')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .parse()
   .opts<Given>();
+
+if (given.standing === true) {
+  const failed = await runStanding(given.seed ?? 1, (line) => void process.stdout.write(`${line}\n`), given.only);
+  process.stdout.write(failed.length === 0 ? 'every one ended right\n' : `${failed.length} failed\n`);
+  process.exit(failed.length === 0 ? 0 : 1);
+}
 
 const seeds = given.seed === undefined ? Array.from({ length: given.seeds }, (_, i) => given.from + i) : [given.seed];
 const started = performance.now();

@@ -60,7 +60,7 @@ describe('what the CRM refuses for good', () => {
     edit(world, watch, simulatedLeads, id, { Company: 'Read', Lead_Score: 77 });
     await rest(30);
     const [company, , score] = world.tables.record('Leads', id)?.content?.fields ?? [];
-    expect([company, score === 77, isKnown(world, simulatedLeads) > refusedAtMs]).toEqual(['Read', false, true]);
+    expect([company, String(score) === '77', isKnown(world, simulatedLeads) > refusedAtMs]).toEqual(['Read', false, true]);
     world.crm.refusals.lift();
     await new Rest(world, watch).caughtUp();
     expect(world.counts.deaths).toBe(0);

@@ -7,7 +7,7 @@ import { Life } from './life.ts';
 import { simulatedLeads, simulatedModules } from './modules.ts';
 import type { Refusal } from './refusals.ts';
 import { Rest } from './rest.ts';
-import { refusalOf, type Roughness, strike, troublesOf, weather } from './weather.ts';
+import { furtherRefusals, refusalOf, type Roughness, strike, troublesOf, weather } from './weather.ts';
 import { World } from './world.ts';
 
 /** What a seed's world went through. */
@@ -28,21 +28,22 @@ export async function simulate(seed: number): Promise<Simulated> {
   const life = new Life(world, watch, { isOpen });
   const roughness: Roughness = { faults: random.below(5) > 0, deaths: random.below(3) > 0, outages: random.below(3) === 0, troubles: random.below(2) === 0, clocks: random.below(3) === 0 };
   const refusal = random.below(4) === 0 ? { atMs: random.below(2) === 0 ? 0 : random.below(30) * MINUTE_MS, what: refusalOf(random, world) } : null;
+  const refusals = refusal === null ? null : { atMs: refusal.atMs, what: [refusal.what, ...furtherRefusals(seededRandom(seed ^ 0x57a), world)] };
   world.crashes = roughness.deaths ? 0.0005 : 0;
   world.startAll();
-  await live({ world, watch, life, roughness, random, refusal, minutes: 15 + random.below(45) });
-  await comeToRest(world, watch, { isOpen, refusal: refusal?.what ?? null });
+  await live({ world, watch, life, roughness, random, refusals, minutes: 15 + random.below(45) });
+  await comeToRest(world, watch, { isOpen, refusals: refusals?.what ?? [] });
   const { calls, failed, dropped } = world.crm.counts;
   return { seed, changes: life.changes, calls, failedCalls: failed, dropped, deaths: world.counts.deaths, checks: watch.checks, virtualMinutes: Math.round(world.time.elapsed() / MINUTE_MS), met: world.met.all };
 }
 
-type Lived = { readonly world: World; readonly watch: Watch; readonly life: Life; readonly roughness: Roughness; readonly random: Random; readonly refusal: { readonly atMs: number; readonly what: Refusal } | null; readonly minutes: number };
+type Lived = { readonly world: World; readonly watch: Watch; readonly life: Life; readonly roughness: Roughness; readonly random: Random; readonly refusals: { readonly atMs: number; readonly what: readonly Refusal[] } | null; readonly minutes: number };
 
-async function live({ world, watch, life, roughness, random, refusal, minutes }: Lived): Promise<void> {
+async function live({ world, watch, life, roughness, random, refusals, minutes }: Lived): Promise<void> {
   const { time, crm } = world;
   let turnsAtMs = 0;
   while (time.elapsed() < minutes * MINUTE_MS) {
-    if (refusal !== null && time.elapsed() >= refusal.atMs && crm.refusals.active.length === 0) crm.refusals.begin(refusal.what);
+    if (refusals !== null && time.elapsed() >= refusals.atMs && crm.refusals.active.length === 0) for (const one of refusals.what) crm.refusals.begin(one);
     if (time.elapsed() >= turnsAtMs) {
       crm.setFaults(weather(random, roughness));
       world.troubles = troublesOf(random, roughness);
@@ -62,15 +63,19 @@ async function live({ world, watch, life, roughness, random, refusal, minutes }:
  * lifted, and has to become right by itself. Where the CRM hid nothing, no refresh is needed for it. A CRM whose clock was set back stamps
  * changes with times that are read already, and so hides them.
  */
-export async function comeToRest(world: World, watch: Watch, { isOpen, refusal }: { isOpen: boolean; refusal: Refusal | null } = { isOpen: false, refusal: null }): Promise<void> {
+export async function comeToRest(world: World, watch: Watch, { isOpen, refusals }: { isOpen: boolean; refusals: readonly Refusal[] } = { isOpen: false, refusals: [] }): Promise<void> {
   const rest = new Rest(world, watch);
   const isRight = (blocked?: Blocked): Promise<void> => (isOpen && !watch.wasSetBack ? rest.caughtUp(blocked) : rest.refreshed(blocked));
-  if (refusal !== null) {
-    await isRight(blockedBy(refusal));
+  if (refusals.length > 0) {
+    await isRight(blockedBy(refusals));
     world.crm.refusals.lift();
   }
   await isRight();
 }
 
-/** What is not promised while the CRM refuses something: a record without a time keeps no other one from being read, the rest its module. */
-const blockedBy = (refusal: Refusal): Blocked => (refusal.kind === 'time' ? { modules: new Set(), records: new Set([`${refusal.module}/${refusal.id}`]) } : { modules: new Set([refusal.module]), records: new Set() });
+/** What is not promised while this is refused: of some kinds a record alone, of the others its module. */
+function blockedBy(refusals: readonly Refusal[]): Blocked {
+  const ofRecord = refusals.flatMap((one) => ('id' in one && one.kind !== 'look' ? [`${one.module}/${one.id}`] : []));
+  const ofModule = refusals.filter((one) => !('id' in one) || one.kind === 'look').map(({ module }) => module);
+  return { modules: new Set(ofModule), records: new Set(ofRecord) };
+}

@@ -71,3 +71,16 @@ export function refusalOf(random: Random, { options, crm }: World): Refusal {
   ];
   return kinds[random.below(kinds.length)] as Refusal;
 }
+
+/** Up to three more, so that several stand at once beside kills and outages. Rows of Products are spared: what conflicts with one that is refused has no excuse of its own. */
+export function furtherRefusals(random: Random, { options, crm }: World): Refusal[] {
+  return Array.from({ length: random.below(4) }, () => {
+    const { apiName: module } = options.modules[random.below(options.modules.length)] as ModuleDefinition;
+    const ids = crm.records.ids(module);
+    const id = ids[random.below(ids.length)] ?? '';
+    const ofModule = (['job-lost', 'download', 'deletions', 'list-endless', 'scan', 'window', 'channel'] as const).map((kind): Refusal => ({ kind, module }));
+    const ofRecord = (module === 'Products' ? (['server'] as const) : (['server', 'row', 'locked'] as const)).map((kind): Refusal => ({ kind, module, id }));
+    const kinds = [...ofModule, ...ofRecord];
+    return kinds[random.below(kinds.length)] as Refusal;
+  });
+}

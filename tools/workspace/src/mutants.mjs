@@ -1109,4 +1109,25 @@ export const mutants = [
     project: 'packages/crm-reader',
     tests: ['src/missing-fields.test.ts'],
   },
+  {
+    name: 'what stands is reported: a result that cannot be downloaded is noted nowhere',
+    changes: [{ file: 'packages/crm-reader/src/bulk/ingest-pages.ts', from: 'if (waits.failuresOf(page) >= NOTED_FROM) await', to: 'if (waits.failuresOf(page) < 0 * NOTED_FROM) await' }],
+    project: 'packages/crm-reader',
+    tests: ['src/bulk/ingest-pages.test.ts'],
+    testName: 'stays as it is while the CRM refuses the download',
+  },
+  {
+    name: 'what stands is reported: a channel that is refused is reported once it has ended',
+    changes: [{ file: 'packages/crm-planner/src/channel-keeper.ts', from: "if (state.failures >= MIN_FAILURES) await this.#reporter.open(", to: "if (state.failures < 0) await this.#reporter.open(" }],
+    project: 'packages/crm-planner',
+    tests: ['src/channel-keeper.test.ts'],
+    testName: 'that is refused is reported',
+  },
+  {
+    name: 'what stands is reported: a page whose result cannot be taken is no incident',
+    changes: [{ file: 'packages/crm-planner/src/fault-watch.ts', from: "(state === 'ready' || (state", to: "((state" }],
+    project: 'tools/simulation',
+    tests: ['src/standing/standing.test.ts'],
+    testName: 'no result of a bulk job can be downloaded',
+  },
 ];

@@ -3,6 +3,7 @@ import type { ModuleDefinition } from '@lockstep/modules';
 import { Violation, Watch } from '../invariants.ts';
 import { simulatedModules } from '../modules.ts';
 import type { Refusal } from '../refusals.ts';
+import { noFaults } from '../virtual-crm.ts';
 import { World } from '../world.ts';
 import { Probes } from './probes.ts';
 import { probed, refusalOfStanding, removable, type StandingFault, standingFaults, type StandingPhase, standingPhases } from './standing-faults.ts';
@@ -15,12 +16,13 @@ export type Stood = { readonly name: string; readonly worstMs: number; readonly 
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
-const STANDS_MS = 40 * MINUTE_MS;
+/** Channels of an hour are extended after half of it, and end if they are not. */
+const standsMs = ({ kind }: StandingFault): number => (kind === 'channel' ? 90 : 40) * MINUTE_MS;
 const REPORTED_WITHIN_MS = MINUTE_MS;
 /** The pause of a page that stood for so long, a scan, a second pass. */
 const EQUAL_WITHIN_MS = 3 * 60 * MINUTE_MS;
-/** Three modules at rest cost about 360 an hour, their loads 450, the probes 240 looks; the fault may add six jobs and its polls. */
-const CREDITS_PER_HOUR = 1_600;
+/** Beyond a look at each edit. What three loads, thirty catch-ups a module cost, is 450; the fault may add six jobs and what is polled. */
+const CREDITS_PER_HOUR = 1_000;
 const LOADED_WITHIN_MS = 30 * MINUTE_MS;
 
 /** All of the dimension. */
@@ -50,6 +52,7 @@ class Stand {
     this.probes = new Probes(this.world, this.watch);
     // What points to a Product that cannot be read waits for it, and is touched with it: no Deal does here.
     for (const id of this.world.crm.records.ids('Deals')) this.world.crm.records.edit('Deals', [id], { Main_Product: null });
+    if (given.fault.kind === 'channel') this.world.crm.setFaults({ ...noFaults, shortExpiry: 1 });
     this.refusal = refusalOfStanding(given.fault, given.module, this.world);
   }
 
@@ -89,7 +92,9 @@ class Stand {
   }
 
   #countCredits(): void {
-    const { time, crm: { counts: { credits } } } = this.world;
+    const { time, crm: { counts } } = this.world;
+    // Each edit is worth a look.
+    const credits = counts.credits - this.probes.made;
     const atMs = time.elapsed();
     this.#credits = [...this.#credits.filter((one) => one.atMs > atMs - 60 * MINUTE_MS), ...(atMs % MINUTE_MS === 0 ? [{ atMs, credits }] : [])];
     this.creditsPerHour = Math.max(this.creditsPerHour, credits - (this.#credits[0]?.credits ?? 0));
@@ -103,7 +108,6 @@ function provoke({ world, watch, given: { fault, module }, refusal, isLoaded }: 
   const [first = ''] = world.crm.records.ids(apiName);
   if (fault.touches === 'load' && isLoaded) void world.refresh(module).catch(() => undefined);
   if (fault.kind === 'list' && attempt === 0) for (const id of world.crm.records.ids(apiName).slice(-6)) remove(world, watch, module, id);
-  if (fault.kind === 'channel') world.crm.loseChannel(apiName);
   if (fault.kind !== 'field' && !('id' in refusal)) return;
   const value = fault.kind === 'field' ? { [removable[apiName] ?? '']: apiName === 'Products' ? `Code ${attempt}` : 10 + attempt } : { [probed[apiName] ?? '']: `Touched ${attempt}` };
   world.crm.edit(apiName, [first], value);
@@ -127,6 +131,7 @@ export async function liveStanding(given: StandingCase): Promise<Stood> {
   stand.isProbed = true;
   const reportedMs = await standFor(stand);
   world.crm.refusals.lift();
+  world.crm.setFaults(noFaults);
   const equalMs = await heal(stand);
   if (world.counts.deaths > 0) throw new Violation('a process died');
   return { name: nameOf(given), worstMs: probes.worstMs, probes: probes.seen, reportedMs, equalMs, creditsPerHour: stand.creditsPerHour };
@@ -154,13 +159,13 @@ async function beginIn(stand: Stand): Promise<void> {
 async function standFor(stand: Stand): Promise<number> {
   const { world, refusal, given: { fault } } = stand;
   let [metAtMs, reportedAtMs] = [0, 0];
-  for (let stood = 0; stood < STANDS_MS; stood += SECOND_MS) {
+  for (let stood = 0; stood < standsMs(fault); stood += SECOND_MS) {
     if (metAtMs === 0 && stood % (30 * SECOND_MS) === 0) provoke(stand, stood / (30 * SECOND_MS));
     await stand.pass(SECOND_MS);
     const strikes = world.crm.refusals.strikes(refusal);
     if (metAtMs === 0 && strikes >= 2) metAtMs = world.time.now();
     if (reportedAtMs === 0 && (await stand.incident()) !== undefined) reportedAtMs = world.time.now();
-    if (metAtMs > 0 && reportedAtMs === 0 && world.time.now() - metAtMs > REPORTED_WITHIN_MS) throw new Violation(`no incident ${fault.incidents.join(' or ')} of ${refusal.module} within a minute; open: ${await openIncidents(world)}`);
+    if (metAtMs > 0 && reportedAtMs === 0 && world.time.now() - metAtMs > (fault.reportedWithinMs ?? REPORTED_WITHIN_MS)) throw new Violation(`no incident ${fault.incidents.join(' or ')} of ${refusal.module} in time; open: ${await openIncidents(world)}`);
   }
   if (world.crm.refusals.strikes(refusal) === 0) throw new Violation('the fault was never met');
   if (reportedAtMs === 0 || (await stand.incident()) === undefined) throw new Violation(`the fault stands, and its incident is not open; open: ${await openIncidents(world)}`);
@@ -180,7 +185,7 @@ async function heal(stand: Stand): Promise<number> {
 
 async function problemOf({ world, watch, given: { module }, isLoaded }: Stand): Promise<string | null> {
   if (!isLoaded) return 'the first load is not complete';
-  const open = (await world.incidents.list()).filter((one) => one.module === module.apiName);
+  const open = (await world.incidents.list()).filter((one) => one.module === module.apiName && one.kind !== 'channel-shortened');
   if (open.length > 0) return `open: ${await openIncidents(world)}`;
   try {
     watch.checkEquality('a fault that stood');

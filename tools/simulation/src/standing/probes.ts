@@ -16,7 +16,7 @@ export class Probes {
   readonly #world: World;
   readonly #watch: Watch;
   readonly #open = new Map<string, Probe>();
-  #made = 0;
+  made = 0;
   worstMs = 0;
   seen = 0;
 
@@ -32,7 +32,7 @@ export class Probes {
       const ids = crm.records.ids(module.apiName).filter((id) => !isTouched(module.apiName, id) && !this.#open.has(`${module.apiName}/${id}`));
       const id = ids[random.below(ids.length)];
       if (id === undefined) continue;
-      const value = `Probe ${(this.#made += 1)}`;
+      const value = `Probe ${(this.made += 1)}`;
       const isNotified = crm.isListening(module.apiName) && this.#world.isUp('receiver');
       crm.edit(module.apiName, [id], { [probed[module.apiName] ?? '']: value });
       this.#watch.changed(module, id);
@@ -53,9 +53,5 @@ export class Probes {
         if (atMostMs === NOTIFIED_MS) this.worstMs = Math.max(this.worstMs, waitedMs);
       } else if (waitedMs > atMostMs) throw new Violation(`${module.apiName} ${id}, which nothing touches, was edited ${waitedMs} ms ago, and its row does not show it`);
     }
-  }
-
-  get waiting(): number {
-    return this.#open.size;
   }
 }
