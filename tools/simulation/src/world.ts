@@ -234,7 +234,7 @@ export class World {
     const read = async (): Promise<void> => {
       await this.#declare(process);
       await missing.recall();
-      void process.repeat(() => 5_000, (ms) => this.time.sleep(ms), () => missing.checkDue());
+      void process.repeat(() => Math.max(5_000, this.paceMs / 2), (ms) => this.time.sleep(ms), () => missing.checkDue());
       this.#repeat(process, 0.25, takeHints);
       this.#repeat(process, 2, () => answerer.askAgain());
       this.#repeat(process, 1, () => ingestReadyPages(deps, process.signal));
@@ -283,7 +283,7 @@ export class World {
     this.#repeat(process, 2, () => hintWantedLooks(jobs));
     const reporter = new Reporter(jobs);
     const { leftOut } = process.guard(memoryLeftOut({ projection: this.tables.projection, aside: this.looksAside, fields: this.fieldsMissing }), 'store');
-    void process.repeat(() => 5_000 + this.#reportRandom.below(1_000), (ms) => this.time.sleep(ms), async () => {
+    void process.repeat(() => Math.max(5_000, this.paceMs / 2) + this.#reportRandom.below(1_000), (ms) => this.time.sleep(ms), async () => {
       for (const module of modules) await reportLeftOut({ leftOut, reporter }, module);
     });
   }
