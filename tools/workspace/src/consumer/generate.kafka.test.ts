@@ -39,7 +39,8 @@ class Tree {
 let tree: Tree;
 beforeAll(() => {
   tree = new Tree(mkdtempSync(join(tmpdir(), 'lockstep-generated-')));
-  for (const file of ['tsconfig.base.json', 'vitest.config.ts', 'package.json', '.oxlintrc.json']) copyFileSync(join(root, file), join(tree.folder, file));
+  mkdirSync(join(tree.folder, 'tools/workspace/src'), { recursive: true });
+  for (const file of ['tsconfig.base.json', 'vitest.config.ts', 'package.json', '.oxlintrc.json', 'tools/workspace/src/random-tests.ts']) copyFileSync(join(root, file), join(tree.folder, file));
   symlinkSync(join(root, 'node_modules'), join(tree.folder, 'node_modules'));
 });
 afterAll(() => rmSync(tree.folder, { recursive: true, force: true }));
