@@ -16,6 +16,9 @@ const run = z.object({
   etaSeconds: z.number().nullable(),
   failure: z.string().nullable(),
 });
+// A scheduler of an earlier build does not say it.
+const count = z.number().default(0);
+const leftOut = { halted: count, aside: count, deadLetters: count, missingFields: count };
 const module = z.object({
   module: z.string(),
   state: z.string(),
@@ -23,13 +26,14 @@ const module = z.object({
   run: run.nullable(),
   behind: z.number(),
   parked: z.number(),
+  ...leftOut,
   incidents: z.number(),
   problem: z.string().nullable(),
   catchUp: z.object({ state: z.string(), rows: z.number(), unhinted: z.number() }).nullable(),
   paused: z.object({ since: z.string(), reason: z.string() }).nullable().default(null),
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
-const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), hidden: z.number(), unsettled: z.number(), coarserBecause: z.string().nullable().default(null) }));
+const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), parked: count, keptAside: count, deadLetters: count, hidden: z.number(), unsettled: z.number(), coarserBecause: z.string().nullable().default(null) }));
 const credits = z.object({ perDay: z.number().nullable(), spent: z.record(z.string(), z.number()), left: z.number().nullable(), reserve: z.number().nullable(), catchUpIntervalMs: z.number() });
 const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), credits, modules: z.array(module) });
 
@@ -105,14 +109,21 @@ const number = new Intl.NumberFormat('en-US');
 /** The status for people: a line a module, how fresh it is, and what is wrong below it. */
 export function statusText({ modules, hintsWaiting, incidents, credits: spending, freshness: fresh }: Status, projector: string | null = null): string {
   const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'incidents', 'channel until'], ...modules.map(cells)];
-  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.hidden), number.format(one.unsettled)])];
+  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'parked', 'kept aside', 'dead letters', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.parked), number.format(one.keptAside), number.format(one.deadLetters), number.format(one.hidden), number.format(one.unsettled)])];
   const problems = [...(projector === null ? [] : [`projector: ${projector}`]), ...modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`))];
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
+  const lacking = modules.flatMap(lackingText);
   const paused = modules.flatMap(({ module: name, paused: pause }) => (pause === null ? [] : [`${name} is paused since ${pause.since}${pause.reason === '' ? '' : ` (${pause.reason})`}: nothing of it is applied until "lockstep resume ${name}"`]));
   const [coarser] = fresh.flatMap(({ coarserBecause }) => coarserBecause ?? []);
   const open = modules.reduce((sum, one) => sum + one.incidents, incidents);
   const plans = modules.flatMap(({ module: name, run: known }) => (known?.state === 'running' && known.plan !== null ? [`${name}, ${known.kind}: ${planText(known.plan)}`] : []));
-  return [...table(progress), '', ...table(times), '', creditsText(spending), ...(coarser === undefined ? [] : [`changes arrive later, as credits are scarce: ${coarser}`]), ...plans, ...(hintsWaiting === null ? [] : ['', hintsWaiting === 1 ? '1 notification waits for a look' : `${number.format(hintsWaiting)} notifications wait for a look`]), ...problems, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+  return [...table(progress), '', ...table(times), '', creditsText(spending), ...(coarser === undefined ? [] : [`changes arrive later, as credits are scarce: ${coarser}`]), ...plans, ...(hintsWaiting === null ? [] : ['', hintsWaiting === 1 ? '1 notification waits for a look' : `${number.format(hintsWaiting)} notifications wait for a look`]), ...problems, ...lacking, ...paused, ...held, ...(open === 0 ? [] : [`${number.format(open)} ${open === 1 ? 'incident is' : 'incidents are'} open: lockstep incidents`]), ''].join('\n');
+}
+
+/** What the table of a module lacks for now; none where it lacks nothing. */
+function lackingText({ module: name, halted, parked, aside, deadLetters, missingFields }: Status['modules'][number]): string[] {
+  const parts = Object.entries({ 'partitions halted': halted, parked, 'kept aside': aside, 'dead letters': deadLetters, 'fields missing': missingFields }).flatMap(([what, many]) => (many === 0 ? [] : [`${number.format(many)} ${what}`]));
+  return parts.length === 0 ? [] : [`${name} is not complete: ${parts.join(', ')}`];
 }
 
 const planText = ({ rows, pages, credits: cost }: z.infer<typeof plan>): string => `${number.format(rows)} rows in ${number.format(pages)} ${pages === 1 ? 'page' : 'pages'}, up to ${number.format(cost)} credits`;

@@ -164,6 +164,8 @@ test('what cannot be read is listed and counts, until its record was looked at a
     const letters = await listed();
     const [one, two] = [id, other].map((record) => letters.find(({ recordId }) => recordId === record) as Listed) as [Listed, Listed];
     expect([one.code, await stateOf()]).toEqual(['MODIFIED_TIME_MALFORMED', 'incomplete']);
+    const status = json(await run('status', '--json')) as { modules: unknown[]; freshness: unknown[] };
+    expect([status.modules[0], status.freshness[0]]).toMatchObject([{ state: 'incomplete', deadLetters: 2, aside: 2 }, { deadLetters: 2, keptAside: 2 }]);
     expect(await run('dead-letters', 'show', one.id)).toMatchObject({ code: 0, out: expect.stringMatching(/MODIFIED_TIME_MALFORMED: [^]*"module":"Leads"/) as unknown });
     await waitUntil('the incident', async () => ((await query(lockstep, `select from lockstep.incident where kind = 'dead-letters' and closed_at is null`)).length === 1 ? true : null));
 
