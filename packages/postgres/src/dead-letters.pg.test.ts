@@ -66,9 +66,28 @@ test('one that names no record is settled by a later reading of the whole module
   expect([await letters.resolve('Leads'), await open()]).toEqual([1, 0]);
 });
 
-test('one of no module is settled once every module was caught up with after it', async () => {
+test('one whose record cannot be found any more is settled by the look that did not find it, or by a later reading of the whole module', async () => {
+  await letters.note([letter(), letter({ module: 'Leads', id: '7' }, { source: 'bulk-row' })]);
+  await seen('-1 minute');
+  expect(await letters.resolve('Leads')).toBe(0);
+  await db.pool.query(`update lockstep.record_version set hidden_since = now() + interval '1 second'`);
+  expect([await letters.resolve('Leads'), (await letters.list({ module: 'Leads', limit: 9 })).map(({ recordId }) => recordId)]).toEqual([1, ['7']]);
+  await looksAside(db).keep('Leads', [{ id: '7', code: 'C', cause: 'c' }]);
+  await claimed('everything', 'Leads', '1 minute');
+  expect(await letters.resolve('Leads')).toBe(0);
+  await looksAside(db).answered('Leads', ['7']);
+  expect([await letters.resolve('Leads'), await open()]).toEqual([1, 0]);
+});
+
+test('one of no module counts for each until it was caught up with after it, and is settled with the last', async () => {
   await letters.note([letter({ topic: 'crm.notifications', partition: 0, offset: 7 }, { source: 'hint' })]);
+  const counts = async (): Promise<unknown> => [await open('Deals'), await open('Leads'), ...(await readFreshness(db)).map(({ deadLetters }) => deadLetters), ...(await Promise.all(['Deals', 'Leads'].map(async (module) => (await readLeftOut(db, module)).deadLetters?.count ?? 0)))];
+  expect(await counts()).toEqual([1, 1, 1, 1, 1, 1]);
+  await claimed('changes', 'Leads', '-1 minute');
+  expect(await counts()).toEqual([1, 1, 1, 1, 1, 1]);
+  await db.pool.query('truncate lockstep.watermark');
   await claimed('changes', 'Leads', '1 minute');
+  expect(await counts()).toEqual([1, 0, 1, 0, 1, 0]);
   expect(await letters.resolve('Leads')).toBe(0);
   await claimed('changes', 'Deals', '1 minute');
   expect(await letters.resolve('Leads')).toBe(1);

@@ -1,5 +1,6 @@
 import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
+import { claimedAfterLetter, isOpenLetterSql } from './open-letters.ts';
 
 /** Where something that could not be read stands: topic, partition and offset; or module, record, job and line. */
 export type LetterPosition = Readonly<Record<string, string | number>>;
@@ -26,14 +27,14 @@ export type StoredLetter = {
 export type DeadLetterStore = {
   /** Notes letters; what stands at the same place is the same letter, and open again. Repeating it changes nothing but the time. */
   note(letters: readonly NotedLetter[]): Promise<void>;
-  /** Newest first. @param module all modules by default. @param all those that are over as well. */
+  /** Newest first. @param module all modules by default; else what counts for it, also what is of no module. @param all those that are over as well. */
   list(options: { readonly module?: string; readonly all?: boolean; readonly limit: number }): Promise<StoredLetter[]>;
   find(id: string): Promise<StoredLetter | undefined>;
   /** Gives open ones up: they count no more. @returns those that were open. */
   discard(ids: readonly string[], because: string): Promise<string[]>;
   /**
-   * Resolves those of a module that a later reading has settled: a look at the record, or its deletion; what names no record, by a later reading of
-   * the whole module. And those of no module, once every module was caught up with after them. @returns how many.
+   * Resolves those of a module that a later reading has settled: a look at the record that read it or did not find it, its deletion, or a reading of the
+   * whole module. And those of no module, once every module was caught up with after them. @returns how many.
    */
   resolve(module: string): Promise<number>;
 };
@@ -42,8 +43,6 @@ type Row = Omit<StoredLetter, 'at' | 'resolvedAt'> & { at: number; resolvedAt: n
 
 const columns = `id, module, record_id::text as "recordId", source, position, code, cause, ${ms('at')}, ${ms('resolved_at', 'resolvedAt')}, discarded_because as "discardedBecause"`;
 const letterOf = (row: Row): StoredLetter => ({ ...row, at: new Date(row.at), resolvedAt: row.resolvedAt === null ? null : new Date(row.resolvedAt) });
-
-const claimedAfter = (kind: 'changes' | 'everything', module: string): string => `exists (select from lockstep.watermark w where w.module = ${module} and w.kind = '${kind}' and w.at > d.at)`;
 
 /** Dead letters in `lockstep.dead_letter`. */
 export const deadLetterStore = ({ pool }: Pick<Database, 'pool'>): DeadLetterStore => ({
@@ -60,7 +59,7 @@ export const deadLetterStore = ({ pool }: Pick<Database, 'pool'>): DeadLetterSto
     );
   },
   list: async ({ module = null, all = false, limit }: { module?: string | null; all?: boolean; limit: number }) => {
-    const { rows } = await pool.query<Row>(`select ${columns} from lockstep.dead_letter where ($1::text is null or module = $1) and ($2 or resolved_at is null) order by at desc, id desc limit $3`, [module, all, limit]);
+    const { rows } = await pool.query<Row>(`select ${columns} from lockstep.dead_letter d where ($1::text is null or module = $1 or ${isOpenLetterSql('$1')}) and ($2 or resolved_at is null) order by at desc, id desc limit $3`, [module, all, limit]);
     return rows.map(letterOf);
   },
   find: async (id) => {
@@ -74,11 +73,11 @@ export const deadLetterStore = ({ pool }: Pick<Database, 'pool'>): DeadLetterSto
   resolve: async (module) => {
     const { rowCount } = await pool.query(
       `update lockstep.dead_letter d set resolved_at = now() where resolved_at is null and (
-         module = $1 and record_id is not null
-           and exists (select from lockstep.record_version r where r.module = d.module and r.record_id = d.record_id and greatest(r.observed_ms, r.deleted_ms, r.listed_ms) > extract(epoch from d.at) * 1000)
-           and not exists (select from lockstep.look_aside a where a.module = d.module and a.record_id = d.record_id)
-         or module = $1 and record_id is null and ${claimedAfter('everything', 'd.module')}
-         or module is null and not exists (select from lockstep.mapping m where not ${claimedAfter('changes', 'm.module')}))`,
+         module = $1 and not exists (select from lockstep.look_aside a where a.module = d.module and a.record_id = d.record_id) and (
+           exists (select from lockstep.record_version r where r.module = d.module and r.record_id = d.record_id
+             and (greatest(r.observed_ms, r.deleted_ms, r.listed_ms) > extract(epoch from d.at) * 1000 or r.hidden_since > d.at))
+           or ${claimedAfterLetter('everything', 'd.module')})
+         or module is null and not exists (select from lockstep.mapping m where not ${claimedAfterLetter('changes', 'm.module')}))`,
       [module],
     );
     return rowCount ?? 0;

@@ -1,6 +1,7 @@
 import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
 import { HINTS_BACKLOG } from './looks-aside.ts';
+import { isOpenLetterSql } from './open-letters.ts';
 
 /** How much of a kind is left out of a module, since when, and the most frequent cause. */
 export type LeftOut = { readonly count: number; readonly since: Date; readonly cause: string };
@@ -15,7 +16,7 @@ export type LeftOutOfModule = {
   readonly parked: LeftOut | null;
   /** Records whose looks fail. */
   readonly aside: LeftOut | null;
-  /** Rows, replies and entries of lists that could not be read, and no later reading has settled. */
+  /** Rows, replies, entries of lists and notifications that could not be read, and no later reading has settled. */
   readonly deadLetters: LeftOut | null;
   /** Fields that the CRM refuses to read. */
   readonly missingFields: LeftOut | null;
@@ -35,7 +36,7 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, string>> = {
       and not exists (select from lockstep.paused where module = p.module)`,
   parked: 'select parked_at, code || \': \' || cause from lockstep.parked where module = $1 and resolved_at is null',
   aside: `select since, code || ': ' || cause from lockstep.look_aside where module = $1 and code <> '${HINTS_BACKLOG}'`,
-  deadLetters: `select at, code || ': ' || cause from lockstep.dead_letter where module = $1 and resolved_at is null`,
+  deadLetters: `select at, code || ': ' || cause from lockstep.dead_letter d where ${isOpenLetterSql('$1')}`,
   missingFields: `select since, field || ': ' || cause from lockstep.field_missing where module = $1 and not is_back`,
 };
 

@@ -22,6 +22,7 @@ import { NoteDiscards } from './023-note-discards.ts';
 import { CreateCreditBucket } from './024-create-credit-bucket.ts';
 import { AddTryWanted } from './025-add-try-wanted.ts';
 import { CreateDeadLetters } from './026-create-dead-letters.ts';
+import { CountAllLetters } from './027-count-all-letters.ts';
 
 /** In the order they are applied. A published one is never changed. */
 export const migrationsList = [
@@ -49,4 +50,5 @@ export const migrationsList = [
   { name: '024-create-credit-bucket', class: CreateCreditBucket },
   { name: '025-add-try-wanted', class: AddTryWanted },
   { name: '026-create-dead-letters', class: CreateDeadLetters },
+  { name: '027-count-all-letters', class: CountAllLetters },
 ];
