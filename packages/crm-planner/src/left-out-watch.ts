@@ -11,7 +11,7 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, Kind>> = {
   halted: { incident: 'projector-halted', what: (count) => `${plural(count, 'partition is', 'partitions are')} not applied`, remedy: () => 'they go on by themselves once the cause is gone' },
   stuck: { incident: 'partition-stuck', what: (count) => `${plural(count, 'partition stands', 'partitions stand')} still`, remedy: () => 'look for sessions that hold locks: select * from pg_stat_activity where wait_event_type = \'Lock\'' },
   parked: { incident: 'messages-parked', what: (count) => `${plural(count, 'message', 'messages')} could not be applied`, remedy: (module) => `"lockstep parked list --module ${module}"` },
-  aside: { incident: 'records-unreadable', what: (count) => `${plural(count, 'record', 'records')} cannot be read`, remedy: (module) => `their looks are repeated, from a minute to six hours apart; "lockstep resync ${module} <id>" repeats one now` },
+  aside: { incident: 'records-unreadable', what: (count) => `${plural(count, 'record', 'records')} cannot be read`, remedy: (module) => `their looks are repeated, from a minute to six hours apart; "lockstep resume ${module}" repeats them now` },
   deadLetters: { incident: 'dead-letters', what: (count) => `${plural(count, 'row or entry', 'rows or entries')} could not be read`, remedy: (module) => `"lockstep dead-letters list --module ${module}"` },
   missingFields: { incident: 'field-missing', what: (count) => `${plural(count, 'mapped field', 'mapped fields')} cannot be read; the columns keep what they hold`, remedy: () => 'give the field back, or take it out of the mapping' },
 };

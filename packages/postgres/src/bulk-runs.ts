@@ -55,8 +55,16 @@ export async function pagesDueNow({ pool }: Pick<Database, 'pool'>, module: stri
   return rowCount ?? 0;
 }
 
+/** Begins a first load again whose last attempt failed, without its pause. @returns false where none has failed, or one runs or is complete. */
+export async function restartFailedLoad(db: Pick<Database, 'orm' | 'pool'>, module: string): Promise<boolean> {
+  const runs = bulkRuns(db);
+  const loads = (await runs.all()).filter((run) => run.module === module && run.kind === 'initial');
+  if (loads.length === 0 || loads.some(({ state }) => state !== 'failed')) return false;
+  return (await runs.start(module, 'initial', { expectedRows: loads.at(-1)?.expectedRows ?? null })) !== null;
+}
+
 /** The job table in `lockstep.bulk_run` and `lockstep.bulk_page`. */
-export function bulkRuns({ orm, pool }: Database): BulkRuns {
+export function bulkRuns({ orm, pool }: Pick<Database, 'orm' | 'pool'>): BulkRuns {
   const now = (): Promise<Date> => databaseNow({ pool });
   const update = async (page: BulkPageRow, changes: Partial<BulkPageRow>): Promise<boolean> =>
     (await orm.em.fork().nativeUpdate(BulkPage, asRead(page), { ...changes, updatedAt: await now() })) === 1;

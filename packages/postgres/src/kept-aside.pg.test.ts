@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import type { Database } from './database.ts';
 import { fieldsMissing } from './fields-missing.ts';
-import { looksAside } from './looks-aside.ts';
+import { looksAside, looksDueNow } from './looks-aside.ts';
 import { openTestDatabase } from './testing.ts';
 
 let db: Database;
@@ -42,6 +42,13 @@ describe('a look that is put off', () => {
     await passTime();
     await aside.answered('Leads', [bad.id]);
     expect(await aside.take('Leads', 10)).toEqual([]);
+  });
+
+  test('is due at once when a person wants that, whatever its pause was', async () => {
+    const aside = looksAside(db);
+    for (let tries = 0; tries < 9; tries += 1) await aside.keep('Leads', [bad]);
+    expect([await looksDueNow(db, 'Deals'), await aside.take('Leads', 10)]).toEqual([0, []]);
+    expect([await looksDueNow(db, 'Leads'), await looksDueNow(db, 'Leads'), (await aside.take('Leads', 10)).map(({ id }) => id)]).toEqual([1, 0, [bad.id]]);
   });
 
   test('for want of room is due at once; a hint of a record that fails brings it forward to a minute', async () => {

@@ -21,6 +21,10 @@ export type LooksAside = {
   answered(module: string, ids: readonly string[]): Promise<void>;
 };
 
+/** Makes all looks that are put off in a module due at once. @returns how many were not. */
+export const looksDueNow = async ({ pool }: Pick<Database, 'pool'>, module: string): Promise<number> =>
+  (await pool.query('update lockstep.look_aside set due_at = now() where module = $1 and due_at > now()', [module])).rowCount ?? 0;
+
 /** Looks that are put off, in `lockstep.look_aside`. */
 export const looksAside = ({ pool }: Pick<Database, 'pool'>): LooksAside => ({
   keep: async (module, looks) => {

@@ -4,7 +4,7 @@ import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { defineModule } from '@lockstep/modules';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 
-import { bulkRuns, pagesDueNow } from './bulk-runs.ts';
+import { bulkRuns, pagesDueNow, restartFailedLoad } from './bulk-runs.ts';
 import { channels } from './channels.ts';
 import { creditBuckets, type CreditDraw } from './credit-buckets.ts';
 import { creditUse } from './credit-use.ts';
@@ -358,6 +358,15 @@ describe('bulkRuns', () => {
     expect([await pagesDueNow(db, 'Leads'), await pagesDueNow(db, 'Leads')]).toEqual([1, 0]);
     const waits = async (run: { readonly id: number } | null): Promise<boolean> => ((await pageOf(run)).nextAttemptAt?.getTime() ?? 0) > Date.now() + 60_000;
     expect([await waits(lead), await waits(deal)]).toEqual([false, true]);
+  });
+
+  test('a first load that failed begins again when a person wants that, and no other does', async () => {
+    expect(await restartFailedLoad(db, 'Leads')).toBe(false);
+    const run = await runs().start('Leads', 'initial', { expectedRows: 7 });
+    expect(await restartFailedLoad(db, 'Leads')).toBe(false);
+    await runs().failed(run?.id as number, 'five attempts');
+    expect([await restartFailedLoad(db, 'Deals'), await restartFailedLoad(db, 'Leads'), await restartFailedLoad(db, 'Leads')]).toEqual([false, true, false]);
+    expect((await runs().all()).map(({ kind, state, expectedRows }) => [kind, state, expectedRows])).toEqual([['initial', 'failed', 7], ['initial', 'running', 7]]);
   });
 
   test('a failed run leaves the module free for another', async () => {

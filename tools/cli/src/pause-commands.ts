@@ -1,4 +1,4 @@
-import { pagesDueNow, partitionStates, pauses } from '@lockstep/postgres';
+import { looksDueNow, pagesDueNow, partitionStates, pauses, restartFailedLoad } from '@lockstep/postgres';
 import type { Command } from 'commander';
 
 import { onDatabase } from './on-database.ts';
@@ -22,17 +22,19 @@ export function addPauseCommands(program: Command): void {
 
   program
     .command('resume')
-    .description('lets a paused module go on from where it stands, and tries its halted partitions, and pages that wait for their next attempt, at once')
+    .description('lets a paused module go on from where it stands, and tries at once what waits for its next attempt: halted partitions, pages, records kept aside, a first load that failed')
     .argument('<module>', 'API name, e.g. Leads')
     .option(...asJson)
     .action(async (name: string, { json }: { json: boolean }) => {
       const { apiName } = knownModule(name);
-      const { wasPaused, halted, pages } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({
+      const { wasPaused, halted, pages, looks, isLoadRestarted } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({
         wasPaused: await pauses(db).resume(apiName),
         halted: await partitionStates(db).wantTried(apiName),
         pages: await pagesDueNow(db, apiName),
+        looks: await looksDueNow(db, apiName),
+        isLoadRestarted: await restartFailedLoad(db, apiName),
       }));
-      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted, pagesRequested: pages }, () => `${[`${apiName} ${wasPaused ? 'goes on' : 'was not paused'}`, ...triedText(halted, 'halted partition'), ...triedText(pages, 'page of a bulk run')].join('; ')}\n`);
+      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted, pagesRequested: pages, looks, isLoadRestarted }, () => `${[`${apiName} ${wasPaused ? 'goes on' : 'was not paused'}`, ...triedText(halted, 'halted partition'), ...triedText(pages, 'page of a bulk run'), ...triedText(looks, 'record kept aside'), ...triedText(isLoadRestarted ? 1 : 0, 'first load')].join('; ')}\n`);
     });
 }
 
