@@ -1,7 +1,7 @@
 import { type Admin, createAdmin, createKafka, createProducer, type KafkaClient, KafkaError, type Producer } from '@lockstep/kafka';
 import { createTestDatabase, type TestDatabase, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
 import { defineModule, leads, type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
-import { bulkRuns, connect, type Database, migrate, type Watermarks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, connect, type Database, deadLetterStore, migrate, type Watermarks, watermarks } from '@lockstep/postgres';
 import { createLogger } from '@lockstep/telemetry';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
@@ -26,6 +26,7 @@ beforeAll(async () => {
   kafka = createKafka({ config: { brokers: testKafkaBrokers(), ssl: false, sasl: undefined }, clientId: 'test', log });
   admin = await createAdmin(kafka);
   await ensureClaimsTopic(admin);
+  await admin.ensureTopics([{ topic: topics.deadLetters, partitions: 1 }]);
 });
 afterAll(() => admin.close());
 beforeEach(async () => {
@@ -64,6 +65,12 @@ async function loaded({ expectedRows = 7 }: { readonly expectedRows?: number } =
 }
 const ends = async (): Promise<number[]> => (await admin.topicOffsets(topicOf(module))).map(({ high }) => high);
 const claim = async (kind: 'changes' | 'everything', time: Date): Promise<void> => claimed.note({ module: module.apiName, kind, at: time, topicId, endOffsets: await ends() });
+/** The next millisecond of the clock. */
+async function laterThanNow(): Promise<Date> {
+  const now = Date.now();
+  while (Date.now() <= now) await Promise.resolve();
+  return new Date();
+}
 const restore = () => restoreClaims({ kafka, admin, db: after }, module);
 const current = async (db: Database) => [await watermarks(db).current(module.apiName, 'everything'), await watermarks(db).current(module.apiName, 'changes')];
 
@@ -114,6 +121,21 @@ describe('a database that was lost', () => {
     const other = { v: 2, module: key, changes: null, everything: null };
     await producer.send(topics.claims, [{ key, value: 'no JSON' }, { key, value: JSON.stringify(other) }, { key, value: JSON.stringify({ ...other, v: 1, everything: { at: 'noon' } }) }]);
     expect(await restore()).toEqual({ status: 'restored', upTo: at('09:00:00') });
+  });
+
+  test('learns what could not be read since the whole module was, from the topic of dead letters', async () => {
+    const letter = (position: Record<string, string | number>, source = 'look') => ({ key: String(position['id'] ?? ''), value: JSON.stringify({ v: 1, source, position, code: 'C', cause: 'c' }) });
+    const hint = { topic: uniqueName('hints'), partition: 0, offset: 7 };
+    await loaded();
+    await producer.send(topics.deadLetters, [letter({ module: module.apiName, id: '1' })]);
+    await claim('everything', await laterThanNow());
+    const settled = new Date();
+    await producer.send(topics.deadLetters, [letter({ module: module.apiName, id: '2' }), letter(hint, 'hint'), letter({ module: 'Others', id: '3' }), { key: '4', value: 'no JSON' }, { key: '5', value: '{"v":2}' }]);
+    expect(await restore()).toMatchObject({ status: 'restored' });
+    // The topic of dead letters is one for all as well.
+    const found = (await deadLetterStore(after).list({ limit: 1_000 })).filter(({ module: of, position }) => of !== null || position['topic'] === hint.topic);
+    expect(found.map(({ module: of, recordId, source }) => ({ of, recordId, source }))).toEqual(expect.arrayContaining([{ of: module.apiName, recordId: '2', source: 'look' }, { of: null, recordId: null, source: 'hint' }]));
+    expect([found.length, found.every(({ at: written }) => written >= settled)]).toEqual([2, true]);
   });
 
   test('is loaded where there is no topic of claims yet', async () => {

@@ -3,6 +3,7 @@ import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { type Database, isReadingKnown, noteLostClaims, type StandingClaim } from '@lockstep/postgres';
 
 import { type LoggedClaims, readClaims, type ReadClaimsDeps } from './read-claims.ts';
+import { recallLetters } from './recall-letters.ts';
 
 export type RestoreClaimsDeps = ReadClaimsDeps & { readonly db: Pick<Database, 'pool'>; readonly admin: Pick<Admin, 'partitionsOf' | 'topicId' | 'topicOffsets'> };
 
@@ -16,7 +17,7 @@ export type RestoreClaimsDeps = ReadClaimsDeps & { readonly db: Pick<Database, '
 export type Restored = { readonly status: 'known' | 'none' } | { readonly status: 'restored'; readonly upTo: Date } | { readonly status: 'incomplete'; readonly problem: string };
 
 /**
- * Brings back what was claimed of a module, from the log into a database that knows nothing of it.
+ * Brings back what was claimed of a module, from the log into a database that knows nothing of it, and the dead letters that the claim passed over.
  * @param topic the module's own by default.
  * @throws {KafkaError} when the log cannot be read.
  */
@@ -29,6 +30,8 @@ export async function restoreClaims(deps: RestoreClaimsDeps, module: ModuleDefin
   if (problem !== null) return { status: 'incomplete', problem };
   const { everything } = claims;
   const changes = isTimely(claims.changes, claims) ? claims.changes : null;
+  // Before the claim counts: what could not be read is no part of it.
+  await recallLetters(deps, module.apiName, everything.at);
   const isNoted = isTimely(everything, claims) && (await noteLostClaims(db, module.apiName, { changes, everything }));
   if (!isNoted) return { status: (await isReadingKnown(db, module.apiName)) ? 'known' : 'none' };
   return { status: 'restored', upTo: (changes ?? everything).at };

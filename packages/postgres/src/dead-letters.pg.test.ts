@@ -101,3 +101,14 @@ test('one that a person gives up counts no more, and is not opened again', async
   await letters.note([letter()]);
   expect([await open(), await letters.find(id)]).toMatchObject([0, { discardedBecause: 'a test record' }]);
 });
+
+test('those a database lost come back as they were written, the latest of a place, and open nothing that a person gave up', async () => {
+  const at = (time: string): Date => new Date(`2026-05-04T${time}Z`);
+  const given = letter({ module: 'Leads', id: '7' });
+  await letters.note([given]);
+  await letters.discard((await letters.list({ limit: 1 })).map(({ id }) => id), 'a test record');
+  await letters.recall([{ ...letter(), at: at('10:00:00') }, { ...given, at: new Date(Date.now() + 60_000) }]);
+  await letters.recall([{ ...letter(undefined, { cause: 'later' }), at: at('10:05:00') }]);
+  await letters.recall([{ ...letter(), at: at('10:00:00') }]);
+  expect(await letters.list({ limit: 9 })).toMatchObject([{ recordId: ID, cause: 'later', at: at('10:05:00') }]);
+});

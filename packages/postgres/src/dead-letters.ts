@@ -8,6 +8,9 @@ export type LetterPosition = Readonly<Record<string, string | number>>;
 /** Something that could not be read. */
 export type NotedLetter = { readonly source: string; readonly position: LetterPosition; readonly code: string; readonly cause: string; readonly key: string };
 
+/** The same, as its topic has it, and when it was written. */
+export type RecalledLetter = NotedLetter & { readonly at: Date };
+
 /** A dead letter, for people. */
 export type StoredLetter = {
   readonly id: string;
@@ -27,6 +30,8 @@ export type StoredLetter = {
 export type DeadLetterStore = {
   /** Notes letters; what stands at the same place is the same letter, and open again. Repeating it changes nothing but the time. */
   note(letters: readonly NotedLetter[]): Promise<void>;
+  /** Adds those that a database lost and their topic still has. Of one place the latest stands; what is settled there, or given up, stays so. */
+  recall(letters: readonly RecalledLetter[]): Promise<void>;
   /** Newest first. @param module all modules by default; else what counts for it, also what is of no module. @param all those that are over as well. */
   list(options: { readonly module?: string; readonly all?: boolean; readonly limit: number }): Promise<StoredLetter[]>;
   find(id: string): Promise<StoredLetter | undefined>;
@@ -44,20 +49,24 @@ type Row = Omit<StoredLetter, 'at' | 'resolvedAt'> & { at: number; resolvedAt: n
 const columns = `id, module, record_id::text as "recordId", source, position, code, cause, ${ms('at')}, ${ms('resolved_at', 'resolvedAt')}, discarded_because as "discardedBecause"`;
 const letterOf = (row: Row): StoredLetter => ({ ...row, at: new Date(row.at), resolvedAt: row.resolvedAt === null ? null : new Date(row.resolvedAt) });
 
+/** @param onConflict what becomes of a letter that stands at the same place. */
+async function insertLetters(pool: Database['pool'], letters: readonly (NotedLetter & Partial<RecalledLetter>)[], onConflict: string): Promise<void> {
+  if (letters.length === 0) return;
+  const places = new Map(letters.map((letter) => [JSON.stringify([letter.source, letter.position]), letter]));
+  await pool.query(
+    `insert into lockstep.dead_letter (module, record_id, source, position, code, cause, at)
+     select position ->> 'module', case when key ~ '^[1-9][0-9]{0,18}$' and key::numeric < 9223372036854775808 then key::bigint end, source, position, code, cause, coalesce(at, now())
+     from jsonb_to_recordset($1::jsonb) as l (key text, source text, position jsonb, code text, cause text, at timestamptz)
+     on conflict (source, position) ${onConflict}`,
+    // Postgres stores no U+0000.
+    [JSON.stringify([...places.values()].map(({ key, source, position, code, cause, at }) => ({ key, source, position, code, cause, at }))).replaceAll(String.raw`\u0000`, String.raw`\ufffd`)],
+  );
+}
+
 /** Dead letters in `lockstep.dead_letter`. */
 export const deadLetterStore = ({ pool }: Pick<Database, 'pool'>): DeadLetterStore => ({
-  note: async (letters) => {
-    if (letters.length === 0) return;
-    const places = new Map(letters.map((letter) => [JSON.stringify([letter.source, letter.position]), letter]));
-    await pool.query(
-      `insert into lockstep.dead_letter (module, record_id, source, position, code, cause)
-       select position ->> 'module', case when key ~ '^[1-9][0-9]{0,18}$' and key::numeric < 9223372036854775808 then key::bigint end, source, position, code, cause
-       from jsonb_to_recordset($1::jsonb) as l (key text, source text, position jsonb, code text, cause text)
-       on conflict (source, position) do update set at = now(), code = excluded.code, cause = excluded.cause, resolved_at = null where dead_letter.discarded_because is null`,
-      // Postgres stores no U+0000.
-      [JSON.stringify([...places.values()].map(({ key, source, position, code, cause }) => ({ key, source, position, code, cause }))).replaceAll(String.raw`\u0000`, String.raw`\ufffd`)],
-    );
-  },
+  note: async (letters) => await insertLetters(pool, letters, 'do update set at = now(), code = excluded.code, cause = excluded.cause, resolved_at = null where dead_letter.discarded_because is null'),
+  recall: async (letters) => await insertLetters(pool, letters, 'do update set at = excluded.at, code = excluded.code, cause = excluded.cause where dead_letter.at < excluded.at and dead_letter.resolved_at is null'),
   list: async ({ module = null, all = false, limit }: { module?: string | null; all?: boolean; limit: number }) => {
     const { rows } = await pool.query<Row>(`select ${columns} from lockstep.dead_letter d where ($1::text is null or module = $1 or ${isOpenLetterSql('$1')}) and ($2 or resolved_at is null) order by at desc, id desc limit $3`, [module, all, limit]);
     return rows.map(letterOf);

@@ -31,7 +31,7 @@ export type { CreditPurpose, CreditsOfDay, CreditUse } from './credit-use.ts';
 export { databaseClock, databaseNow, databaseOffset } from './database-clock.ts';
 export type { DatabaseClock } from './database-clock.ts';
 export { deadLetterStore } from './dead-letters.ts';
-export type { DeadLetterStore, LetterPosition, NotedLetter, StoredLetter } from './dead-letters.ts';
+export type { DeadLetterStore, LetterPosition, NotedLetter, RecalledLetter, StoredLetter } from './dead-letters.ts';
 export { deletionBreaker } from './deletion-breaker.ts';
 export type { DeletionBreaker } from './deletion-breaker.ts';
 export { fieldsMissing } from './fields-missing.ts';

@@ -367,6 +367,8 @@ describe('bulkRuns', () => {
     await runs().failed(run?.id as number, 'five attempts');
     expect([await restartFailedLoad(db, 'Deals'), await restartFailedLoad(db, 'Leads'), await restartFailedLoad(db, 'Leads')]).toEqual([false, true, false]);
     expect((await runs().all()).map(({ kind, state, expectedRows }) => [kind, state, expectedRows])).toEqual([['initial', 'failed', 7], ['initial', 'running', 7]]);
+    await db.pool.query(`update lockstep.bulk_run set state = 'complete' where state = 'running'`);
+    expect(await restartFailedLoad(db, 'Leads')).toBe(false);
   });
 
   test('a failed run leaves the module free for another', async () => {
