@@ -4,6 +4,44 @@
  */
 export const mutants = [
   {
+    name: 'a dead letter of no module counts for none',
+    changes: [{ file: 'packages/postgres/src/open-letters.ts', from: " or d.module is null and not ${claimedAfterLetter('changes', module)}", to: '' }],
+    project: 'packages/postgres',
+    tests: ['src/dead-letters.pg.test.ts'],
+  },
+  {
+    name: 'a dead letter is settled while looks at its record fail',
+    changes: [{ file: 'packages/postgres/src/dead-letters.ts', from: 'module = $1 and not exists (select from lockstep.look_aside a where a.module = d.module and a.record_id = d.record_id) and (', to: 'module = $1 and (' }],
+    project: 'packages/postgres',
+    tests: ['src/dead-letters.pg.test.ts'],
+  },
+  {
+    name: 'the dead letter of a record that cannot be found stays open',
+    changes: [{ file: 'packages/postgres/src/dead-letters.ts', from: ' or r.hidden_since > d.at', to: '' }],
+    project: 'packages/postgres',
+    tests: ['src/dead-letters.pg.test.ts'],
+  },
+  {
+    name: 'a restored claim forgets what could not be read',
+    changes: [{ file: 'packages/claims/src/restore-claims.ts', from: '  await recallLetters(deps, module.apiName, everything.at);\n', to: '' }],
+    project: 'packages/claims',
+    tests: ['src/claims.kafka.test.ts'],
+    testName: 'could not be read',
+  },
+  {
+    name: 'the status drops what a module lacks',
+    changes: [{ file: 'tools/cli/src/status.ts', from: '...problems, ...lacking, ...paused', to: '...problems, ...paused' }],
+    project: 'tools/cli',
+    tests: ['src/incidents.test.ts'],
+  },
+  {
+    name: 'resume begins a first load again that is complete',
+    changes: [{ file: 'packages/postgres/src/bulk-runs.ts', from: "loads.length === 0 || loads.some(({ state }) => state !== 'failed')", to: 'loads.length === 0' }],
+    project: 'packages/postgres',
+    tests: ['src/postgres.pg.test.ts'],
+    testName: 'first load that failed',
+  },
+  {
     name: 'looks spend the last quarter of the credits too, which keeps the watermark moving',
     changes: [{ file: 'packages/completeness/src/credit-bucket.ts', from: 'retry: 0.1, look: 0.25 }', to: 'retry: 0.1, look: 0 }' }],
     project: 'packages/crm-client',
