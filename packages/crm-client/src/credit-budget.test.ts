@@ -84,7 +84,7 @@ describe('the budget', () => {
     expect(credits()).toBe(61);
   });
 
-  test('is never passed in any 24 hours, whoever calls as much as it can', async () => {
+  test('is never passed in any 24 hours, however much is called', async () => {
     const { process, time, credits } = await given({ perDay: 400 });
     const { crm } = process();
     const spentBy: number[] = [];

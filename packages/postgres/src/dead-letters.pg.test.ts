@@ -44,6 +44,11 @@ test('what stands at one place is one letter, however often it is noted, and cou
   expect((await readLeftOut(db, 'Leads')).deadLetters).toMatchObject({ count: 2 });
 });
 
+test('one whose texts Postgres does not take is noted all the same', async () => {
+  await letters.note([letter({ module: 'Leads', id: 'x'.repeat(30_000) }), letter({ module: 'Leads', id: 'x'.repeat(20_000) }, { cause: 'half a \uD83D, and a \0' }), letter({ module: 'Leads', id: '\uDC00' }, { code: '\0' })]);
+  expect((await letters.list({ limit: 10 })).map(({ code, cause }) => [code, cause])).toEqual(expect.arrayContaining([['MODIFIED_TIME_MALFORMED', 'half a \uFFFD, and a \uFFFD'], ['\uFFFD', 'no time']]));
+});
+
 test('one that names its record is settled by a later look at it, not by an earlier one, nor while its looks fail', async () => {
   await letters.note([letter()]);
   await seen('-1 minute');

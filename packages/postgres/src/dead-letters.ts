@@ -49,17 +49,23 @@ type Row = Omit<StoredLetter, 'at' | 'resolvedAt'> & { at: number; resolvedAt: n
 const columns = `id, module, record_id::text as "recordId", source, position, code, cause, ${ms('at')}, ${ms('resolved_at', 'resolvedAt')}, discarded_because as "discardedBecause"`;
 const letterOf = (row: Row): StoredLetter => ({ ...row, at: new Date(row.at), resolvedAt: row.resolvedAt === null ? null : new Date(row.resolvedAt) });
 
+/** Of each text that is stored: an index entry takes no more than 2,700 bytes. */
+const MOST_CHARACTERS = 300;
+const MOST_OF_CAUSE = 4_000;
+
+/** jsonb takes neither U+0000 nor half surrogates. A letter says where to look, and must never fail itself. */
+const storable = (name: string, value: unknown): unknown => (typeof value === 'string' ? value.slice(0, name === 'cause' ? MOST_OF_CAUSE : MOST_CHARACTERS).toWellFormed().replaceAll('\0', '\uFFFD') : value);
+
 /** @param onConflict what becomes of a letter that stands at the same place. */
 async function insertLetters(pool: Database['pool'], letters: readonly (NotedLetter & Partial<RecalledLetter>)[], onConflict: string): Promise<void> {
   if (letters.length === 0) return;
-  const places = new Map(letters.map((letter) => [JSON.stringify([letter.source, letter.position]), letter]));
+  const places = new Map(letters.map((letter) => [JSON.stringify([letter.source, letter.position], storable), letter]));
   await pool.query(
     `insert into lockstep.dead_letter (module, record_id, source, position, code, cause, at)
      select position ->> 'module', case when key ~ '^[1-9][0-9]{0,18}$' and key::numeric < 9223372036854775808 then key::bigint end, source, position, code, cause, coalesce(at, now())
      from jsonb_to_recordset($1::jsonb) as l (key text, source text, position jsonb, code text, cause text, at timestamptz)
      on conflict (source, position) ${onConflict}`,
-    // Postgres stores no U+0000.
-    [JSON.stringify([...places.values()].map(({ key, source, position, code, cause, at }) => ({ key, source, position, code, cause, at }))).replaceAll(String.raw`\u0000`, String.raw`\ufffd`)],
+    [JSON.stringify([...places.values()].map(({ key, source, position, code, cause, at }) => ({ key, source, position, code, cause, at })), storable)],
   );
 }
 
