@@ -75,7 +75,7 @@ describe('CRM time while all sources agree', () => {
   test('without any Date is the wall clock\'s, begun a minute early, and not firm', () => {
     const scene = new Scene();
     expect(scene.call({ date: null })).toEqual({ lowerMs: START - 60_000, upperMs: START + 40 });
-    expect(scene.time()).toEqual({ earliestMs: START + 40 - 60_000, latestMs: START + 40, isFirm: false });
+    expect(scene.time()).toEqual({ earliestMs: START + 40 - 60_000, latestMs: START + 40, stampedUpToMs: START + 40, isFirm: false });
   });
 
   test('one reply bounds it to the second', () => {
@@ -192,6 +192,32 @@ describe('a Date that contradicts', () => {
   test.each(['yesterday', '', '0'])('or is none (%j) says nothing', (date) => {
     const scene = given();
     expect(scene.call({ date }).upperMs).toBeLessThan(scene.trueMs + 2_000);
+  });
+});
+
+describe('what the CRM can have stamped', () => {
+  test.each([1, 80])('reaches up to when its clock and ours were set back together, after %i calls', (calls) => {
+    const scene = given();
+    const setBackAt = scene.trueMs;
+    Object.assign(scene, { dateOffMs: -HOUR, wallOffMs: -HOUR });
+    scene.calls(calls, 1_000);
+    const { stampedUpToMs } = scene.time();
+    expect(stampedUpToMs).toBeGreaterThanOrEqual(setBackAt);
+    expect(stampedUpToMs).toBeLessThan(scene.trueMs + 2_000);
+  });
+
+  test.each([1, 80])('reaches up to the database\'s time for a process that begins after that, after %i calls', (calls) => {
+    const scene = begun({ dateOffMs: -HOUR, wallOffMs: -HOUR });
+    const beganAt = scene.trueMs;
+    scene.calls(calls, 1_000);
+    const { stampedUpToMs } = scene.time();
+    expect(stampedUpToMs).toBeGreaterThanOrEqual(beganAt);
+    expect(stampedUpToMs).toBeLessThan(scene.trueMs + 2_000);
+  });
+
+  test('does not reach up to 2099 where the database is there', () => {
+    const scene = begun({ databaseOffMs: YEAR_2099 - START });
+    expect(scene.time().stampedUpToMs).toBe(scene.time().latestMs);
   });
 });
 

@@ -34,6 +34,8 @@ export type CrmTime = {
   readonly earliestMs: number;
   /** The most that they allow: what lies after this has not happened. */
   readonly latestMs: number;
+  /** What lies after this was never stamped: later than `latestMs` where the CRM's clock was set back, and had reached more before. */
+  readonly stampedUpToMs: number;
   /** Whether two sources agree on `earliestMs`, and the latest reply did not contradict them. */
   readonly isFirm: boolean;
 };
@@ -72,6 +74,8 @@ export class CrmClock {
   #agreedWallMs = Number.NaN;
   #trustedWallMs = Number.NaN;
   #wallMovedAtMs: number | null = null;
+  /** What the CRM's clock had reached, by an offset that was established and is no longer. */
+  #reachedMs = Number.NEGATIVE_INFINITY;
   #refused = 0;
 
   /** @param witness how far the database's clock was ahead of our monotonic one when the process began. */
@@ -101,7 +105,9 @@ export class CrmClock {
   time(moment: Moment): CrmTime {
     const wallMs = this.#readWall(moment);
     const { low } = this.#now(wallMs);
-    return { earliestMs: Math.floor(moment.elapsedMs + low), latestMs: Math.ceil(moment.elapsedMs + this.#latest(wallMs)), isFirm: this.#established !== undefined && this.#contradiction === null };
+    const latestMs = Math.ceil(moment.elapsedMs + this.#latest(wallMs));
+    const stampedUpToMs = Math.max(latestMs, this.#reachedBy(moment.elapsedMs, wallMs));
+    return { earliestMs: Math.floor(moment.elapsedMs + low), latestMs, stampedUpToMs, isFirm: this.#established !== undefined && this.#contradiction === null };
   }
 
   report(moment: Moment): ClockReport {
@@ -136,6 +142,7 @@ export class CrmClock {
     if (this.#candidate !== undefined && isNear(read, this.#candidate.window.bounds)) this.#candidate.add(read, elapsedMs);
     else this.#candidate = new Candidate(read, elapsedMs);
     if (!this.#candidate.isPersistent || !this.#mayMoveTo(this.#candidate.window.bounds, wallMs)) return;
+    this.#reachedMs = Math.max(this.#reachedBy(elapsedMs, wallMs), elapsedMs + (this.#established?.bounds.high ?? Number.NEGATIVE_INFINITY));
     this.#established = this.#candidate.window;
     this.#candidate = undefined;
     this.#contradiction = null;
@@ -163,6 +170,12 @@ export class CrmClock {
     const reference = this.#established?.bounds ?? at(wallMs);
     const said = [at(wallMs), ...(this.#established === undefined && this.#contradiction !== null ? [this.#contradiction] : [])];
     return Math.max(reference.high, ...said.filter((bounds) => isPlausible(bounds, reference)).map(({ high }) => high));
+  }
+
+  /** What the CRM's clock had reached before this process, by the database's; or before it was set back. */
+  #reachedBy(elapsedMs: number, wallMs: number): number {
+    const isWitnessed = this.#established === undefined && this.#witness !== undefined && isPlausible(this.#witness, at(wallMs));
+    return Math.max(this.#reachedMs, isWitnessed ? elapsedMs + (this.#witness?.high ?? 0) : Number.NEGATIVE_INFINITY);
   }
 
   #differs(wallMs: number): ClockReport['differs'] {

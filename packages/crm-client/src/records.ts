@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { coqlName } from './coql-name.ts';
 import type { CallPurpose } from './credits.ts';
-import type { Observed } from './crm-clock.ts';
+import type { CrmTime, Observed } from './crm-clock.ts';
 import { CrmError } from './errors.ts';
 import { parseExact, parseReply } from './json.ts';
 import { TOLERANCE_MS } from './offset-window.ts';
@@ -140,8 +140,8 @@ export async function deletedSince(transport: Transport, base: string, { module,
     span = { lowerMs: span?.lowerMs ?? observed.lowerMs, upperMs: observed.upperMs };
     if (status === 204 || status === 304) return { deletions, observed: span };
     const { data, info } = parseReply(call, deleted, text);
-    const { latestMs } = transport.time();
-    for (const { id, deleted_time: deletedTime } of data) deletions.push(boundedDeletion({ id, deletedTime }, latestMs));
+    const time = transport.time();
+    for (const { id, deleted_time: deletedTime } of data) deletions.push(boundedDeletion({ id, deletedTime }, time));
     if (!info.more_records) return { deletions, observed: span };
     const entries = data.map(({ id, deleted_time: time }) => `${id} ${time}`).join();
     if (entries === before) throw new CrmError(`${call}: page ${page} says that more follow, and holds ${data.length === 0 ? 'nothing' : 'the entries of the page before it'}: the list does not advance`, 'CRM_REPLY_UNEXPECTED');
@@ -151,11 +151,11 @@ export async function deletedSince(transport: Transport, base: string, { module,
 }
 
 /**
- * A deletion as it may be believed: what is listed has happened, so it is not later than the reading.
- * @param latestMs the latest that the reading can have been, epoch milliseconds of the CRM.
+ * A deletion as it may be believed: what is listed has happened, so one that bears a later time than the CRM ever had happened at the
+ * latest when the list was read.
  */
-export function boundedDeletion(deletion: DeletedRecord, latestMs: number): DeletedRecord {
-  const isToCome = Date.parse(deletion.deletedTime) > latestMs + TOLERANCE_MS;
+export function boundedDeletion(deletion: DeletedRecord, { latestMs, stampedUpToMs }: Pick<CrmTime, 'latestMs' | 'stampedUpToMs'>): DeletedRecord {
+  const isToCome = Date.parse(deletion.deletedTime) > stampedUpToMs + TOLERANCE_MS;
   if (!isToCome) return deletion;
   return { ...deletion, deletedTime: new Date(Math.floor(latestMs / 1000) * 1000).toISOString(), isBounded: true };
 }

@@ -33,7 +33,7 @@ afterAll(async () => {
 beforeEach(async () => {
   await db.pool.query('truncate lockstep.watermark, lockstep.record_version, lockstep.incident, lockstep.bulk_run, lockstep.bulk_page, lockstep.look_wanted, lockstep.catch_up cascade');
   const nowMs = Math.floor(Date.now() / 1000) * 1000;
-  [elapsedMs, crmTime] = [0, { earliestMs: nowMs, latestMs: nowMs, isFirm: true }];
+  [elapsedMs, crmTime] = [0, { earliestMs: nowMs, latestMs: nowMs, stampedUpToMs: nowMs, isFirm: true }];
   const time = { elapsed: () => elapsedMs };
   const reporter = new Reporter({ incidents: incidents(db), time, log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
   repair = new FutureRepair({ watermarks: watermarks(db), runs: bulkRuns(db), audits: registerAudits(db), crm: { time: () => crmTime }, catchUpRules: defaultCatchUpRules, time, log }, reporter);

@@ -59,7 +59,7 @@ async function scan(): Promise<{ readonly published: number; readonly isHeld: bo
   const sent: string[] = [];
   const read = await readDeletedList(
     {
-      crm: { time: () => ({ earliestMs: Date.now(), latestMs: Date.now(), isFirm: true }), deletedSince: async () => ({ deletions: listed, observed: { lowerMs: Date.now(), upperMs: Date.now() } }) },
+      crm: { time: () => ({ earliestMs: Date.now(), latestMs: Date.now(), stampedUpToMs: Date.now(), isFirm: true }), deletedSince: async () => ({ deletions: listed, observed: { lowerMs: Date.now(), upperMs: Date.now() } }) },
       epsilonMs: 60_000,
       producer: { send: async (_, messages) => void sent.push(...[...messages].map(({ value }) => String(value))) },
       register: registerReader(db),

@@ -49,6 +49,19 @@ describe('replies that carry a wrong Date', () => {
     expect(story.seenUpTo).toBeGreaterThan(time('10:24:00'));
   });
 
+  test.each([['in the middle of its life', false], ['before it begins', true]])('an hour behind with the reader\'s own, set back %s: a deletion of before is not one to come', async (_, isNew) => {
+    const story = await Story.loaded('10:00:00');
+    const [id = ''] = story.ids;
+    story.edit(id, { Company: 'Edited' });
+    await story.until('10:03:00');
+    if (isNew) story.world.kill('reader');
+    story.delete(id, false);
+    for (const name of ['crm', 'ingress'] as const) story.world.clocks[name].aheadMs = -HOUR;
+    if (isNew) story.world.start('reader');
+    await story.until('10:30:00');
+    expect(story.row(id)?.isDeleted).toBe(true);
+  });
+
   test('a deletion that the CRM dates to 2099 kills the record until it is restored, not forever', async () => {
     const story = await Story.loaded('10:00:00');
     const [id = ''] = story.ids;

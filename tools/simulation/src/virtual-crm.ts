@@ -233,7 +233,7 @@ export class VirtualCrm {
       },
       deletedSince: async (module, since) => {
         const { value, observed } = await this.#call(link, (atMs) => this.refusals.list(module, this.records.listedDeletions(module, since.getTime(), atMs), { sinceMs: since.getTime(), nowMs: this.#clock.now() }));
-        return { deletions: value.map((deletion) => boundedDeletion(deletion, clock.time(momentOf(host)).latestMs)), observed };
+        return { deletions: value.map((deletion) => boundedDeletion(deletion, clock.time(momentOf(host)))), observed };
       },
       countRecords: (module) => this.#call(link, () => this.records.visibleCount(module)).then(({ value }) => value),
       edition: () => this.#call(link, () => ({ edition: 'enterprise', users: 10 })).then(({ value }) => value),

@@ -37,7 +37,7 @@ beforeEach(() => {
     epsilonMs: 60_000,
     time: { ...realTime, now: () => now },
     crm: {
-      time: () => ({ earliestMs: now, latestMs: now, isFirm: true }),
+      time: () => ({ earliestMs: now, latestMs: now, stampedUpToMs: now, isFirm: true }),
       deletedSince: async (_, since) => {
         asked.push(since);
         return { deletions: lists.shift() ?? [], observed: { lowerMs: readAt, upperMs: readAt + 50 } };
