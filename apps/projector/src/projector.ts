@@ -36,7 +36,8 @@ const WAVE_CHECK_EVERY_MS = 3_000;
 const STATE_EVERY_MS = 1_000;
 /**
  * While messages come by hundreds and the lanes are busy anyway, a fetch is held back for as long as this, and the next is not: a
- * few large fetches and transactions cost less than many small ones. A handful is not kept waiting, and thousands are enough.
+ * few large fetches and transactions cost less than many small ones. A handful is not kept waiting, thousands are enough, and what is in
+ * the log already need not be waited for.
  */
 const GATHER_MS = 200;
 const GATHER_FROM = 100;
@@ -264,7 +265,7 @@ export class Projector {
   }
 
   async #take(batch: ConsumedBatch): Promise<void> {
-    const { topic, partition, from, messages, following } = batch;
+    const { topic, partition, from, messages, following, isLast } = batch;
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
     if (assigned === undefined || assigned.isStopped || (this.#halted.has(key) && !this.#onTrial.has(key))) return;
@@ -279,7 +280,7 @@ export class Projector {
     await this.#room(topic, partition);
     this.#lanes?.push({ assigned, from, messages: queued, following, bytes });
     this.#deps.metrics.queuedBytes.set(this.#queuedBytes);
-    if (isBusy && messages.length >= GATHER_FROM && messages.length < GATHER_BELOW) await this.#gather();
+    if (isBusy && isLast && messages.length >= GATHER_FROM && messages.length < GATHER_BELOW) await this.#gather();
   }
 
   /** Waits while much of the module waits already; where that makes no progress, the partition is fetched no further after this. */

@@ -17,9 +17,9 @@ export type ConsumedMessage = Pick<DecodedRecord, 'offset' | 'key' | 'value' | '
 
 /**
  * Messages of one partition, in order. It speaks of the offsets from `from` to before `following`, which go without a gap from batch to batch: what is no
- * message of these, such as the end of a foreign transaction, is passed over. It may have none.
+ * message of these, such as the end of a foreign transaction, is passed over. It may have none. `isLast`: nothing followed when it was fetched.
  */
-export type ConsumedBatch = TopicPartition & { readonly from: number; readonly messages: readonly ConsumedMessage[]; readonly following: number };
+export type ConsumedBatch = TopicPartition & { readonly from: number; readonly messages: readonly ConsumedMessage[]; readonly following: number; readonly isLast: boolean };
 
 /** What the application decides. */
 export type ConsumerHandlers = {

@@ -16,6 +16,7 @@ afterEach(() => void vi.useRealTimers());
 
 /** A delivery whose kafkajs only notes what it is called with. */
 function start(positions: (assigned: readonly TopicPartition[]) => Promise<Position[]> = async (assigned) => assigned.map((one) => ({ ...one, offset: 0 }))) {
+  const ends: boolean[] = [];
   const handed: string[] = [];
   const unreadable: KafkaError[] = [];
   const seeks: string[] = [];
@@ -33,8 +34,9 @@ function start(positions: (assigned: readonly TopicPartition[]) => Promise<Posit
     handlers: {
       onAssigned: positions,
       onRevoked: async (list) => void revoked.push(...list),
-      onBatch: async ({ messages }) => {
+      onBatch: async ({ messages, isLast }) => {
         handed.push(...valuesOf(messages));
+        ends.push(isLast);
         beforeHandling();
       },
       onUnreadable: (_, error) => void unreadable.push(error),
@@ -42,7 +44,7 @@ function start(positions: (assigned: readonly TopicPartition[]) => Promise<Posit
     },
   });
   const deliver = (batch: FetchedBatch): Promise<void> => delivery.deliver({ batch, heartbeat: async () => undefined });
-  return { delivery, deliver, handed, unreadable, seeks, paused, revoked, fatal, inHandler: (work: () => void) => void (beforeHandling = work) };
+  return { delivery, deliver, handed, ends, unreadable, seeks, paused, revoked, fatal, inHandler: (work: () => void) => void (beforeHandling = work) };
 }
 
 const from = async (first: number, count: number, fetchedOffset = first, more = {}): Promise<FetchedBatch> => await fetchedBatch(fetchedOffset, await batchBytes(first, count), more);
@@ -93,6 +95,14 @@ describe('positions', () => {
     delivery.assign([place]);
     await deliver(await from(0, 4, 2));
     expect(handed).toEqual(['v2', 'v3']);
+  });
+
+  test('a batch says whether the log ended with it when it was fetched', async () => {
+    const { delivery, deliver, ends } = start();
+    delivery.assign([place]);
+    await deliver(await from(0, 3, 0, { highWatermark: '6' }));
+    await deliver(await from(3, 3, 3, { highWatermark: '6' }));
+    expect(ends).toEqual([false, true]);
   });
 
   test('what was handed on already is left out', async () => {

@@ -108,7 +108,8 @@ export class Delivery {
     }
     const from = next === 'any' ? batch.fetchedOffset : Math.max(next, batch.fetchedOffset);
     const messages = (batch.messages[0]?.offset ?? from) >= from ? batch.messages : batch.messages.filter(({ offset }) => offset >= from);
-    if (batch.following > from) await this.#handOn(state, { ...placeOf(batch), from, messages, following: batch.following }, heartbeat);
+    const isLast = batch.following >= Number(batch.highWatermark);
+    if (batch.following > from) await this.#handOn(state, { ...placeOf(batch), from, messages, following: batch.following, isLast }, heartbeat);
     if (batch.fault !== undefined) this.#rereadLater(batch, state, batch.fault);
   }
 

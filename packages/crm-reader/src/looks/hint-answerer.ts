@@ -48,7 +48,7 @@ export class HintAnswerer {
   }
 
   /** Takes a batch in; returns while its hints are still being answered. Waits for no module. */
-  async take({ partition, from, messages, following }: Omit<ConsumedBatch, 'topic'>): Promise<void> {
+  async take({ partition, from, messages, following }: Omit<ConsumedBatch, 'topic' | 'isLast'>): Promise<void> {
     const acknowledged = this.#partitions.get(partition) ?? new Acknowledged(from);
     this.#partitions.set(partition, acknowledged);
     const letters: DeadLetter[] = [];
