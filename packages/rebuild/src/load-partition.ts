@@ -20,8 +20,8 @@ const MOST_LEFT = 20_000;
 /** With more rows that the table refuses, too. */
 const MOST_REFUSED = 100;
 
-/** A partition of a log that is to be loaded, up to an offset. */
-export type LoadedPartition = { readonly kafka: KafkaClient; readonly topic: string; readonly topicId: string; readonly partition: number; readonly end: number };
+/** A partition of a log that is to be loaded, up to an offset, and where its records are kept meanwhile. */
+export type LoadedPartition = { readonly kafka: KafkaClient; readonly topic: string; readonly topicId: string; readonly partition: number; readonly end: number; readonly records: RecordTable };
 
 /** What is left to the projector: records, and messages that are no events, by offset. */
 export type LeftToProject = { readonly ids: ReadonlySet<string>; readonly offsets: ReadonlySet<number> };
@@ -123,6 +123,7 @@ export class PartitionLoad {
       fold: {
         epsilonMs: this.#projection.epsilonMs,
         keepsDeleted: this.#projection.keepsDeleted,
+        records: this.#from.records,
         hasher: this.#digests.hasher,
         covers: (newer, older) => coverages.covers(newer, older),
         onCoverage: (coverage, fields) => {

@@ -25,6 +25,8 @@ export type PartitionFoldOptions = {
   readonly isWanted?: (idHash: number) => boolean;
   /** How many records are kept at most: with one more, half of the ids is left for another reading. */
   readonly atMost?: number;
+  /** Where they are kept: one that was used before has its room already. */
+  readonly records?: RecordTable;
 };
 
 // Some 30 MB.
@@ -35,7 +37,7 @@ const AT_MOST = 1 << 18;
  * partition with more records than are kept at once it folds a slice, and the others later.
  */
 export class PartitionFold {
-  readonly records = new RecordTable();
+  readonly records: RecordTable;
   /** What is to be folded by reading the partition again. */
   readonly left: Slice[] = [];
   readonly #options: PartitionFoldOptions;
@@ -46,6 +48,8 @@ export class PartitionFold {
     this.#options = options;
     this.#atMost = options.atMost ?? AT_MOST;
     this.#slice = slice;
+    this.records = options.records ?? new RecordTable();
+    this.records.clear();
   }
 
   /** Begins with another partition or slice. */

@@ -9,6 +9,7 @@ import { lendClient } from './lend-client.ts';
 import { type Loaded, type LoadedPartition, NotSimple, PartitionLoad } from './load-partition.ts';
 import { LogDigests } from './log-digests.ts';
 import { projectLeft } from './project-left.ts';
+import { RecordTable } from './record-table.ts';
 import { checkWhole, type LoadedDigests, type VerifyDeps, type VerifyOptions } from './verify-module.ts';
 
 const BATCH = 10_000;
@@ -41,13 +42,16 @@ export async function replayWhereEmpty({ pool, kafka, admin }: VerifyDeps, proje
       messages += count;
       onProgress?.({ messages, ofMessages });
     };
-    // A partition is folded while the one before it is written.
+    // A partition is folded while the one before it is written: two at a time.
+    const tables = [new RecordTable(), new RecordTable()];
+    const wholeOf = (index: number): LoadedPartition | undefined => ends[index] && { kafka, topic, topicId, partition: ends[index].partition, end: ends[index].high, records: tables[index % 2] as RecordTable };
+    const begin = (whole: LoadedPartition): PartitionLoad | undefined => loadOf(projection, whole, positions.get(whole.partition) ?? 0, digests, onMessages);
     for (const [index, { partition, high }] of ends.entries()) {
       const from = positions.get(partition) ?? 0;
-      const whole = { kafka, topic, topicId, partition, end: high };
-      const load = ahead ?? loadOf(projection, whole, from, digests, onMessages);
-      const following = ends[index + 1];
-      ahead = following === undefined ? undefined : loadOf(projection, { ...whole, partition: following.partition, end: following.high }, positions.get(following.partition) ?? 0, digests, onMessages);
+      const whole = wholeOf(index) as LoadedPartition;
+      const load = ahead ?? begin(whole);
+      const following = wholeOf(index + 1);
+      ahead = following && begin(following);
       const found = load === undefined ? null : await loadPartition(client, projection, whole, load);
       if (found !== null) {
         records += found;
