@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 
 import { runApply } from './apply.ts';
 import { runBeside } from './beside.ts';
+import { runConsumers } from './consumer.ts';
 import { withFolder } from './fixture.ts';
 import { runHistory } from './history.ts';
 import { runLive } from './live.ts';
@@ -16,7 +17,7 @@ import { stopAll } from './with-lockstep.ts';
 
 /* npm run bench: measures the whole path on this machine, medians with the floor beside them. A result counts only at 0 mismatches. */
 
-const parts = ['page', 'projector', 'live', 'memory', 'verify', 'beside', 'apply', 'history'] as const;
+const parts = ['page', 'projector', 'live', 'memory', 'verify', 'beside', 'apply', 'history', 'consumer'] as const;
 type Part = (typeof parts)[number];
 
 function whole(text: string): number {
@@ -28,8 +29,8 @@ function whole(text: string): number {
 type Given = { runs: number; rows: number; only: Part[]; memoryRows: number; historyMessages: number; liveSeconds: number };
 const given = new Command('npm run bench --')
   .description('Measures Lockstep on this machine. Exit code 1 when a result is wrong or an error stopped it.')
-  .option('--runs <number>', 'runs of page and projector', whole, 5)
-  .option('--rows <number>', 'rows of the page, and of the table that is read while edits go on', whole, 200_000)
+  .option('--runs <number>', 'runs of page, projector and consumer', whole, 5)
+  .option('--rows <number>', 'rows of the page, of the table that is read while edits go on, and of what consumers read', whole, 200_000)
   .option('--memory-rows <number>', 'rows of the larger first load, of verify, and of apply', whole, 1_000_000)
   .option('--history-messages <number>', 'messages of the topic that a history is read from', whole, 2_000_000)
   .option('--live-seconds <number>', 'how long each live measurement goes on', whole, 30)
@@ -109,6 +110,15 @@ const measurements: Record<Part, (folder: string) => Promise<void>> = {
     say(`  by the index      ${median(indexed).toFixed(2)} s      (${list(indexed, 2)})`);
     say(`  whole partition   ${median(of).toFixed(2)} s      (${list(of, 2)})`);
     say(`  making the index  ${indexSeconds.toFixed(1)} s at full speed`);
+  },
+  consumer: async (folder) => {
+    const { messages, runs } = await runConsumers(folder, given.rows, given.runs);
+    mismatches += runs.reduce((sum, { newest, history }) => sum + newest.mismatches + history.mismatches, 0);
+    say(`\nConsumers that begin with a full topic, records a second, ${messages.toLocaleString('en-US')} messages, ${given.runs} runs, clock from the first fetch`);
+    for (const [name, what] of [['newest', 'the newest content of each record, in a second database'], ['history', 'apps/history, in a second database']] as const) {
+      const rates = runs.map((one) => Math.round(one[name].rate));
+      say(`  ${name.padEnd(10)}  ${median(rates).toLocaleString('en-US')}      (${rates.map((rate) => rate.toLocaleString('en-US')).join('; ')})   ${what}, ${(runs[0]?.[name].rows ?? 0).toLocaleString('en-US')} rows, peak RSS ${median(runs.map((one) => one[name].rssMb))} MB`);
+    }
   },
 };
 

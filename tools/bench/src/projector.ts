@@ -98,6 +98,14 @@ export async function readTopic(lockstep: Lockstep, count: number): Promise<Prod
   return messages;
 }
 
+/** How many messages the topic holds. */
+export async function topicLength(lockstep: Lockstep): Promise<number> {
+  const admin = await createAdmin(kafkaOf(lockstep));
+  const offsets = await admin.topicOffsets(topic);
+  await admin.close();
+  return offsets.reduce((sum, { low, high }) => sum + high - low, 0);
+}
+
 /** Writes messages to the topic. */
 export async function fillTopic(lockstep: Lockstep, messages: readonly ProducedMessage[]): Promise<void> {
   const producer = await createProducer(kafkaOf(lockstep));

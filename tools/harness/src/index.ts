@@ -1,5 +1,7 @@
 export { appNames, appOf } from './app-process.ts';
 export type { AppName, AppProcess, InstanceName } from './app-process.ts';
+export { startChild } from './child.ts';
+export type { Child } from './child.ts';
 export { supervise } from './supervise.ts';
 export { startLockstep } from './lockstep.ts';
 export type { Lockstep, LockstepOptions } from './lockstep.ts';
