@@ -47,7 +47,7 @@ function clientOf(version: string): CrmClient {
 
 // The log is not what is tested here: it is empty.
 const kafka = createKafka({ config: { brokers: ['127.0.0.1:9'], ssl: false, sasl: undefined }, clientId: 'test', log });
-const admin = { checkLogTopic: () => Promise.resolve(), partitionsOf: () => Promise.reject(new KafkaError('no such topic', 'TOPIC_MISSING')), topicId: () => Promise.resolve('topic-of-leads'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
+const admin = { checkLogTopic: () => Promise.resolve(), ensureTopics: () => Promise.resolve(), partitionsOf: () => Promise.reject(new KafkaError('no such topic', 'TOPIC_MISSING')), topicId: () => Promise.resolve('topic-of-leads'), topicOffsets: () => Promise.resolve([{ partition: 0, low: 0, high: 0 }]) };
 const producer = { send: () => Promise.resolve() };
 const lead = (problems: Problems = new Map()) => runLeader({ db, signals, crm, kafka, admin, producer, catchUpRules: defaultCatchUpRules, creditRules: { perDay: null, reserve: 0.25 }, budget: { state: () => null, canPay: () => true }, refreshEveryMs: 604_800_000, verifyEveryMs: 0, alerts: loadAlertConfig({}), modules: [leads], secret, publicUrl, metrics: createSchedulerMetrics(), log, problems, signal: stopping.signal });
 

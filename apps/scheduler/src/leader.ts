@@ -18,7 +18,7 @@ export type LeaderDeps = {
   readonly signals: Signals;
   readonly crm: CrmClient;
   readonly kafka: KafkaClient;
-  readonly admin: Pick<Admin, 'checkLogTopic' | 'partitionsOf' | 'topicId' | 'topicOffsets'>;
+  readonly admin: Pick<Admin, 'checkLogTopic' | 'ensureTopics' | 'partitionsOf' | 'topicId' | 'topicOffsets'>;
   readonly producer: Pick<Producer, 'send'>;
   readonly modules: readonly ModuleDefinition[];
   readonly secret: string;

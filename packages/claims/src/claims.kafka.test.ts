@@ -1,12 +1,13 @@
-import { type Admin, createAdmin, createKafka, createProducer, type KafkaClient, KafkaError, type Producer } from '@lockstep/kafka';
+import { type Admin, createAdmin, createKafka, createProducer, type KafkaClient, KafkaError, type Producer, readLog } from '@lockstep/kafka';
 import { createTestDatabase, type TestDatabase, testKafkaBrokers, uniqueName } from '@lockstep/local-stack';
 import { defineModule, leads, type ModuleDefinition, topicOf, topics } from '@lockstep/modules';
 import { bulkRuns, connect, type Database, deadLetterStore, migrate, type Watermarks, watermarks } from '@lockstep/postgres';
 import { createLogger } from '@lockstep/telemetry';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
+import { decodeClaims } from './claims-message.ts';
 import { ensureClaimsTopic } from './claims-topic.ts';
-import { loggedWatermarks, publishClaims } from './logged-watermarks.ts';
+import { type ClaimLogDeps, loggedWatermarks, publishClaims } from './logged-watermarks.ts';
 import { restoreClaims } from './restore-claims.ts';
 
 const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
@@ -39,7 +40,7 @@ beforeEach(async () => {
   databases = await Promise.all([createTestDatabase({}), createTestDatabase({})]);
   [before, after] = (await Promise.all(databases.map(({ url }) => connect({ url, poolSize: 3 })))) as [Database, Database];
   await Promise.all([migrate(before, [module]), migrate(after, [module])]);
-  claimed = loggedWatermarks(watermarks(before), { db: before, producer });
+  claimed = loggedWatermarks(watermarks(before), { db: before, producer, admin });
 });
 afterEach(async () => {
   await Promise.all([producer.close(), before.close(), after.close()]);
@@ -145,6 +146,50 @@ describe('a database that was lost', () => {
   });
 });
 
+describe('a topic of claims that is deleted while all goes on', () => {
+  /** The topic of claims is one for all: here another one takes its place. */
+  let own: string;
+  let deps: ClaimLogDeps;
+  beforeEach(async () => {
+    own = uniqueName('claims');
+    const inPlace = (topic: string): string => (topic === topics.claims ? own : topic);
+    deps = {
+      db: before,
+      producer: { send: (topic, messages, options) => producer.send(inPlace(topic), messages, options) },
+      admin: { ensureTopics: (specs) => admin.ensureTopics(specs.map((spec) => ({ ...spec, topic: inPlace(spec.topic) }))) },
+    };
+    await ensureClaimsTopic(deps.admin);
+  });
+  afterEach(() => admin.deleteTopics([own]));
+
+  async function logged(): Promise<Record<string, { readonly changes: Date | undefined; readonly everything: Date | undefined }>> {
+    const found: Record<string, { changes: Date | undefined; everything: Date | undefined }> = {};
+    const spans = (await admin.topicOffsets(own)).map(({ partition, high }) => ({ partition, end: high }));
+    await readLog(kafka, own, spans, {
+      onMessages: async (_, messages) => {
+        for (const { value } of messages) {
+          const claims = decodeClaims(value);
+          if (claims !== null) found[claims.module] = { changes: claims.changes?.at, everything: claims.everything?.at };
+        }
+      },
+      onPartitionEnd: async () => undefined,
+    });
+    return found;
+  }
+
+  test('is created again with the next claim, and gets what stands of every module', async () => {
+    const marks = loggedWatermarks(watermarks(before), deps);
+    const claims = { topicId, endOffsets: [0, 0] };
+    await marks.note({ module: module.apiName, kind: 'everything', at: at('09:00:00'), ...claims });
+    await marks.note({ module: 'Others', kind: 'everything', at: at('08:00:00'), ...claims });
+    await admin.deleteTopics([own]);
+    await marks.note({ module: module.apiName, kind: 'changes', at: at('10:00:00'), ...claims });
+    expect(await logged()).toEqual({ [module.apiName]: { everything: at('09:00:00'), changes: at('10:00:00') }, Others: { everything: at('08:00:00'), changes: undefined } });
+    await marks.note({ module: module.apiName, kind: 'changes', at: at('10:02:00'), ...claims });
+    expect(await logged()).toMatchObject({ [module.apiName]: { changes: at('10:02:00') } });
+  });
+});
+
 describe('a log that does not hold what was claimed', () => {
   test('because its topic was created again voids the claim', async () => {
     await loaded();
@@ -171,7 +216,7 @@ describe('a database that knows how far it was read', () => {
   test('keeps what it knows, and says it in the log', async () => {
     await watermarks(before).note({ module: module.apiName, kind: 'everything', at: at('09:00:00'), topicId, endOffsets: [0, 0] });
     expect(await restoreClaims({ kafka, admin, db: before }, module)).toEqual({ status: 'known' });
-    await publishClaims({ db: before, producer }, module.apiName);
+    await publishClaims({ db: before, producer, admin }, module.apiName);
     expect(await restore()).toEqual({ status: 'restored', upTo: at('09:00:00') });
   });
 

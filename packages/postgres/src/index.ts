@@ -56,7 +56,7 @@ export type { ParkedEntry, RegisterEntry, RegisterReader } from './register.ts';
 export { noteEpsilon, readEpsilon } from './settings.ts';
 export { textCuts } from './text-cuts.ts';
 export type { TextCut, TextCuts } from './text-cuts.ts';
-export { isReadingKnown, isReplaying, noteLostClaims, readStandingClaims } from './standing-claims.ts';
+export { claimedModules, isReadingKnown, isReplaying, noteLostClaims, readStandingClaims } from './standing-claims.ts';
 export type { StandingClaim, StandingClaims } from './standing-claims.ts';
 export { watermarks } from './watermarks.ts';
 export type { Claim, Watermarks } from './watermarks.ts';

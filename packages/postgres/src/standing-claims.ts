@@ -30,6 +30,12 @@ export async function readStandingClaims({ pool }: Pick<Database, 'pool'>, modul
   return { changes: changes === null ? null : { at: changes.at, topicId: changes.topicId, endOffsets: changes.endOffsets }, everything: claimOf('everything') };
 }
 
+/** The modules of which something is claimed, by API name. */
+export async function claimedModules({ pool }: Pick<Database, 'pool'>): Promise<string[]> {
+  const { rows } = await pool.query<{ module: string }>('select distinct module from lockstep.watermark order by module');
+  return rows.map(({ module }) => module);
+}
+
 /** Whether anything is known of how far a module was read: a claim, or a run of any kind. */
 export async function isReadingKnown({ pool }: Pick<Database, 'pool'>, module: string): Promise<boolean> {
   const { rows: [row] } = await pool.query<{ is_known: boolean }>(
