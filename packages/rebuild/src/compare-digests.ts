@@ -1,5 +1,5 @@
 import type { KafkaClient, PartitionSpan } from '@lockstep/kafka';
-import type { ModuleProjection } from '@lockstep/projection';
+import { columnOf, type ModuleProjection } from '@lockstep/projection';
 import type { PoolClient } from 'pg';
 
 import { Coverages } from './coverages.ts';
@@ -40,7 +40,7 @@ export async function compareDigests(client: PoolClient, projection: ModuleProje
   const { sums, hasher } = (known ?? digests) as Pick<ExpectedDigests, 'sums' | 'hasher'>;
   const ended = new AbortController();
   const reading = async (): Promise<void> => {
-    await readLines(client, new RowDigests(projection, sums).query, subtractLines(sums, hasher, { hasMark: projection.keepsDeleted }), ended.signal);
+    await readLines(client, new RowDigests(projection, sums).query, subtractLines(sums, hasher, { hasMark: projection.keepsDeleted, isNumericKey: columnOf(projection.table, projection.module.keyColumn).base === 'numeric' }), ended.signal);
     await readLines(client, `select ${ENTRY_COLUMNS.join(', ')} from lockstep.record_version_${projection.module.slug}`, subtractLines(sums, hasher, { head: OF_ENTRY }), ended.signal);
   };
   // Where one ends early, so does the other.

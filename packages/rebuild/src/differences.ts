@@ -32,7 +32,7 @@ export const REGISTER_COLUMNS = ['modified_ms', 'version_ms', 'observed_ms', 'co
 
 /**
  * Compares register and table with their shadow, in the shadow's transaction, and leaves what differs in the temporary table `difference`
- * (kind, record_id, key, layering, entry: the register's as it was seen).
+ * (kind, record_id, key: as the log spells it, layering, entry: the register's as it was seen).
  * @param options.atMost how many of each kind are named; all are counted.
  */
 export async function findDifferences(client: PoolClient, projection: ModuleProjection, shadow: Shadow, { atMost, suspects }: { readonly atMost: number; readonly suspects: Suspects }): Promise<Differences> {
@@ -51,12 +51,12 @@ export async function findDifferences(client: PoolClient, projection: ModuleProj
     analyze shadow_content; analyze shadow_register;
     create temp table difference as
       select 'row missing' as kind, r.record_id, r.key, r.layering from shadow_register r where r.has_row and r.layering is not null and not exists (select from ${name} t where ${isSame(`t.${key}`, 'r.key')})
-      union all select 'row too many', null, t.${key}, null from ${name} t where t.${key} is not null${inTable(`t.${key}`)}
-        and not exists (select from shadow_register r where ${isSame('r.key', `t.${key}`)} and (r.has_row${keepsDeleted ? ' or r.modified_ms is null' : ''}))
+      union all select 'row too many', null, coalesce(r.key, t.${key}), null from ${name} t left join shadow_register r on ${isSame('r.key', `t.${key}`)}
+        where t.${key} is not null${inTable(`t.${key}`)} and (r.key is null or not (r.has_row${keepsDeleted ? ' or r.modified_ms is null' : ''}))
       union all select case when s.record_id is null then 'register entry too many' when r.record_id is null then 'register entry missing' else 'register entry differs' end,
         coalesce(r.record_id, s.record_id), coalesce(r.record_id, s.record_id)::pg_catalog.text::${keyType}, null
         from (select * from ${register} ${inRegister}) r full join shadow_register s on r.record_id = s.record_id where (${entryOf('r')}) is distinct from (${entryOf('s')});
-    ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e." record_id", t.${key}, ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, 'e." key"')} where ${differs('t', 'e')}${isToStay};`).join('\n')}
+    ${layerings.map(({ sql, index, differs }) => `insert into difference select 'row differs', e." record_id", e." key", ${index} from (${sql}) e join ${name} t on ${isSame(`t.${key}`, 'e." key"')} where ${differs('t', 'e')}${isToStay};`).join('\n')}
     alter table difference add column entry text;
     update difference d set entry = row(${entryOf('r')})::text from ${register} r where r.record_id::pg_catalog.text = d.key::pg_catalog.text;
     create index on difference ((key::pg_catalog.text)); create index on shadow_register (key); create index on shadow_content (" partition", " offset"); analyze difference`);

@@ -11,7 +11,7 @@ export type ExpectedRows = {
   readonly sql: string;
   /** Those columns, each with the layer it comes from. */
   readonly written: readonly LayeredColumn[];
-  /** Those of them that are compared: a column that a trigger may change is not. */
+  /** Those of them that are compared, the spelling of the key too: a column that a trigger may change is not. */
   readonly compared: readonly LayeredColumn[];
   /** Whether two rows differ in what is compared. */
   readonly differs: (one: string, other: string) => string;
@@ -35,7 +35,7 @@ export async function expectedRows(client: PoolClient, projection: ModuleProject
     deleted.includes(column) ? `s.deleted_at::${columnOf(projection.table, column).type} as ${quote(column)}` : `l${layer}.${quote(column)}`;
   const written = [...own, ...marks, ...mapped];
   const joins = layering.map((_, layer) => `join shadow_content l${layer} on l${layer}." partition" = s.log_partition and l${layer}." offset" = s.layers[${layer + 1}]`);
-  const compared = [...own.slice(1), ...marks, ...mapped.filter(({ isCompared }) => isCompared)];
+  const compared = [...own, ...marks, ...mapped.filter(({ isCompared }) => isCompared)];
   return {
     index,
     sql: `select s.record_id as " record_id", s.key as " key", s.log_partition as " partition", s.layers as " offsets", ${written.map(valueOf).join(', ')} from shadow_register s ${joins.join(' ')} where s.has_row and s.layering = ${index}`,

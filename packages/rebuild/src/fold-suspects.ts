@@ -54,11 +54,12 @@ export async function foldSuspects(client: PoolClient, projection: ModuleProject
 }
 
 async function listSuspects(client: PoolClient, { module: { slug, table, keyColumn }, table: described }: ModuleProjection, suspects: Suspects): Promise<void> {
-  const { type } = columnOf(described, keyColumn);
+  const { type, base } = columnOf(described, keyColumn);
   await client.query(`create temp table suspect_key (key ${type}); create temp table suspect_entry (record_id bigint)`);
   if (suspects.share === 0 || !areListed(suspects)) return;
   const [key, name] = [quote(keyColumn), `${quote(table.schema)}.${quote(table.name)}`];
-  await list(`select ${key}::pg_catalog.text as id from ${name} where ${key} is not null`, 'suspect_key', type);
+  const id = base === 'numeric' ? `pg_catalog.trim_scale(${key})` : key;
+  await list(`select ${id}::pg_catalog.text as id from ${name} where ${key} is not null`, 'suspect_key', type);
   // No id of the log. COPY spells some such keys in a way of its own, so that their hash here would not be the one that was compared.
   await client.query(`insert into suspect_key select ${key} from ${name} where ${key}::pg_catalog.text operator(pg_catalog.!~) '^[0-9]*$'`);
   await list(`select record_id::pg_catalog.text as id from lockstep.record_version_${slug}`, 'suspect_entry', 'bigint');

@@ -1,5 +1,5 @@
 import { partitionOf } from '@lockstep/kafka';
-import { faultOrThrow, type ModuleProjection } from '@lockstep/projection';
+import { columnOf, faultOrThrow, type ModuleProjection } from '@lockstep/projection';
 import { crashPoint } from '@lockstep/telemetry';
 import type { PoolClient } from 'pg';
 
@@ -129,6 +129,7 @@ async function write(client: PoolClient, projection: ModuleProjection, shadow: S
   const name = `${quote(table.schema)}.${quote(table.name)}`;
   const register = `lockstep.record_version_${slug}`;
   const key = quote(keyColumn);
+  const { base } = columnOf(projection.table, keyColumn);
   // An entry that was changed since is left to the next look, which sees the change as well.
   const standing = `(select d.* from difference d left join ${register} r on r.record_id::pg_catalog.text = d.key::pg_catalog.text where d.key::pg_catalog.text = any($1::text[]) and d.entry is not distinct from case when r.record_id is not null then row(${entryOf('r')})::text end)`;
   const run = async (text: string): Promise<number> => (await client.query(text, [keys])).rowCount ?? 0;
@@ -138,7 +139,10 @@ async function write(client: PoolClient, projection: ModuleProjection, shadow: S
     const columns = written.map(({ column }) => quote(column));
     const rest = columns.filter((column) => column !== key);
     const expected = `(select w.* from (${sql}) w join ${standing} d on d.key operator(pg_catalog.=) w." key" and d.kind =`;
-    rows += await run(`update ${name} t set ${rest.map((column) => `${column} = e.${column}`).join(', ')} from ${expected} 'row differs') e where t.${key} operator(pg_catalog.=) e.${key} and ${differs('t', 'e')}`);
+    const differing = `${expected} 'row differs') e where t.${key} operator(pg_catalog.=) e.${key} and`;
+    // Writing a key needs rights and fires triggers of its own, so it is written only where it is spelled otherwise.
+    const isRespelled = base !== 'int8' && (await run(`select from ${name} t, ${differing} row(t.${key})::record operator(pg_catalog.*<>) row(e.${key})::record limit 1`)) > 0;
+    rows += await run(`update ${name} t set ${(isRespelled ? columns : rest).map((column) => `${column} = e.${column}`).join(', ')} from ${differing} ${differs('t', 'e')}`);
     rows += await run(`insert into ${name} (${columns.join(', ')}) select ${columns.map((column) => `e.${column}`).join(', ')} from ${expected} 'row missing') e where not exists (select from ${name} t where t.${key} operator(pg_catalog.=) e.${key})`);
   }
   let entries = await run(`delete from ${register} r using ${standing} d where d.kind = 'register entry too many' and r.record_id = d.record_id`);

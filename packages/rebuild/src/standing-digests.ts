@@ -5,7 +5,7 @@ import { DigestSums } from './digest-sums.ts';
 import type { IdHasher } from './id-hash.ts';
 import { OF_MARK } from './row-digests.ts';
 
-const [TAB, NEWLINE, BACKSLASH, N] = [0x09, 0x0a, 0x5c, 0x4e];
+const [TAB, NEWLINE, BACKSLASH, N, ZERO, POINT] = [0x09, 0x0a, 0x5c, 0x4e, 0x30, 0x2e];
 
 /** What is done with a line of COPY text: `from` and `to` are where it begins and where its newline stands. */
 type OnLine = (bytes: Buffer, from: number, to: number) => void;
@@ -27,7 +27,7 @@ export async function readLines(client: PoolClient, query: string, onLine: OnLin
 }
 
 /** Takes lines away from the sums, each under the hash of its first cell. */
-export function subtractLines(sums: DigestSums, hasher: IdHasher, { head = '', hasMark = false }: { /** What stands before each. */ readonly head?: string; /** Whether the last cell is a mark of deletion, which has a digest of its own. */ readonly hasMark?: boolean }): OnLine {
+export function subtractLines(sums: DigestSums, hasher: IdHasher, { head = '', hasMark = false, isNumericKey = false }: { /** What stands before each. */ readonly head?: string; /** Whether the last cell is a mark of deletion, which has a digest of its own. */ readonly hasMark?: boolean; /** Whether the first cell may have zeros behind a point, which are no part of the id. */ readonly isNumericKey?: boolean }): OnLine {
   let room = sums.room(1 << 16);
   const digest = (before: string, bytes: Buffer, from: number, end: number) => {
     if (room.length < DigestSums.start + before.length + end - from) room = sums.room((end - from + before.length) * 2);
@@ -36,7 +36,7 @@ export function subtractLines(sums: DigestSums, hasher: IdHasher, { head = '', h
   };
   return (bytes, from, end) => {
     const keyEnd = bytes.indexOf(TAB, from);
-    const idHash = hasher.ofBytes(bytes, from, keyEnd);
+    const idHash = hasher.ofBytes(bytes, from, isNumericKey ? withoutScale(bytes, from, keyEnd) : keyEnd);
     let last = end;
     if (hasMark) {
       last = bytes.lastIndexOf(TAB, end - 1);
@@ -45,4 +45,11 @@ export function subtractLines(sums: DigestSums, hasher: IdHasher, { head = '', h
     }
     sums.subtract(idHash, digest(head, bytes, from, last));
   };
+}
+
+/** Where a number ends without the zeros behind its point. */
+function withoutScale(bytes: Buffer, from: number, to: number): number {
+  let end = to;
+  while (end > from && bytes[end - 1] === ZERO) end -= 1;
+  return end > from && bytes[end - 1] === POINT ? end - 1 : to;
 }
