@@ -15,6 +15,7 @@ export async function recallClaims(deps: RecallClaimsDeps, module: ModuleDefinit
   const restored = await restoreClaims(deps, module);
   if (restored.status === 'restored') log.warn({ module: module.apiName, upTo: restored.upTo }, 'the database knew nothing of this module; by the log it was read up to then, and catch-ups go on from there');
   if (restored.status === 'incomplete') log.warn({ module: module.apiName, reason: restored.problem }, 'the log claims more than it holds; the module is loaded again');
+  if (restored.status === 'unreadable') log.warn({ module: module.apiName, reason: restored.problem }, 'the claims in the log cannot be read; the module is loaded again');
   if (await isReplaying(db, module.apiName)) return false;
   if (restored.status === 'known') await publishClaims(deps, module.apiName);
   return true;

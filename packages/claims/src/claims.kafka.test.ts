@@ -119,9 +119,18 @@ describe('a database that was lost', () => {
   test('passes over messages that are no claims', async () => {
     await loaded();
     const key = module.apiName;
-    const other = { v: 2, module: key, changes: null, everything: null };
-    await producer.send(topics.claims, [{ key, value: 'no JSON' }, { key, value: JSON.stringify(other) }, { key, value: JSON.stringify({ ...other, v: 1, everything: { at: 'noon' } }) }]);
+    const other = { module: key, changes: null, everything: null };
+    await producer.send(topics.claims, [{ key, value: 'no JSON' }, { key, value: JSON.stringify({ ...other, v: 0 }) }, { key, value: JSON.stringify({ ...other, v: 1, everything: { at: 'noon' } }) }]);
     expect(await restore()).toEqual({ status: 'restored', upTo: at('09:00:00') });
+  });
+
+  test('believes nothing behind which a newer build has written, which may have withdrawn it, until this one claims again', async () => {
+    await loaded();
+    await producer.send(topics.claims, [{ key: module.apiName, value: JSON.stringify({ v: 2, module: module.apiName, withdrawn: true }) }]);
+    expect(await restore()).toEqual({ status: 'unreadable', problem: expect.stringMatching(/of version 2, which this build does not read/) as string });
+    expect(await current(after)).toEqual([null, null]);
+    await claim('everything', at('11:00:00'));
+    expect(await restore()).toEqual({ status: 'restored', upTo: at('11:00:00') });
   });
 
   test('learns what could not be read since the whole module was, from the topic of dead letters', async () => {
@@ -169,7 +178,7 @@ describe('a topic of claims that is deleted while all goes on', () => {
       onMessages: async (_, messages) => {
         for (const { value } of messages) {
           const claims = decodeClaims(value);
-          if (claims !== null) found[claims.module] = { changes: claims.changes?.at, everything: claims.everything?.at };
+          if (claims?.unread === null) found[claims.module] = { changes: claims.changes?.at, everything: claims.everything?.at };
         }
       },
       onPartitionEnd: async () => undefined,

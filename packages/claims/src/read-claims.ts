@@ -1,11 +1,10 @@
 import { type Admin, type KafkaClient, KafkaError, readLog } from '@lockstep/kafka';
 import { topics } from '@lockstep/modules';
-import type { StandingClaims } from '@lockstep/postgres';
 
-import { decodeClaims } from './claims-message.ts';
+import { type ClaimsMessage, decodeClaims } from './claims-message.ts';
 
 /** What the log says is claimed of a module, and when it was appended, by the broker's clock. */
-export type LoggedClaims = StandingClaims & { readonly appendedMs: number };
+export type LoggedClaims = Omit<ClaimsMessage, 'module'> & { readonly appendedMs: number };
 
 export type ReadClaimsDeps = { readonly kafka: KafkaClient; readonly admin: Pick<Admin, 'partitionsOf' | 'topicOffsets'> };
 
@@ -43,7 +42,9 @@ async function readFrom(kafka: KafkaClient, from: number, end: number): Promise<
     onMessages: async (_, messages) => {
       for (const { value, timestampMs: appendedMs } of messages) {
         const claims = decodeClaims(value);
-        if (claims !== null) found.set(claims.module, { changes: claims.changes, everything: claims.everything, appendedMs });
+        if (claims === null) continue;
+        const { module, ...rest } = claims;
+        found.set(module, { ...rest, appendedMs });
       }
     },
     onPartitionEnd: async () => undefined,

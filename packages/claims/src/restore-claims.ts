@@ -13,8 +13,9 @@ export type RestoreClaimsDeps = ReadClaimsDeps & { readonly db: Pick<Database, '
  * - `none`: the log has no claim that the whole module was read.
  * - `restored`: catch-ups go on from the claim, which counts once the projector has come to its offsets.
  * - `incomplete`: the module's topic lacks what was claimed, so the claim is void; `problem` says what.
+ * - `unreadable`: a newer build has written the last claims of the module, and may have withdrawn the ones before; `problem` says so.
  */
-export type Restored = { readonly status: 'known' | 'none' } | { readonly status: 'restored'; readonly upTo: Date } | { readonly status: 'incomplete'; readonly problem: string };
+export type Restored = { readonly status: 'known' | 'none' } | { readonly status: 'restored'; readonly upTo: Date } | { readonly status: 'incomplete' | 'unreadable'; readonly problem: string };
 
 /**
  * Brings back what was claimed of a module, from the log into a database that knows nothing of it, and the dead letters that the claim passed over.
@@ -25,7 +26,9 @@ export async function restoreClaims(deps: RestoreClaimsDeps, module: ModuleDefin
   const { db } = deps;
   if (await isReadingKnown(db, module.apiName)) return { status: 'known' };
   const claims = (await readClaims(deps, [module.apiName])).get(module.apiName);
-  if (claims === undefined || claims.everything === null) return { status: 'none' };
+  if (claims === undefined) return { status: 'none' };
+  if (claims.unread !== null) return { status: 'unreadable', problem: `the last claims of ${module.apiName} in the log are of version ${claims.unread}, which this build does not read: the ones before may have been withdrawn` };
+  if (claims.everything === null) return { status: 'none' };
   const problem = await problemOf(deps, topic, claims);
   if (problem !== null) return { status: 'incomplete', problem };
   const { everything } = claims;

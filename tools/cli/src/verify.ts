@@ -86,6 +86,7 @@ export function rebuiltText({ claims, replayed, before, rows, entries, left, aft
   const isUnknownLeft = after.found.some((one) => one.kind === 'row too many' && one.isUnknown);
   return [
     ...(claims.status === 'restored' ? [`by the log the CRM was read up to ${claims.upTo.toISOString()}: catch-ups go on from there`] : []),
+    ...(claims.status === 'unreadable' ? [`${claims.problem}. The scheduler loads the module again`] : []),
     ...(replayed === 0 ? [] : [`${number.format(replayed)} messages were applied to an empty register`]),
     ...(Object.keys(before.counts).length === 0 ? [] : ['found:', verificationText(before).trimEnd()]),
     `written: ${number.format(rows)} ${rows === 1 ? 'row' : 'rows'} and ${number.format(entries)} register ${entries === 1 ? 'entry' : 'entries'}`,
