@@ -4,10 +4,11 @@ import { resolveOvertaken } from './overtaken.ts';
 /**
  * Why a record is to be looked at again without a notification: `unconfirmed` (a confirmation did not fit the register),
  * `doubtful` (its deletion and its latest look are too close to tell apart), `unlisted` (the CRM lists it as deleted no more: it
- * was restored), `referrer` (a record that it points to was deleted: a merge gives it another one to point to), `unexplained` (a bulk result's multi-select
- * cell holds what the picklist does not explain), `asked` (a person asked for it).
+ * was restored), `restored` (by a content that does not speak of all fields, and its row had given up a value), `referrer` (a record that it
+ * points to was deleted: a merge gives it another one to point to), `unexplained` (a bulk result's multi-select cell holds what the picklist
+ * does not explain), `asked` (a person asked for it).
  */
-export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'referrer' | 'unexplained' | 'asked';
+export type LookReason = 'unconfirmed' | 'doubtful' | 'unlisted' | 'restored' | 'referrer' | 'unexplained' | 'asked';
 export type WantedLook = { readonly module: string; readonly id: string; readonly reason: LookReason };
 
 /** Looks that are wanted by the projector, which never calls the CRM, and by the catch-up. The scheduler makes hints of them. */

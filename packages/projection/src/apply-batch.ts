@@ -12,6 +12,7 @@ import { anyParked, holdParked, noteFieldsLeft } from './parked-rest.ts';
 import { parkedVersion } from './parked-version.ts';
 import { advance, checkAdvanced, type Positions } from './positions.ts';
 import { createNarrowStage, type StageMerges } from './register-sql.ts';
+import { wantRestOfRestored } from './restored-in-part.ts';
 import { sendTogether, type Statement } from './statements.ts';
 import { verify } from './verify.ts';
 import { columnOf, unnest } from './write-plan.ts';
@@ -54,7 +55,11 @@ async function inTransaction(client: PoolClient, projection: ModuleProjection, b
     const { merged, hasParked } = await begin(client, projection, batch, folded);
     await projection.declare(client, folded.coverages);
     const decision = decide(merged, projection);
-    if (hasParked) await noteFieldsLeft(client, projection, wonOf(merged));
+    if (hasParked) {
+      const won = wonOf(merged);
+      await noteFieldsLeft(client, projection, won);
+      await wantRestOfRestored(client, projection, won);
+    }
     const [winners, dead] = [await winnerWrites(client, projection, decision), await deadWrites(client, projection, decision.dead)];
     await verify(client, projection.table, [...winners.checks, ...dead.checks]);
     await sendTogether(client, [

@@ -1,7 +1,7 @@
 import { createTestDatabase } from '@lockstep/local-stack';
-import { products } from '@lockstep/modules';
+import { coverageOf, products } from '@lockstep/modules';
 import { connect, type Database, migrate, registerReader } from '@lockstep/postgres';
-import { encodeConfirmed } from '@lockstep/record-log';
+import { coverage, encodeConfirmed, encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
@@ -99,6 +99,27 @@ describe('a removed row that rows of another table keep', () => {
     expect(await standing()).toEqual([{ name: 'First', code: 'X' }, { name: 'Second', code: 'Y' }]);
     expect((await registerReader(db).known('Products', [first])).get(first)).toMatchObject({ hash });
     expect(await waits()).toEqual([]);
+  });
+
+  test('that is restored by a look which says nothing of the value has another look wanted, which brings it back', async () => {
+    await taken();
+    await retry();
+    await product.project([product.seen({ n: 2, modified: '10:05:00', Product_Name: 'Second', Product_Code: 'Y' })]);
+    const part = coverage(coverageOf(products).fields.filter((field) => field !== 'Product_Code'));
+    const values: Record<string, FieldValue> = { Product_Name: 'First', Unit_Price: '10.00' };
+    const seenInPart = (modified: string, observed: string) =>
+      product.message(encodeSeen({ id: first, modifiedMs: at(modified), observedMs: at(observed), coverage: part.id, fields: part.fields.map((field) => values[field] ?? null) }).value);
+    await product.project([product.message(encodeCoverage({ coverage: part.id, fields: part.fields })), seenInPart('09:00:00', '10:10:00')]);
+    expect(await standing()).toEqual([{ name: 'First', code: null }, { name: 'Second', code: 'Y' }]);
+    expect(await rows('select record_id, reason from lockstep.look_wanted')).toEqual([{ record_id: first, reason: 'restored' }]);
+    await client.query('truncate lockstep.look_wanted');
+    await product.project([product.seen({ n: 1, modified: '09:00:00', observed: '10:11:00', Product_Name: 'First', Product_Code: 'X', Unit_Price: '10.00' })]);
+    await retry();
+    expect(await standing()).toEqual([{ name: 'First', code: 'X' }, { name: 'Second', code: 'Y' }]);
+    // It is over: a smaller look that comes later leaves the value, and wants nothing.
+    await product.project([seenInPart('10:20:00', '10:20:00')]);
+    expect(await standing()).toEqual([{ name: 'First', code: 'X' }, { name: 'Second', code: 'Y' }]);
+    expect(await rows('select record_id from lockstep.look_wanted')).toEqual([]);
   });
 
   test('keeps a value that may not be null, and both wait', async () => {

@@ -7,6 +7,7 @@ import { faultOfTry } from './held-up.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { noteFieldsLeft } from './parked-rest.ts';
+import { wantRestOfRestored } from './restored-in-part.ts';
 import { writtenRows } from './written-elsewhere.ts';
 import { holderOf, type TableConstraints, type UniqueIndex } from './unique-indexes.ts';
 
@@ -119,7 +120,9 @@ export class WaitingUnit {
     const known = this.#decisions.get(recordId);
     if (known !== undefined) return known;
     const merged = await mergeRegister(client, projection, foldBatch(messages));
-    await noteFieldsLeft(client, projection, wonOf(merged));
+    const won = wonOf(merged);
+    await noteFieldsLeft(client, projection, won);
+    await wantRestOfRestored(client, projection, won);
     const decision = decide(merged, projection);
     this.#decisions.set(recordId, decision);
     return decision;
