@@ -60,3 +60,22 @@ test('refuses a transaction that would not see what comes, and a module that is 
   client.release();
   await expect(wait('1 s', '17', 'Accounts')).rejects.toMatchObject({ code: '22023' });
 });
+
+test.each([['ahead', '1 hour'], ['back', '-1 hour']])('takes the time it was given when the clock is set %s meanwhile', async (_, by) => {
+  const client = await db.pool.connect();
+  try {
+    // Stands in for the database's clock, which is set after it was first read.
+    await client.query(`
+      begin; set local statement_timeout = '10 s';
+      create schema stepped; create sequence stepped.reads;
+      create function stepped.clock_timestamp() returns timestamptz language sql volatile as $$ select pg_catalog.clock_timestamp() + case when nextval('stepped.reads') > 1 then interval '${by}' else interval '0' end $$;
+      set local search_path = stepped, pg_catalog`);
+    const began = performance.now();
+    const { rows } = await client.query<{ is_there: boolean }>(`select lockstep.wait('Leads', 17, now(), '400 ms') as is_there`);
+    expect(rows).toEqual([{ is_there: false }]);
+    expect(performance.now() - began).toBeGreaterThan(300);
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+});
