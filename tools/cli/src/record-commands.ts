@@ -1,13 +1,13 @@
-import { sqlState, wantedLooks } from '@lockstep/postgres';
+import { wantedLooks } from '@lockstep/postgres';
 import { type Command } from 'commander';
 
 import { instant, recordId, recordIds, seconds } from './arguments.ts';
-import { UsageError } from './errors.ts';
 import { onDatabase } from './on-database.ts';
 import { asJson, print } from './output.ts';
 import { diffText, recordDiff } from './record-diff.ts';
 import { environment, readRun } from './run-file.ts';
 import { knownModule, onModule } from './verify.ts';
+import { waitFor } from './wait-for.ts';
 
 /** `wait`, `resync` and `diff`: single records. */
 export function addRecordCommands(program: Command): void {
@@ -21,7 +21,7 @@ export function addRecordCommands(program: Command): void {
     .option(...asJson)
     .action(async (name: string, id: string, { modified, timeout, json }: { modified: number; timeout: number; json: boolean }) => {
       const { apiName } = knownModule(name);
-      const state = await waitFor(apiName, id, modified, timeout);
+      const state = await onDatabase(await environment('DATABASE_URL'), (db) => waitFor(db, { module: apiName, id, modifiedMs: modified, timeoutSeconds: timeout }));
       print(json, { module: apiName, id, ...state }, () => `${apiName} ${id}: ${state.state}${state.cause === null ? '' : `: ${state.cause}`}\n`);
       if (!state.isThere) process.exitCode = 1;
     });
@@ -51,21 +51,4 @@ export function addRecordCommands(program: Command): void {
       print(json, diff, () => diffText(diff));
       if (diff.isDifferent) process.exitCode = 1;
     });
-}
-
-type Waited = { readonly isThere: boolean; readonly state: 'stands' | 'deleted' | 'not there in time' | 'parked'; readonly cause: string | null };
-
-async function waitFor(module: string, id: string, modifiedMs: number, timeoutSeconds: number): Promise<Waited> {
-  return await onDatabase(await environment('DATABASE_URL'), async ({ pool }) => {
-    try {
-      const { rows: [row] } = await pool.query<{ is_there: boolean }>('select lockstep.wait($1, $2::bigint, to_timestamp($3::float8 / 1000), make_interval(secs => $4::float8)) as is_there', [module, id, modifiedMs, timeoutSeconds]);
-      if (row?.is_there !== true) return { isThere: false, state: 'not there in time', cause: null };
-    } catch (error) {
-      if (sqlState(error) === '22023') throw new UsageError(`${(error as Error).message}: start its projector first`);
-      if (sqlState(error) !== '55000') throw error;
-      return { isThere: false, state: 'parked', cause: (error as Error).message };
-    }
-    const { rows: [entry] } = await pool.query<{ is_seen: boolean }>('select coalesce(modified_ms >= $3 and (deleted_ms is null or observed_ms > deleted_ms), false) as is_seen from lockstep.record_version where module = $1 and record_id = $2::bigint', [module, id, modifiedMs]);
-    return { isThere: true, state: entry?.is_seen === true ? 'stands' : 'deleted', cause: null };
-  });
 }
