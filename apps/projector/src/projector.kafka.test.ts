@@ -1,7 +1,7 @@
 import { type Admin, createAdmin, createBatchProducer, createKafka, createProducer, type KafkaClient, type ProducedMessage, type Producer } from '@lockstep/kafka';
-import { createTestDatabase, createTestTopic, segmentFile, type TestDatabase, testKafkaBrokers, type TestTopic, uniqueName, writeTransactions } from '@lockstep/local-stack';
+import { createTestDatabase, createTestTopic, openTransaction, segmentFile, type TestDatabase, testKafkaBrokers, type TestTopic, uniqueName, writeTransactions } from '@lockstep/local-stack';
 import { coverageOf, deals, defineModule, leads, type ModuleDefinition } from '@lockstep/modules';
-import { connect, type Database, migrate, partitionStates, pauses } from '@lockstep/postgres';
+import { connect, type Database, migrate, partitionStates, pauses, readLeftOut } from '@lockstep/postgres';
 import { adoptMapping, ModuleProjection } from '@lockstep/projection';
 import { encodeCoverage, encodeSeen, type FieldValue } from '@lockstep/record-log';
 import { createLogger } from '@lockstep/telemetry';
@@ -62,7 +62,7 @@ async function start(open?: readonly [string, OpenTopic][]): Promise<Projector> 
     throw error;
   };
   metrics = createProjectorMetrics();
-  const projector = new Projector({ db, kafka, admin, lanes: 2, maxBatchMessages: 500, maxQueuedBytes: 2_000_000, metrics, log, groupId, onFatal });
+  const projector = new Projector({ db, kafka, admin, lanes: 2, maxBatchMessages: 500, maxQueuedBytes: 2_000_000, metrics, log, groupId, heldMs: 200, onFatal });
   running.push(projector);
   await projector.start(topics);
   return projector;
@@ -160,6 +160,23 @@ describe('the projector', () => {
     await publish([seen(6, { Company: 'Later' })]);
     await applied();
     expect(await companies()).toEqual(['Committed', 'Later', 'Ours']);
+  });
+
+  test('names the partition that an open transaction of another writer holds, applies the others, and goes on by itself once it ends', async () => {
+    const into = (partition: number, n: number, Company: string): ProducedMessage => ({ ...seen(n, { Company }), partition });
+    await publish([into(0, 1, 'Before')]);
+    const projector = await start();
+    await applied();
+    const finish = await openTransaction(topic.name, [{ key: idOf(2), value: String(seen(2, { Company: 'Theirs' }).value) }]);
+    await publish([into(0, 3, 'Behind'), into(1, 4, 'Beside')]);
+    expect(await haltedBecause(projector)).toMatch(/1 partitions are halted, .*\/0 cannot be read on at offset 2: another producer has a transaction open there/);
+    const halted = async (): Promise<string | undefined> => (await readLeftOut(db, 'Leads')).halted?.cause;
+    await expect.poll(halted, { timeout: 10_000 }).toContain(`abort --topic ${topic.name} --partition 0 --start-offset 2`);
+    await expect.poll(() => one('select array_agg(company order by company) from leads'), { timeout: 10_000 }).toEqual(['Before', 'Beside']);
+    await finish('commit');
+    await applied();
+    expect([await one('select array_agg(company order by company) from leads'), isHealthy(projector)]).toEqual([['Before', 'Behind', 'Beside', 'Theirs'], true]);
+    await expect.poll(halted, { timeout: 10_000 }).toBeUndefined();
   });
 
   test('two in one group share the partitions, and a hand-over loses and duplicates nothing', async () => {

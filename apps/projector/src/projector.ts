@@ -23,6 +23,8 @@ export type ProjectorDeps = {
   readonly log: Logger;
   readonly onFatal: (error: unknown) => void;
   readonly groupId?: string;
+  /** An open transaction of another producer that holds a partition for so long is reported; 20 s by default. */
+  readonly heldMs?: number;
 };
 
 const COMMIT_EVERY_MS = 1_000;
@@ -92,7 +94,7 @@ export class Projector {
       onGap: ({ topic, partition, next }) => this.#consumer?.seek({ topic, partition, offset: next }),
     });
     await this.#checkPauses();
-    this.#consumer = await createConsumer(kafka, { groupId, topics: [...topics.keys()] });
+    this.#consumer = await createConsumer(kafka, { groupId, topics: [...topics.keys()], heldMs: this.#deps.heldMs });
     await this.#consumer.run({
       onAssigned: (partitions) => this.#assign(partitions),
       onRevoked: (partitions) => this.#revoke(partitions),
@@ -393,7 +395,7 @@ export class Projector {
     this.#consumer?.resume([{ topic, partition }]);
   }
 
-  /** What was read before may be applied. A log that is corrupt is read again by the consumer; lost offsets need a person. */
+  /** What was read before may be applied. It goes on with its next batch, by itself; lost offsets need a person. */
   #cannotRead({ topic, partition }: TopicPartition, error: KafkaError): void {
     const key = `${topic}/${partition}`;
     const assigned = this.#assigned.get(key);
@@ -401,7 +403,7 @@ export class Projector {
     if (error.code === 'OFFSETS_LOST') return this.#halt([assigned], error);
     this.#unreadable.set(key, error);
     this.#countHalted();
-    this.#deps.log.error({ err: error, topic, partition }, 'a partition cannot be read on; it is read again each minute');
+    this.#deps.log.error({ err: error, topic, partition }, 'a partition cannot be read on; it goes on once it can be');
   }
 
   #countHalted(): void {

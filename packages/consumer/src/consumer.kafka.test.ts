@@ -1,4 +1,5 @@
-import { segmentFile } from '@lockstep/local-stack';
+import { partitionOf } from '@lockstep/kafka';
+import { openTransaction, segmentFile, writeTransactions } from '@lockstep/local-stack';
 import { deals } from '@lockstep/modules';
 import { coverage } from '@lockstep/record-log';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -202,6 +203,44 @@ describe('what cannot be applied', () => {
     await fixture.caughtUp('recording');
     expect(await handed('kind')).toEqual([{ kind: 'created' }, { kind: 'changed' }]);
     await expect.poll(() => haltedBecauseOf(running)).toBe(null);
+  });
+});
+
+describe('transactions of another writer', () => {
+  const foreign = ({ id, value }: LogEvent): { key: string; value: string; partition: number } => ({ key: id, value, partition: partitionOf(id, fixture.partitions) });
+
+  test('are handed on where they were committed, and passed over where they were given up, also after a restart', async () => {
+    const running = await fixture.start({ definition: recording });
+    await fixture.publish([stage(1, 'Qualification')]);
+    await writeTransactions(fixture.topic.name, [
+      { end: 'abort', messages: [foreign(stage(1, 'Given up', 50))] },
+      { end: 'commit', messages: [foreign(stage(1, 'Negotiation/Review', 60)), foreign(stage(2, 'Qualification'))] },
+      { end: 'abort', messages: [foreign(stage(1, 'Given up', 70))] },
+    ]);
+    await fixture.caughtUp('recording');
+    await running.stop();
+    await fixture.publish([stage(1, 'Closed Won', 100)]);
+    const again = await fixture.start({ definition: recording });
+    await fixture.caughtUp('recording');
+    expect(await handed('stage_after as after')).toEqual([{ after: 'Qualification' }, { after: 'Negotiation/Review' }, { after: 'Closed Won' }]);
+    expect(await handed('stage_after as after', 2)).toEqual([{ after: 'Qualification' }]);
+    expect([await fixture.sql('select from consumer_recording.parked'), haltedBecauseOf(again)]).toEqual([[], null]);
+  });
+
+  test('that stay open are named with what ends them; the other partition goes on, and so does this one once they end', async () => {
+    const beside = [2, 3, 4, 5, 6, 7].find((n) => partitionOf(idOf(n), fixture.partitions) !== partitionOf(idOf(1), fixture.partitions)) as number;
+    await fixture.publish([stage(1, 'Qualification')]);
+    const running = await fixture.start({ definition: recording, heldMs: 200 });
+    await fixture.caughtUp('recording');
+    const finish = await openTransaction(fixture.topic.name, [foreign(stage(1, 'Given up', 50))]);
+    await fixture.publish([stage(1, 'Closed Won', 100), stage(beside, 'Qualification')]);
+    expect(await haltedBecause(running)).toMatch(/1 partitions are halted, .* cannot be read on at offset 2: another producer has a transaction open there.* --start-offset 2$/);
+    await expect.poll(() => handed('kind', beside)).toEqual([{ kind: 'created' }]);
+    expect(await handed('stage_after as after')).toEqual([{ after: 'Qualification' }]);
+    await finish('abort');
+    await fixture.caughtUp('recording');
+    expect(await handed('stage_after as after')).toEqual([{ after: 'Qualification' }, { after: 'Closed Won' }]);
+    expect(haltedBecauseOf(running)).toBe(null);
   });
 });
 

@@ -31,6 +31,8 @@ export type ConsumerDeps = {
   /** Called after each commit that has made deliveries. */
   readonly onDeliveries?: () => void;
   readonly groupId?: string;
+  /** An open transaction of another producer that holds a partition for so long is reported; 20 s by default. */
+  readonly heldMs?: number;
   readonly topicOf?: (module: ModuleDefinition) => string;
 };
 
@@ -88,7 +90,7 @@ export class Consumer {
     await this.#lock.hold();
     for (const module of definition.modules) await this.#open(module);
     if (signal.aborted) return false;
-    const consumer = await createConsumer(kafka, { groupId: this.#deps.groupId ?? `lockstep-consumer-${definition.name}`, topics: [...this.#topics.keys()] });
+    const consumer = await createConsumer(kafka, { groupId: this.#deps.groupId ?? `lockstep-consumer-${definition.name}`, topics: [...this.#topics.keys()], heldMs: this.#deps.heldMs });
     this.#consumer = consumer;
     await consumer.run({
       onAssigned: (partitions) => this.#assign(partitions),
@@ -289,14 +291,14 @@ export class Consumer {
     this.#consumer?.pause([{ topic, partition }]);
   }
 
-  /** A log that is corrupt is read again by the consumer, once it can be; lost offsets need a person. */
+  /** It goes on with its next batch, by itself; lost offsets need a person. */
   #cannotRead({ topic, partition }: TopicPartition, error: KafkaError): void {
     const assigned = this.#assigned.get(`${topic}/${partition}`);
     if (assigned === undefined) return;
     if (error.code === 'OFFSETS_LOST') return this.#halt(assigned, error);
     this.#halted.set(`${topic}/${partition}`, error);
     this.#countHalted();
-    this.#deps.log.error({ err: error, topic, partition }, 'a partition cannot be read on; it is read again each minute');
+    this.#deps.log.error({ err: error, topic, partition }, 'a partition cannot be read on; it goes on once it can be');
   }
 
   #countHalted(): void {

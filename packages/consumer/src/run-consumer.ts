@@ -29,6 +29,7 @@ export type ConsumerOptions = {
   /** Others than Lockstep's own, for tests. */
   readonly topicOf?: (module: ModuleDefinition) => string;
   readonly groupId?: string;
+  readonly heldMs?: number;
 };
 
 export type RunningConsumer = { readonly consumer: Consumer; readonly url: string };

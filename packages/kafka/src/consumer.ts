@@ -36,8 +36,9 @@ export type ConsumerHandlers = {
    */
   readonly onBatch: (batch: ConsumedBatch) => Promise<void>;
   /**
-   * A partition is paused, because the log cannot be read on: nothing was skipped, and the others go on. `LOG_CORRUPT`: it is read again from time to
-   * time, and once that succeeds its next batch comes. `OFFSETS_LOST`: it stays paused until it is assigned again.
+   * The log of a partition cannot be read on: nothing was skipped, and the others go on. `LOG_CORRUPT`: it is paused, read again from time to time, and
+   * once that succeeds its next batch comes. `TRANSACTION_OPEN`: its next batch comes once that transaction has ended. `OFFSETS_LOST`: it stays paused
+   * until it is assigned again.
    */
   readonly onUnreadable: (place: TopicPartition, error: KafkaError) => void;
   /** The consumer will not go on by itself: restart the process. */
@@ -54,6 +55,8 @@ export type ConsumerOptions = {
   readonly maxBytesPerPartition?: number;
   /** Without a fetch or a heartbeat for so long the consumer counts as stalled. */
   readonly stallMs?: number;
+  /** An open transaction of another producer that holds a partition for so long is reported; 20 s by default. */
+  readonly heldMs?: number | undefined;
 };
 
 export type Consumer = {
@@ -90,7 +93,7 @@ export async function createConsumer({ kafka, log }: KafkaClient, options: Consu
   let delivery: Delivery | undefined;
   return {
     run: async (handlers) => {
-      const running = new Delivery({ consumer, handlers, log });
+      const running = new Delivery({ consumer, handlers, log, heldMs: options.heldMs });
       delivery = running;
       watch(consumer, options.stallMs ?? 60_000, handlers.onFatal, closing.signal);
       consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => running.assign(partitionsOf(payload.memberAssignment)));

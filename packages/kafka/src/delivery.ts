@@ -5,12 +5,12 @@ import type { Consumer as KafkaJsConsumer } from 'kafkajs';
 
 import type { ConsumerHandlers, Position, TopicPartition } from './consumer.ts';
 import type { FetchedBatch } from './fetched-batch.ts';
-import { KafkaError } from './errors.ts';
+import { KafkaError, transactionOpen } from './errors.ts';
 
 /** What kafkajs brings. */
 export type Delivered = { readonly batch: FetchedBatch; readonly heartbeat: () => Promise<void> };
 
-export type DeliveryDeps = { readonly consumer: Pick<KafkaJsConsumer, 'seek' | 'pause' | 'resume'>; readonly handlers: ConsumerHandlers; readonly log: Logger };
+export type DeliveryDeps = { readonly consumer: Pick<KafkaJsConsumer, 'seek' | 'pause' | 'resume'>; readonly handlers: ConsumerHandlers; readonly log: Logger; readonly heldMs?: number | undefined };
 
 type PartitionState = {
   /** The next offset to be handed on; `any` before the first batch where the group's committed offset decides. */
@@ -23,6 +23,8 @@ type PartitionState = {
   /** Whether `next` is where the last batch ended. */
   isGoingOn: boolean;
   reread?: NodeJS.Timeout | undefined;
+  /** Where an open transaction holds the partition, and since when by the monotonic clock. */
+  held?: { readonly offset: number; readonly sinceMs: number; isReported: boolean } | undefined;
 };
 
 const BEAT_MS = 1_000;
@@ -30,12 +32,15 @@ const BEAT_MS = 1_000;
 const REPORT_AFTER = 3;
 const FIRST_REREAD_MS = 200;
 const MAX_REREAD_MS = 60_000;
+/** Transactions end within moments; one that does not is reported well within a minute. */
+const HELD_MS = 20_000;
 
 /**
  * Hands fetched batches to the application, each message once and in order from the positions that it named.
  *
  * A partition that cannot be read on is paused and read again: after 0.2 s, 0.4 s, … up to a minute. From the third time on the application knows
- * (`onUnreadable`), and it goes on by itself once a read succeeds. One whose next offset is lost stays paused. The other partitions go on.
+ * (`onUnreadable`), and it goes on by itself once a read succeeds. One whose next offset is lost stays paused. One that an
+ * open transaction of another producer holds is fetched as before, and reported after a while. The other partitions go on.
  */
 export class Delivery {
   readonly #deps: DeliveryDeps;
@@ -75,7 +80,7 @@ export class Delivery {
 
   seek(position: Position): void {
     const state = this.#partitions.get(keyOf(position));
-    if (state !== undefined) Object.assign(state, { next: position.offset, isNamed: true, isGoingOn: false, strays: 0 });
+    if (state !== undefined) Object.assign(state, { next: position.offset, isNamed: true, isGoingOn: false, strays: 0, held: undefined });
     this.#fetchFrom(position);
   }
 
@@ -111,12 +116,23 @@ export class Delivery {
     const isLast = batch.following >= Number(batch.highWatermark);
     if (batch.following > from) await this.#handOn(state, { ...placeOf(batch), from, messages, following: batch.following, isLast }, heartbeat);
     if (batch.fault !== undefined) this.#rereadLater(batch, state, batch.fault);
+    if (batch.isHeld && batch.fetchedOffset === from) this.#noteHeld(batch, state);
+  }
+
+  /** Reports it once. It is over with the next records, if only with the one that ends the transaction. */
+  #noteHeld(batch: FetchedBatch, state: PartitionState): void {
+    const { topic, partition, fetchedOffset: offset } = batch;
+    const { handlers, heldMs = HELD_MS } = this.#deps;
+    if (state.held?.offset !== offset) state.held = { offset, sinceMs: performance.now(), isReported: false };
+    if (state.held.isReported || performance.now() - state.held.sinceMs < heldMs) return;
+    state.held.isReported = true;
+    handlers.onUnreadable(placeOf(batch), transactionOpen(topic, partition, offset));
   }
 
   async #handOn(state: PartitionState, batch: Parameters<ConsumerHandlers['onBatch']>[0], heartbeat: () => Promise<void>): Promise<void> {
     const { next } = state;
     const { following } = batch;
-    Object.assign(state, { next: following, isGoingOn: true, unread: 0, strays: 0 });
+    Object.assign(state, { next: following, isGoingOn: true, unread: 0, strays: 0, held: undefined });
     try {
       await beating(this.#deps.handlers.onBatch(batch), heartbeat);
     } catch (error) {

@@ -12,6 +12,8 @@
  * - `LOG_CORRUPT`: a partition cannot be read on: a record batch does not match its CRC-32C, or its head, compression or place is wrong, or the broker
  *   sends nothing where its log goes on. Nothing of the batch was handed on. Check the broker's disk and memory, and restore the partition from another
  *   replica (move the leadership; stop the broker, remove its copy, let it replicate). It is read again each minute: no restart is needed.
+ * - `TRANSACTION_OPEN`: another producer has a transaction open in a partition, and brokers hand on nothing behind its first message until it ends or times
+ *   out. Retryable. Let that producer end it, or end it by `kafka-transactions.sh … abort`; the message has the whole command.
  * - `OFFSETS_LOST`: a partition's log no longer holds the next offset, in front of it or behind it. Nothing was skipped. Rebuild from a whole log.
  * - `KAFKAJS_VERSION`: the installed kafkajs is not the one that is patched here.
  */
@@ -23,7 +25,7 @@ export class KafkaError extends Error {
     super(message, options);
     this.name = 'KafkaError';
     this.code = code;
-    this.retryable = code === 'KAFKA_UNREACHABLE';
+    this.retryable = code === 'KAFKA_UNREACHABLE' || code === 'TRANSACTION_OPEN';
   }
 }
 
@@ -38,5 +40,13 @@ export type KafkaErrorCode =
   | 'TOPIC_TRUNCATED'
   | 'TOPIC_UNSAFE'
   | 'LOG_CORRUPT'
+  | 'TRANSACTION_OPEN'
   | 'OFFSETS_LOST'
   | 'KAFKAJS_VERSION';
+
+/** Names the offset that a foreign transaction holds a partition at, which is where that transaction begins, and how to end it. */
+export const transactionOpen = (topic: string, partition: number, offset: number): KafkaError =>
+  new KafkaError(
+    `${topic}/${partition} cannot be read on at offset ${offset}: another producer has a transaction open there, and nothing behind it comes until that ends or times out. Let that producer end it, or end it by force: kafka-transactions.sh --bootstrap-server <broker> abort --topic ${topic} --partition ${partition} --start-offset ${offset}`,
+    'TRANSACTION_OPEN',
+  );

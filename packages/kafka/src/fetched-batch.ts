@@ -4,7 +4,7 @@ import type { FetchedPartition } from './fetch-response.ts';
 
 /**
  * What one fetch brought of a partition: takes the place of kafkajs's `Batch`, which counts with BigInt, and has no room for what is wrong. It is
- * only empty, and not handed on, when it has neither records nor a fault. It may have records and no message: those that end transactions, and those of
+ * only empty, and not handed on, when it has neither records nor a fault, and nothing holds it. It may have records and no message: those that end transactions, and those of
  * transactions that were given up.
  */
 export class FetchedBatch {
@@ -20,6 +20,8 @@ export class FetchedBatch {
   readonly sentFrom: number | undefined;
   /** Why the log cannot be read on behind these messages. */
   readonly fault: string | undefined;
+  /** Whether the log goes on here, and an open transaction of another producer holds it. */
+  readonly isHeld: boolean;
 
   constructor(topic: string, fetchedOffset: string, fetched: FetchedPartition) {
     const { partition, highWatermark, abortedTransactions, messages: { records, following } } = fetched;
@@ -32,10 +34,11 @@ export class FetchedBatch {
     this.following = isElsewhere || following === undefined ? this.fetchedOffset : Math.max(this.fetchedOffset, following);
     this.messages = this.following === this.fetchedOffset ? [] : startingAt(messagesAmong(records, abortedTransactions ?? []), this.fetchedOffset);
     this.fault = fetched.messages.fault ?? faultOf(fetched, this.fetchedOffset, this.following);
+    this.isHeld = this.fault === undefined && this.following === this.fetchedOffset && Number(fetched.lastStableOffset) === this.fetchedOffset && Number(highWatermark) > this.fetchedOffset;
   }
 
   isEmpty(): boolean {
-    return this.following === this.fetchedOffset && this.fault === undefined;
+    return this.following === this.fetchedOffset && this.fault === undefined && !this.isHeld;
   }
 
   /** Never so for kafkajs, which would pass over it without us. */

@@ -1,6 +1,6 @@
-import { createTestTopic, testKafkaBrokers, type TestTopic, uniqueName, writeTransactions } from '@lockstep/local-stack';
+import { createTestTopic, openTransaction, testKafkaBrokers, type TestTopic, uniqueName, writeTransactions } from '@lockstep/local-stack';
 import { createLogger } from '@lockstep/telemetry';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 
 import { type Admin, createAdmin } from './admin.ts';
 import { createKafka, type KafkaClient } from './client.ts';
@@ -100,4 +100,39 @@ test('two applications whose transactions lie between each other are kept apart'
   const { values } = await consumed();
   expect(values.toSorted()).toEqual(['o1', 'o2', ...['x', 'y'].flatMap((name) => [0, 3, 6, 9].flatMap((i) => [`${name}${i}`, `${name}${i}'`]))].toSorted());
   expect(await read()).toEqual(values);
+});
+
+describe('a transaction that stays open', () => {
+  test.for(['commit', 'abort'] as const)('is reported once with its place and what ends it, and the rest comes by itself after its %s', async (last) => {
+    await ours('a');
+    const finish = await openTransaction(topic.name, [{ key: 'k', value: 'b' }]);
+    await ours('c');
+    const values: string[] = [];
+    const reported: string[] = [];
+    const [isReported, isDone] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const consumer = await createConsumer(client, { groupId: uniqueName('group'), topics: [topic.name], maxWaitMs: 20, heldMs: 100 });
+    await consumer.run({
+      onAssigned: async (assigned) => assigned.map((one) => ({ ...one, offset: 0 })),
+      onRevoked: async () => undefined,
+      onBatch: async ({ messages }) => {
+        values.push(...messages.map(({ value }) => String(value)));
+        if (values.at(-1) === 'c') isDone.resolve();
+      },
+      onUnreadable: (place, error) => {
+        reported.push(`${place.partition} ${error.code} ${error.message}`);
+        isReported.resolve();
+      },
+      onFatal: isReported.reject,
+    });
+    try {
+      await isReported.promise;
+      expect(values).toEqual(['a']);
+      await finish(last);
+      await isDone.promise;
+      expect(values).toEqual(last === 'commit' ? ['a', 'b', 'c'] : ['a', 'c']);
+      expect(reported).toEqual([expect.stringMatching(new RegExp(`^0 TRANSACTION_OPEN ${topic.name}/0 .* at offset 1: .* --topic ${topic.name} --partition 0 --start-offset 1$`))]);
+    } finally {
+      await consumer.close();
+    }
+  });
 });

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import type { KafkaClient } from './client.ts';
 import { type Cluster, connectCluster } from './cluster.ts';
-import { KafkaError } from './errors.ts';
+import { KafkaError, transactionOpen } from './errors.ts';
 import type { FetchedPartition } from './fetch-response.ts';
 import { FetchedBatch } from './fetched-batch.ts';
 import { reached } from './producer.ts';
@@ -57,7 +57,7 @@ export class LogSource {
   /**
    * The messages of a partition from an offset on, as many as one fetch brings.
    * @param isGoingOn whether the offset is where the last fetch ended: a record batch cannot begin before it then.
-   * @throws {KafkaError} `LOG_CORRUPT`, `OFFSETS_LOST`; `KAFKA_UNREACHABLE` after a minute.
+   * @throws {KafkaError} `LOG_CORRUPT`, `OFFSETS_LOST`; `KAFKA_UNREACHABLE` and `TRANSACTION_OPEN` after a minute.
    */
   async fetch(partition: number, offset: number, isGoingOn: boolean): Promise<FetchedBatch> {
     const since = performance.now();
@@ -97,6 +97,6 @@ export class LogSource {
     if (batch.following > fetchedOffset) return null;
     const isBehindEnd = Number(batch.highWatermark) <= fetchedOffset;
     if (isBehindEnd) return { error: new KafkaError(`${place}: the log ends at ${Number(batch.highWatermark) - 1}`, 'OFFSETS_LOST'), isForGood: false };
-    return { error: new KafkaError(`${place}: another writer has a transaction open there`, 'KAFKA_UNREACHABLE'), isForGood: false };
+    return { error: transactionOpen(this.#topic, partition, fetchedOffset), isForGood: false };
   }
 }

@@ -5,7 +5,7 @@ export { createTestDatabase } from './test-database.ts';
 export type { TestDatabase } from './test-database.ts';
 export { createTestTopic, testKafkaBrokers } from './test-topic.ts';
 export type { TestTopic, TestTopicOptions } from './test-topic.ts';
-export { writeTransactions } from './foreign-writer.ts';
+export { openTransaction, writeTransactions } from './foreign-writer.ts';
 export type { ForeignTransaction } from './foreign-writer.ts';
 export { segmentFile } from './broken-log.ts';
 export type { SegmentFile } from './broken-log.ts';
