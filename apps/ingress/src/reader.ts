@@ -4,7 +4,7 @@ import type { CreditBudget, CrmClient } from '@lockstep/crm-client';
 import { coverageMessages, type DeadLetters, downloadedResults, FieldFacts, ingestReadyPages, MissingFields, PageWaits, readCatchUps, readHints, removeLeftDownloads, WholeTexts } from '@lockstep/crm-reader';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
-import { bulkRuns, catchUps, clockReports, fieldsMissing, looksAside, type LooksAside, type Database, type DeletionBreaker, deletionBreaker, lease, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, clockReports, fieldsMissing, looksAside, type LooksAside, type Database, type DeletionBreaker, deletionBreaker, lease, partitionStates, type Referrers, referrers, type RegisterReader, registerReader, type Signals, textCuts, type WantedLooks, wantedLooks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import { type IngressMetrics, setClockMetrics } from './metrics.ts';
@@ -56,7 +56,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     const texts = new WholeTexts({ ...deps, crm, facts, cuts: textCuts(deps.db) });
     await texts.recall();
     const under: UnderLease = { ...deps, crm, missing, signal, facts, texts, register: registerReader(deps.db), breaker: deletionBreaker(deps.db), referrers: referrers(deps.db, deps.modules), looks: wantedLooks(deps.db), aside: looksAside(deps.db) };
-    await Promise.all([facts.keepReading(signal), missing.keepChecking(signal), readHints(under), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
+    await Promise.all([facts.keepReading(signal), missing.keepChecking(signal), readHints({ ...under, partitions: partitionStates(deps.db) }), readPages(under), catchUpWhenWanted(under), reportClocks(under)]);
   } finally {
     metrics.isReader.set(0);
     await held.release();

@@ -2,10 +2,10 @@ import { type AlertConfig, Alerter } from '@lockstep/alerts';
 import { loggedWatermarks } from '@lockstep/claims';
 import type { CatchUpRules } from '@lockstep/completeness';
 import type { CrmClient } from '@lockstep/crm-client';
-import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, reportLeftOut, Reporter } from '@lockstep/crm-planner';
+import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, reportLeftOut, Reporter, reportUnreadHints } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, incidents, fencedLease, type LeftOutOfModule, readLeftOut, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, incidents, fencedLease, type LeftOutOfModule, readLeftOut, readUnreadHints, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -95,6 +95,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
       log,
       body: async () => {
         for (const module of deps.modules) await reportLeftOut({ leftOut: (name) => leftOutOf(db, name), reporter }, module);
+        await reportUnreadHints({ unreadHints: () => readUnreadHints(db), reporter });
       },
     });
     const alerting = loop({ name: 'alerts', everyMs: ALERT_EVERY_MS, signal, log, body: () => alerter.round() });

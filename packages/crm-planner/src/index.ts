@@ -2,7 +2,7 @@ export { changeRateOf, creditsOfDay, paidRules } from './credit-watch.ts';
 export type { CreditDeps, CreditRules, PlanBudget, ReadPlan } from './credit-watch.ts';
 export { hintWantedLooks } from './hint-wanted-looks.ts';
 export type { HintWantedLooksDeps } from './hint-wanted-looks.ts';
-export { reportLeftOut } from './left-out-watch.ts';
+export { reportLeftOut, reportUnreadHints } from './left-out-watch.ts';
 export type { LeftOutDeps } from './left-out-watch.ts';
 export { createPlannerMetrics } from './metrics.ts';
 export type { PlannerMetrics } from './metrics.ts';

@@ -16,6 +16,14 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, Kind>> = {
   missingFields: { incident: 'field-missing', what: (count) => `${plural(count, 'mapped field', 'mapped fields')} cannot be read; the columns keep what they hold`, remedy: () => 'give the field back, or take it out of the mapping' },
 };
 
+/** Reports stored hints that the reader cannot read on: of all modules at once. Repeating it is idempotent. */
+export async function reportUnreadHints({ unreadHints, reporter }: { readonly unreadHints: () => Promise<LeftOut | null>; readonly reporter: Reporter }): Promise<void> {
+  const found = await unreadHints();
+  if (found === null) return await reporter.close('', 'hints-unread');
+  const { count, since, cause } = found;
+  await reporter.open('', 'hints-unread', `hints of ${plural(count, 'partition', 'partitions')} are not answered since ${since.toISOString()}; catch-ups find what they announced. Most often: ${cause}`);
+}
+
 export type LeftOutDeps = {
   /** What the table of a module lacks: one query. */
   readonly leftOut: (module: string) => Promise<LeftOutOfModule>;

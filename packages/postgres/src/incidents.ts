@@ -23,6 +23,7 @@ import { ms } from './epoch.ts';
  * - `page-unreadable`: a page of a bulk run was requested more than once in vain, or its result cannot be taken; the pauses between the attempts grow to six hours.
  * - `restore-scan-failing`: the list of deletions cannot be read over its whole depth, so restores of earlier deletions are not noticed.
  * - `projector-halted`: partitions of a module are not applied until their cause is gone.
+ * - `hints-unread`: stored notifications of a partition cannot be read; catch-ups find what they announced, later.
  * - `partition-stuck`: the oldest message of a partition has waited for longer than a minute, though the partition is not halted.
  * - `messages-parked`: messages could not be applied; they wait for what they conflict with, or for a person.
  * - `records-unreadable`: looks at records fail; they are kept aside and repeated less and less often.
@@ -50,6 +51,7 @@ export const incidentKinds = [
   'page-unreadable',
   'restore-scan-failing',
   'projector-halted',
+  'hints-unread',
   'partition-stuck',
   'messages-parked',
   'records-unreadable',

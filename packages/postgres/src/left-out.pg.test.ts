@@ -2,8 +2,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 
 import type { Database } from './database.ts';
 import { fieldsMissing } from './fields-missing.ts';
-import { readLeftOut } from './left-out.ts';
+import { readLeftOut, readUnreadHints } from './left-out.ts';
 import { looksAside } from './looks-aside.ts';
+import { OF_HINTS, partitionStates } from './partition-states.ts';
 import { openTestDatabase } from './testing.ts';
 
 let db: Database;
@@ -54,4 +55,11 @@ test('records that cannot be read and fields that are missing count until they a
   await looksAside(db).answered('Leads', ['7']);
   await fieldsMissing(db).back('Leads', 'Fax');
   expect(await readLeftOut(db, 'Leads')).toEqual(nothing);
+});
+
+test('hints that the reader cannot read count for themselves, until they are read again', async () => {
+  await partitionStates(db).note([{ topic: 'crm.notifications', partition: 3, module: OF_HINTS, haltedSince: new Date(), cause: 'because', oldestUnappliedAt: null }]);
+  expect([await readUnreadHints(db), await readLeftOut(db, 'Leads')]).toMatchObject([{ count: 1, cause: 'crm.notifications/3: because' }, nothing]);
+  await partitionStates(db).forget('crm.notifications', [3]);
+  expect(await readUnreadHints(db)).toBe(null);
 });

@@ -2,6 +2,7 @@ import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
 import { HINTS_BACKLOG } from './looks-aside.ts';
 import { isOpenLetterSql } from './open-letters.ts';
+import { OF_HINTS } from './partition-states.ts';
 
 /** How much of a kind is left out of a module, since when, and the most frequent cause. */
 export type LeftOut = { readonly count: number; readonly since: Date; readonly cause: string };
@@ -42,12 +43,17 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, string>> = {
 
 /** Reads what is left out of a module. */
 export async function readLeftOut({ pool }: Pick<Database, 'pool'>, module: string): Promise<LeftOutOfModule> {
-  const parts = Object.entries(kinds).map(([kind, sql]) => `select '${kind}' as kind, count(*)::int as count, ${ms('min(since)', 'since')}, (array_agg(cause order by times desc, cause))[1] as cause
-    from (select since, cause, count(*) over (partition by cause) as times from (${sql}) as one (since, cause)) as counted having count(*) > 0`);
-  const { rows } = await pool.query<Row>(parts.join(' union all '), [module]);
-  const of = (kind: keyof LeftOutOfModule): LeftOut | null => {
-    const row = rows.find((one) => one.kind === kind);
-    return row === undefined ? null : { count: row.count, since: new Date(row.since), cause: row.cause };
-  };
+  const found = await readKinds(pool, module, Object.keys(kinds) as (keyof LeftOutOfModule)[]);
+  const of = (kind: keyof LeftOutOfModule): LeftOut | null => found.get(kind) ?? null;
   return { halted: of('halted'), stuck: of('stuck'), parked: of('parked'), aside: of('aside'), deadLetters: of('deadLetters'), missingFields: of('missingFields') };
+}
+
+/** Reads which partitions of stored hints the reader cannot read on; null where there is none. */
+export const readUnreadHints = async ({ pool }: Pick<Database, 'pool'>): Promise<LeftOut | null> => (await readKinds(pool, OF_HINTS, ['halted'])).get('halted') ?? null;
+
+async function readKinds(pool: Database['pool'], module: string, names: readonly (keyof LeftOutOfModule)[]): Promise<Map<keyof LeftOutOfModule, LeftOut>> {
+  const parts = names.map((kind) => `select '${kind}' as kind, count(*)::int as count, ${ms('min(since)', 'since')}, (array_agg(cause order by times desc, cause))[1] as cause
+    from (select since, cause, count(*) over (partition by cause) as times from (${kinds[kind]}) as one (since, cause)) as counted having count(*) > 0`);
+  const { rows } = await pool.query<Row>(parts.join(' union all '), [module]);
+  return new Map(rows.map(({ kind, count, since, cause }) => [kind, { count, since: new Date(since), cause }]));
 }

@@ -1,11 +1,14 @@
 import type { Database } from './database.ts';
 import { ms } from './epoch.ts';
 
-/** What a projector knows of a partition that it has in hand. */
+/** The module of partitions that hold the hints of all modules. */
+export const OF_HINTS = '';
+
+/** What a projector knows of a partition that it has in hand, or the reader of one whose hints it cannot read. */
 export type PartitionState = {
   readonly topic: string;
   readonly partition: number;
-  /** API name. */
+  /** API name, or {@link OF_HINTS}. */
   readonly module: string;
   /** Null while the partition is not halted. */
   readonly haltedSince: Date | null;

@@ -13,6 +13,8 @@ export type HintAnswererDeps = Omit<LookerDeps & DeletionsDeps, 'module' | 'inte
   readonly modules: readonly ModuleDefinition[];
   /** Shortest time between two looks at a module that are not full. */
   readonly lookIntervalMs: number;
+  /** Of the stored hints; another than Lockstep's own, for tests. */
+  readonly topic?: string;
 };
 
 type Reader = { readonly looker: Looker; readonly deletions: Deletions };
@@ -31,9 +33,11 @@ export class HintAnswerer {
   readonly #deps: HintAnswererDeps;
   readonly #readers: ReadonlyMap<string, Reader>;
   readonly #partitions = new Map<number, Acknowledged>();
+  readonly #topic: string;
 
   constructor(deps: HintAnswererDeps) {
     this.#deps = deps;
+    this.#topic = deps.topic ?? topics.notifications;
     this.#readers = new Map(deps.modules.map((module) => [module.apiName, { looker: new Looker({ ...deps, module, moduleCount: deps.modules.length, intervalMs: deps.lookIntervalMs }), deletions: new Deletions({ ...deps, module }) }]));
   }
 
@@ -44,7 +48,7 @@ export class HintAnswerer {
 
   /** Where to go on after a restart: every hint before these offsets is answered. */
   get committable(): Position[] {
-    return [...this.#partitions].map(([partition, acknowledged]) => ({ topic: topics.notifications, partition, offset: acknowledged.committable }));
+    return [...this.#partitions].map(([partition, acknowledged]) => ({ topic: this.#topic, partition, offset: acknowledged.committable }));
   }
 
   /** Takes a batch in; returns while its hints are still being answered. Waits for no module. */
@@ -58,7 +62,7 @@ export class HintAnswerer {
       const { offset } = message;
       const hint = hintOf(message);
       acknowledged.begin(offset);
-      if (hint === null) letters.push({ source: 'hint', key: message.key?.toString() ?? '', position: { topic: topics.notifications, partition, offset }, code: 'HINT_MALFORMED', cause: 'no stored hint' });
+      if (hint === null) letters.push({ source: 'hint', key: message.key?.toString() ?? '', position: { topic: this.#topic, partition, offset }, code: 'HINT_MALFORMED', cause: 'no stored hint' });
       if (hint !== null && this.#add(acknowledged, { partition, offset }, hint, later)) continue;
       settled.push(offset);
     }
