@@ -85,6 +85,29 @@ const catchUpOf = (row: Row): CatchUpRow => ({
   result: { rows: row.rows, seen: row.seen, unhinted: row.unhinted, deleted: row.deleted },
 });
 
+/** The scans for restores since the last that reached its depth, none of them under way. */
+const scansInVain = `module = $1 and is_restore_scan and state in ('complete', 'failed')
+  and id > (select coalesce(max(id), 0) from lockstep.catch_up where module = $1 and is_restore_scan and state = 'complete' and (scan_from is null or scanned_from <= scan_from))`;
+
+/**
+ * Lets a scan for restores be tried at once whose last attempt did not reach its depth; while a catch-up is under way, by the next one.
+ * @returns false where none has failed.
+ */
+export async function restoreScanDueNow({ pool }: Pick<Database, 'pool'>, module: string): Promise<boolean> {
+  // The window is that of the latest catch-up: to read from an earlier time on changes nothing.
+  const { rowCount } = await pool.query(
+    `insert into lockstep.catch_up (module, state, from_time, deleted_from, is_second_pass, is_restore_scan, scan_from)
+     select $1, 'wanted', l.from_time, l.deleted_from, false, true, s.scan_from
+     from (select scan_from from lockstep.catch_up where ${scansInVain} and scan_from is not null order by id desc limit 1) s,
+       (select from_time, deleted_from from lockstep.catch_up where module = $1 order by id desc limit 1) l
+     on conflict do nothing`,
+    [module],
+  );
+  if (rowCount === 1) return true;
+  // What was not tried is due.
+  return ((await pool.query(`update lockstep.catch_up set is_restore_scan = false where ${scansInVain}`, [module])).rowCount ?? 0) > 0;
+}
+
 /** Catch-ups in `lockstep.catch_up`. */
 export function catchUps({ pool }: Pick<Database, 'pool'>): CatchUps {
   const note = async (id: number, state: CatchUpState, startedAt: Date, { rows, seen, unhinted, deleted }: CatchUpResult, readUpTo: Date | null = null): Promise<void> => {

@@ -20,7 +20,7 @@ export type { BulkRuns, PublishedRows } from './bulk-runs.ts';
 export type { BulkPageRow, BulkRunRow, ChannelRow, PageState, RunKind, RunState } from './entities.ts';
 export { channels } from './channels.ts';
 export type { Channels } from './channels.ts';
-export { catchUps } from './catch-ups.ts';
+export { catchUps, restoreScanDueNow } from './catch-ups.ts';
 export type { CatchUpResult, CatchUpRow, CatchUps, CatchUpState } from './catch-ups.ts';
 export { clockReports } from './clock-reports.ts';
 export type { ClockNote, ClockReportRow, ClockReports } from './clock-reports.ts';

@@ -1,4 +1,4 @@
-import { looksDueNow, pagesDueNow, partitionStates, pauses, restartFailedLoad } from '@lockstep/postgres';
+import { looksDueNow, pagesDueNow, partitionStates, pauses, restartFailedLoad, restoreScanDueNow } from '@lockstep/postgres';
 import type { Command } from 'commander';
 
 import { onDatabase } from './on-database.ts';
@@ -22,19 +22,20 @@ export function addPauseCommands(program: Command): void {
 
   program
     .command('resume')
-    .description('lets a paused module go on from where it stands, and tries at once what waits for its next attempt: halted partitions, pages, records kept aside, a first load that failed')
+    .description('lets a paused module go on from where it stands, and tries at once what waits for its next attempt: halted partitions, pages, records kept aside, a first load that failed, a scan for restores that failed')
     .argument('<module>', 'API name, e.g. Leads')
     .option(...asJson)
     .action(async (name: string, { json }: { json: boolean }) => {
       const { apiName } = knownModule(name);
-      const { wasPaused, halted, pages, looks, isLoadRestarted } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({
+      const { wasPaused, halted, pages, looks, isLoadRestarted, isScanDue } = await onDatabase(await environment('DATABASE_URL'), async (db) => ({
         wasPaused: await pauses(db).resume(apiName),
         halted: await partitionStates(db).wantTried(apiName),
         pages: await pagesDueNow(db, apiName),
         looks: await looksDueNow(db, apiName),
         isLoadRestarted: await restartFailedLoad(db, apiName),
+        isScanDue: await restoreScanDueNow(db, apiName),
       }));
-      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted, pagesRequested: pages, looks, isLoadRestarted }, () => `${[`${apiName} ${wasPaused ? 'goes on' : 'was not paused'}`, ...triedText(halted, 'halted partition'), ...triedText(pages, 'page of a bulk run'), ...triedText(looks, 'record kept aside'), ...triedText(isLoadRestarted ? 1 : 0, 'first load')].join('; ')}\n`);
+      print(json, { module: apiName, isPaused: false, wasPaused, haltedPartitions: halted, pagesRequested: pages, looks, isLoadRestarted, isScanDue }, () => `${[`${apiName} ${wasPaused ? 'goes on' : 'was not paused'}`, ...triedText(halted, 'halted partition'), ...triedText(pages, 'page of a bulk run'), ...triedText(looks, 'record kept aside'), ...triedText(isLoadRestarted ? 1 : 0, 'first load'), ...triedText(isScanDue ? 1 : 0, 'scan for restores')].join('; ')}\n`);
     });
 }
 
