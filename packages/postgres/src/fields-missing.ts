@@ -9,7 +9,7 @@ export type FieldsMissing = {
   /** Keeps the earliest time; a field that was back is missing again. */
   note(missing: Omit<FieldMissing, 'isBack'>): Promise<void>;
   back(module: string, field: string): Promise<void>;
-  /** What was missed is requested: there is nothing more to remember. */
+  /** What was missed is requested, or read: there is nothing more to remember. */
   done(module: string, field: string): Promise<void>;
 };
 

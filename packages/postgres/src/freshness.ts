@@ -4,7 +4,7 @@ import { ms } from './epoch.ts';
 /** How fresh a module's table is, as the view `lockstep.freshness` has it. Times are the CRM's; null before the first claim. */
 export type Freshness = {
   readonly module: string;
-  /** Every change before this stands in the table, but for what is parked, kept aside or a dead letter. */
+  /** Every change before this stands in the table, but for what is parked, kept aside or a dead letter, and for fields that are missing. */
   readonly seenUpTo: Date | null;
   /** Up to here no newer content of the same second, and no doubt about a deletion, is outstanding. */
   readonly settledUpTo: Date | null;
@@ -21,6 +21,8 @@ export type Freshness = {
   /** Records whose looks fail, and what could not be read at all: what the times above passed over. */
   readonly keptAside: number;
   readonly deadLetters: number;
+  /** Mapped fields that the CRM refuses, or has given back and whose values are still to be read. */
+  readonly missingFields: number;
   /** Why changes arrive later than they would with more API credits; null while they do not. */
   readonly coarserBecause: string | null;
 };
@@ -32,7 +34,7 @@ type Row = Omit<Freshness, Times> & Record<Times, number | null>;
 export async function readFreshness({ pool }: Pick<Database, 'pool'>): Promise<readonly Freshness[]> {
   const { rows } = await pool.query<Row>(
     `select module, ${ms('seen_up_to', 'seenUpTo')}, ${ms('settled_up_to', 'settledUpTo')}, ${ms('refreshed_at', 'refreshedAt')}, ${ms('paused_since', 'pausedSince')},
-       parked::int as parked, hidden::int as hidden, unsettled::int as unsettled, ${ms('verified_at', 'verifiedAt')}, differences::int as differences, kept_aside::int as "keptAside", dead_letters::int as "deadLetters",
+       parked::int as parked, hidden::int as hidden, unsettled::int as unsettled, ${ms('verified_at', 'verifiedAt')}, differences::int as differences, kept_aside::int as "keptAside", dead_letters::int as "deadLetters", missing_fields::int as "missingFields",
        (select details from lockstep.incident where module = '' and kind = 'credits-scarce' and closed_at is null) as "coarserBecause"
      from lockstep.freshness order by module`,
   );

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 
 import type { Database } from './database.ts';
 import { fieldsMissing } from './fields-missing.ts';
+import { readFreshness } from './freshness.ts';
 import { readLeftOut, readUnreadHints } from './left-out.ts';
 import { looksAside } from './looks-aside.ts';
 import { OF_HINTS, partitionStates } from './partition-states.ts';
@@ -14,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.close());
 beforeEach(async () => {
-  await db.pool.query('truncate lockstep.parked, lockstep.look_aside, lockstep.field_missing, lockstep.partition_state, lockstep.paused');
+  await db.pool.query('truncate lockstep.parked, lockstep.look_aside, lockstep.field_missing, lockstep.partition_state, lockstep.paused, lockstep.mapping');
 });
 
 const nothing = { halted: null, stuck: null, parked: null, aside: null, deadLetters: null, missingFields: null };
@@ -54,6 +55,10 @@ test('records that cannot be read and fields that are missing count until they a
   expect(await readLeftOut(db, 'Leads')).toMatchObject({ aside: { count: 1, cause: 'CRM_REFUSED: no' }, missingFields: { count: 1, cause: 'Fax: INVALID_QUERY' } });
   await looksAside(db).answered('Leads', ['7']);
   await fieldsMissing(db).back('Leads', 'Fax');
+  expect(await readLeftOut(db, 'Leads')).toEqual({ ...nothing, missingFields: expect.objectContaining({ cause: 'Fax: it is back, and what was missed is still to be read' }) as unknown });
+  await db.pool.query(`insert into lockstep.mapping (module, fingerprint) values ('Leads', 'x')`);
+  expect(await readFreshness(db)).toMatchObject([{ module: 'Leads', missingFields: 1 }]);
+  await fieldsMissing(db).done('Leads', 'Fax');
   expect(await readLeftOut(db, 'Leads')).toEqual(nothing);
 });
 

@@ -19,7 +19,7 @@ export type LeftOutOfModule = {
   readonly aside: LeftOut | null;
   /** Rows, replies, entries of lists and notifications that could not be read, and no later reading has settled. */
   readonly deadLetters: LeftOut | null;
-  /** Fields that the CRM refuses to read. */
+  /** Fields that the CRM refuses to read, or has given back and whose values are still to be read. */
   readonly missingFields: LeftOut | null;
 };
 
@@ -38,7 +38,7 @@ const kinds: Readonly<Record<keyof LeftOutOfModule, string>> = {
   parked: 'select parked_at, code || \': \' || cause from lockstep.parked where module = $1 and resolved_at is null',
   aside: `select since, code || ': ' || cause from lockstep.look_aside where module = $1 and code <> '${HINTS_BACKLOG}'`,
   deadLetters: `select at, code || ': ' || cause from lockstep.dead_letter d where ${isOpenLetterSql('$1')}`,
-  missingFields: `select since, field || ': ' || cause from lockstep.field_missing where module = $1 and not is_back`,
+  missingFields: `select since, field || ': ' || case when is_back then 'it is back, and what was missed is still to be read' else cause end from lockstep.field_missing where module = $1`,
 };
 
 /** Reads what is left out of a module. */

@@ -34,15 +34,15 @@ test('the status says what was spent, what is left, and what a bulk read under w
 });
 
 test('the status says why changes arrive later than they could', () => {
-  const fresh = { module: 'Leads', seenUpTo: null, settledUpTo: null, refreshedAt: null, verifiedAt: null, differences: null, parked: 0, keptAside: 0, deadLetters: 0, hidden: 0, unsettled: 0, coarserBecause: 'looks at a module are 20 s apart' };
+  const fresh = { module: 'Leads', seenUpTo: null, settledUpTo: null, refreshedAt: null, verifiedAt: null, differences: null, parked: 0, keptAside: 0, deadLetters: 0, missingFields: 0, hidden: 0, unsettled: 0, coarserBecause: 'looks at a module are 20 s apart' };
   expect(statusText({ hintsWaiting: null, incidents: 0, credits, modules: [], freshness: [fresh] })).toContain('\nchanges arrive later, as credits are scarce: looks at a module are 20 s apart\n');
 });
 
 test('the status says what a module lacks, by kind, and nothing of a complete one', () => {
   const module = { module: 'Leads', state: 'incomplete', channel: null, run: null, behind: 0, parked: 0, halted: 0, aside: 2, deadLetters: 1_200, missingFields: 0, incidents: 0, problem: null, catchUp: null, paused: null, heldDeletions: null };
-  const fresh = { module: 'Leads', seenUpTo: null, settledUpTo: null, refreshedAt: null, verifiedAt: null, differences: null, parked: 3, keptAside: 2, deadLetters: 1_200, hidden: 0, unsettled: 0, coarserBecause: null };
+  const fresh = { module: 'Leads', seenUpTo: null, settledUpTo: null, refreshedAt: null, verifiedAt: null, differences: null, parked: 3, keptAside: 2, deadLetters: 1_200, missingFields: 0, hidden: 0, unsettled: 0, coarserBecause: null };
   const text = statusText({ hintsWaiting: null, incidents: 0, credits, modules: [module, { ...module, module: 'Deals', state: 'in step', aside: 0, deadLetters: 0 }], freshness: [fresh] });
   expect(text).toContain('\nLeads is not complete: 2 kept aside, 1,200 dead letters\n');
   expect(text).not.toContain('Deals is not complete');
-  expect(text).toMatch(/differences +parked +kept aside +dead letters +hidden +unsettled\nLeads .* - +3 +2 +1,200 +0 +0\n/);
+  expect(text).toMatch(/differences +parked +kept aside +dead letters +missing fields +hidden +unsettled\nLeads .* - +3 +2 +1,200 +0 +0 +0\n/);
 });

@@ -33,7 +33,7 @@ const module = z.object({
   paused: z.object({ since: z.string(), reason: z.string() }).nullable().default(null),
   heldDeletions: z.object({ deletions: z.number(), allowed: z.number() }).nullable(),
 });
-const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), parked: count, keptAside: count, deadLetters: count, hidden: z.number(), unsettled: z.number(), coarserBecause: z.string().nullable().default(null) }));
+const freshness = z.array(z.object({ module: z.string(), seenUpTo: z.string().nullable(), settledUpTo: z.string().nullable(), refreshedAt: z.string().nullable(), verifiedAt: z.string().nullable(), differences: z.number().nullable(), parked: count, keptAside: count, deadLetters: count, missingFields: count, hidden: z.number(), unsettled: z.number(), coarserBecause: z.string().nullable().default(null) }));
 const credits = z.object({ perDay: z.number().nullable(), spent: z.record(z.string(), z.number()), left: z.number().nullable(), reserve: z.number().nullable(), catchUpIntervalMs: z.number() });
 const schema = z.object({ hintsWaiting: z.number().nullable(), incidents: z.number(), credits, modules: z.array(module) });
 
@@ -109,7 +109,7 @@ const number = new Intl.NumberFormat('en-US');
 /** The status for people: a line a module, how fresh it is, and what is wrong below it. */
 export function statusText({ modules, hintsWaiting, incidents, credits: spending, freshness: fresh }: Status, projector: string | null = null): string {
   const progress = [['module', 'state', 'rows', 'pages', 'rate', 'to apply', 'parked', 'incidents', 'channel until'], ...modules.map(cells)];
-  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'parked', 'kept aside', 'dead letters', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.parked), number.format(one.keptAside), number.format(one.deadLetters), number.format(one.hidden), number.format(one.unsettled)])];
+  const times = [['module', 'seen up to', 'settled up to', 'refreshed at', 'verified at', 'differences', 'parked', 'kept aside', 'dead letters', 'missing fields', 'hidden', 'unsettled'], ...fresh.map((one) => [one.module, one.seenUpTo ?? '-', one.settledUpTo ?? '-', one.refreshedAt ?? '-', one.verifiedAt ?? '-', one.differences === null ? '-' : number.format(one.differences), number.format(one.parked), number.format(one.keptAside), number.format(one.deadLetters), number.format(one.missingFields), number.format(one.hidden), number.format(one.unsettled)])];
   const problems = [...(projector === null ? [] : [`projector: ${projector}`]), ...modules.flatMap((one) => [one.problem, one.run?.failure].filter((text) => typeof text === 'string').map((text) => `${one.module}: ${text}`))];
   const held = modules.flatMap(({ module: name, heldDeletions }) => (heldDeletions === null ? [] : [`${name}: ${heldDeletions.deletions} deletions within an hour are held, ${heldDeletions.allowed} are believed. If they are right: lockstep release ${name}`]));
   const lacking = modules.flatMap(lackingText);

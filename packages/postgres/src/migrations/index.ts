@@ -23,6 +23,7 @@ import { CreateCreditBucket } from './024-create-credit-bucket.ts';
 import { AddTryWanted } from './025-add-try-wanted.ts';
 import { CreateDeadLetters } from './026-create-dead-letters.ts';
 import { CountAllLetters } from './027-count-all-letters.ts';
+import { CountMissingFields } from './028-count-missing-fields.ts';
 import { WaitBySpan } from './029-wait-by-span.ts';
 
 /** In the order they are applied. A published one is never changed. */
@@ -52,5 +53,6 @@ export const migrationsList = [
   { name: '025-add-try-wanted', class: AddTryWanted },
   { name: '026-create-dead-letters', class: CreateDeadLetters },
   { name: '027-count-all-letters', class: CountAllLetters },
+  { name: '028-count-missing-fields', class: CountMissingFields },
   { name: '029-wait-by-span', class: WaitBySpan },
 ];

@@ -4,7 +4,7 @@ import type { FieldMissing, FieldsMissing } from '@lockstep/postgres';
 export function memoryFieldsMissing(): FieldsMissing & { readonly of: (module: string) => readonly FieldMissing[] } {
   const rows = new Map<string, FieldMissing>();
   return {
-    of: (module) => [...rows.values()].filter((row) => row.module === module && !row.isBack),
+    of: (module) => [...rows.values()].filter((row) => row.module === module),
     all: async () => [...rows.values()],
     note: async (missing) => {
       const before = rows.get(`${missing.module}/${missing.field}`);

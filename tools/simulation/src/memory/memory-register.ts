@@ -94,7 +94,7 @@ export function memoryTables({ now, epsilonMs, modules, rules = {}, watermarks, 
         unsettled: unsettled.length,
         pausedSince: null,
         verifiedAt: null,
-        differences: null, keptAside: 0, deadLetters: 0, coarserBecause: null,
+        differences: null, keptAside: 0, deadLetters: 0, missingFields: 0, coarserBecause: null,
       };
     },
     damage: (module, id, change) => {
