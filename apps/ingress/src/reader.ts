@@ -50,7 +50,7 @@ async function readUnderLease(deps: ReaderDeps): Promise<void> {
     await declareCoverages(deps);
     const facts = new FieldFacts(deps);
     await facts.readDue();
-    const missing = new MissingFields({ ...deps, store: fieldsMissing(deps.db), catchUps: catchUps(deps.db) });
+    const missing = new MissingFields({ ...deps, store: fieldsMissing(deps.db), catchUps: catchUps(deps.db), runs: bulkRuns(deps.db) });
     await missing.recall();
     const crm = { ...deps.crm, ...missing.readings };
     const texts = new WholeTexts({ ...deps, crm, facts, cuts: textCuts(deps.db) });

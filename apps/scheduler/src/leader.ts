@@ -5,7 +5,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, reportLeftOut, Reporter, reportUnreadHints } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, incidents, fencedLease, type LeftOutOfModule, readLeftOut, readUnreadHints, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, fieldsMissing, incidents, fencedLease, type LeftOutOfModule, readLeftOut, readUnreadHints, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -64,7 +64,7 @@ async function leadUnderLease(deps: LeaderDeps): Promise<void> {
   const db = await deps.db.fenced(held);
   try {
     const clock = await databaseClock(db);
-    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(db), runs: bulkRuns(db), channels: channels(db), catchUps: catchUps(db), watermarks: loggedWatermarks(watermarks(db), deps), breaker: deletionBreaker(db), credits: creditUse(db), incidents: incidents(db), audits: registerAudits(deps.db), looks: wantedLooks(db) };
+    const jobs = { ...deps, now: () => clock.now(), clocks: clockReports(db), runs: bulkRuns(db), fields: fieldsMissing(db), channels: channels(db), catchUps: catchUps(db), watermarks: loggedWatermarks(watermarks(db), deps), breaker: deletionBreaker(db), credits: creditUse(db), incidents: incidents(db), audits: registerAudits(deps.db), looks: wantedLooks(db) };
     const signal = AbortSignal.any([deps.signal, held.signal]);
     const planner = new Planner(jobs);
     const idleMs = Math.min(IDLE_ROUND_EVERY_MS, Math.max(ROUND_EVERY_MS, deps.catchUpRules.intervalMs / 4));

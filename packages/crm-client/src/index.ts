@@ -13,6 +13,7 @@ export { CrmClock, momentOf, observedBetween } from './crm-clock.ts';
 export type { ClockReport, CrmTime, Moment, Observed } from './crm-clock.ts';
 export type { DataCentre } from './data-centres.ts';
 export type { Edition } from './edition.ts';
+export { fieldNamedBy, isOfAField } from './refused-field.ts';
 export { CrmError } from './errors.ts';
 export type { CrmErrorCode, CrmErrorDetails } from './errors.ts';
 export type { FieldMeta } from './fields.ts';

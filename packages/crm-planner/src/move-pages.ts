@@ -1,7 +1,7 @@
-import { type CrmClient, CrmError } from '@lockstep/crm-client';
+import { type BulkReadJob, type BulkReadRequest, type CrmClient, CrmError, fieldNamedBy, isOfAField } from '@lockstep/crm-client';
 import { coverageOf, type ModuleDefinition } from '@lockstep/modules';
 import { pathSecret } from '@lockstep/notifications';
-import type { BulkPageRow, BulkRuns, Signals } from '@lockstep/postgres';
+import type { BulkPageRow, BulkRuns, FieldsMissing, Signals } from '@lockstep/postgres';
 import { crashPoint, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { PlanBudget } from './credit-watch.ts';
@@ -21,7 +21,9 @@ import type { PlannerMetrics } from './metrics.ts';
 
 export type MovePagesDeps = {
   readonly runs: BulkRuns;
-  readonly crm: Pick<CrmClient, 'createBulkRead' | 'bulkReadStatus' | 'rules'>;
+  readonly crm: Pick<CrmClient, 'createBulkRead' | 'bulkReadStatus' | 'rules' | 'time'>;
+  /** Fields that the CRM refuses: exports leave them out, and their columns stay as they are. */
+  readonly fields: Pick<FieldsMissing, 'all' | 'note'>;
   readonly signals: Pick<Signals, 'send'>;
   /** All that are configured: they share the jobs. */
   readonly modules: readonly Pick<ModuleDefinition, 'apiName'>[];
@@ -39,6 +41,8 @@ export type MovePagesDeps = {
 /** A job that is not done by then is taken for lost. */
 const STUCK_AFTER_MS = 24 * 3_600_000;
 const HOUR_MS = 3_600_000;
+/** What was changed so long before a refusal may have been read without the field. */
+const MARGIN_MS = 60_000;
 const MIN_POLL_MS = 500;
 const MAX_POLL_MS = 30_000;
 const MAX_POLL_OF_LONG_MS = 600_000;
@@ -90,9 +94,8 @@ export class PageMover {
     const attempt = await runs.attempt(page, waitAfterMs(page.attempts + 1));
     if (attempt === null) return;
     try {
-      const job = await crm.createBulkRead({
+      const job = await this.#create(module, {
         module: module.apiName,
-        fields: [...coverageOf(module).fields, 'Modified_Time'],
         page: page.pageNumber,
         pageToken: byToken ? (page.pageToken ?? '') : null,
         since: fromTime ?? null,
@@ -109,6 +112,23 @@ export class PageMover {
       if (isExpired || (byToken && error.code === 'CRM_REFUSED')) return await runs.failed(page.runId, isExpired ? 'the page token expired' : `the page token was refused: ${error.message}`);
       await runs.refused(attempt, error.message);
       log.warn({ err: error, module: module.apiName, page: page.pageNumber, attempt: attempt.attempts, nextAttemptAt: attempt.nextAttemptAt }, 'a bulk job was not created');
+    }
+  }
+
+  /** Leaves out what the CRM is known to refuse. A field that the refusal names is noted, and the job is requested without it at once: each time one field less. */
+  async #create(module: ModuleDefinition, request: Omit<BulkReadRequest, 'fields'>): Promise<BulkReadJob> {
+    const { crm, fields: store, log } = this.#deps;
+    for (;;) {
+      const missing = (await store.all()).flatMap((one) => (one.module === module.apiName && !one.isBack ? [one.field] : []));
+      const fields = coverageOf(module).fields.filter((field) => !missing.includes(field));
+      try {
+        return await crm.createBulkRead({ ...request, fields: [...fields, 'Modified_Time'] });
+      } catch (error) {
+        const field = isOfAField(error) && request.pageToken === null ? fieldNamedBy(error, fields) : null;
+        if (field === null || !this.#isPayable(JOB_CREDITS)) throw error;
+        await store.note({ module: module.apiName, field, cause: (error as CrmError).message.slice(0, 500), since: new Date(crm.time().earliestMs - MARGIN_MS) });
+        log.error({ err: error, module: module.apiName, field }, 'the CRM refuses to export a mapped field: it is left out, and its column stays as it is; restore the field or its permission, or change the mapping');
+      }
     }
   }
 

@@ -3,7 +3,7 @@ import { createCrmClient, type CrmClientOptions, createTokenSource, CreditMeter,
 import { type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import { createTestDatabase, type TestDatabase } from '@lockstep/local-stack';
 import { deals, leads } from '@lockstep/modules';
-import { type BulkPageRow, bulkRuns, catchUps, channels, connect, createSignals, creditUse, clockReports, type Database, deletionBreaker, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
+import { type BulkPageRow, bulkRuns, catchUps, channels, connect, createSignals, creditUse, clockReports, type Database, deletionBreaker, fieldsMissing, incidents, migrate, registerAudits, type Signals, watermarks } from '@lockstep/postgres';
 import { createLogger, createMetrics, realTime } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
@@ -49,7 +49,7 @@ function clientOf(options: Partial<CrmClientOptions> = {}): CrmClient {
 
 /** The database's time, as the planner reads it, is so much later. */
 let laterMs = 0;
-const jobs = () => ({ runs: bulkRuns(db), modules: [leads, deals], credits: creditUse(db), creditRules: { perDay: null, reserve: 0.25 }, channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(Date.now() + laterMs), log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
+const jobs = () => ({ runs: bulkRuns(db), fields: fieldsMissing(db), modules: [leads, deals], credits: creditUse(db), creditRules: { perDay: null, reserve: 0.25 }, channels: channels(db), crm, signals, secret, publicUrl, now: () => new Date(Date.now() + laterMs), log, metrics: createPlannerMetrics(createMetrics({ app: 'test' })) });
 
 describe('a round', () => {
   const refusing = (): CrmClient => ({ ...crm, enableNotifications: () => Promise.reject(new CrmError('no', 'CRM_REFUSED')) });
@@ -156,6 +156,34 @@ describe('pages', () => {
     expect(await given.runs.all()).toMatchObject([{ state: 'running' }]);
   });
 
+  test('a field that the CRM refuses to export is noted and left out at once, also by the next leader, and exported again once it is back', async () => {
+    const given = jobs();
+    const asked: (readonly string[])[] = [];
+    const gone = ['Company', 'City'];
+    const lacking: CrmClient = { ...crm, createBulkRead: (request) => {
+      asked.push(request.fields);
+      const field = request.fields.find((one) => gone.includes(one));
+      return field === undefined ? crm.createBulkRead(request) : Promise.reject(new CrmError('field not available', 'CRM_REFUSED', { crmCode: 'FIELD_NOT_AVAILABLE', details: { field } }));
+    } };
+    await startInitialRun(given, leads);
+    const move = async (): Promise<unknown> => {
+      asked.length = 0;
+      await new PageMover({ ...given, crm: lacking }).move(leads, { pollAll: false });
+      return [asked.length, gone.filter((field) => asked.at(-1)?.includes(field) === true)];
+    };
+    expect([await move(), await first()]).toMatchObject([[3, []], { state: 'requested', attempts: 1, failure: null }]);
+    expect(await given.fields.all()).toMatchObject([{ module: 'Leads', field: 'City', cause: 'field not available', isBack: false }, { module: 'Leads', field: 'Company', isBack: false }]);
+    await given.runs.wantedAgain((await first()) as BulkPageRow, 'lost');
+    await db.pool.query('update lockstep.bulk_page set next_attempt_at = null');
+    expect(await move()).toEqual([1, []]);
+    gone.pop();
+    await given.fields.back('Leads', 'City');
+    await given.runs.wantedAgain((await first()) as BulkPageRow, 'lost');
+    await db.pool.query('update lockstep.bulk_page set next_attempt_at = null');
+    await move();
+    expect([asked.length, asked[0]?.includes('City'), asked[0]?.includes('Company')]).toEqual([1, true, false]);
+  });
+
   test('an attempt is counted before its call: a job whose answer was lost counts, and is not repeated at once', async () => {
     const given = jobs();
     await startInitialRun(given, leads);
@@ -168,7 +196,7 @@ describe('pages', () => {
 
   test('a job that the CRM no longer knows is requested again', async () => {
     const given = jobs();
-    const mover = new PageMover({ ...given, crm: { rules: crm.rules, createBulkRead: () => Promise.resolve({ jobId: '1', createdTime: new Date() }), bulkReadStatus: (jobId) => crm.bulkReadStatus(jobId) } });
+    const mover = new PageMover({ ...given, crm: { rules: crm.rules, time: () => crm.time(), createBulkRead: () => Promise.resolve({ jobId: '1', createdTime: new Date() }), bulkReadStatus: (jobId) => crm.bulkReadStatus(jobId) } });
     await startInitialRun(given, leads);
     for (let round = 0; round < 2; round += 1) await mover.move(leads, { pollAll: true });
     expect(await first()).toMatchObject({ state: 'wanted', failure: 'the CRM does not know the job' });

@@ -2,7 +2,7 @@ import { createCrmClient, createTokenSource, type CrmClient, CrmError, loadCrmCo
 import { type DrivenClock, drivenClock, type Simulator, startSimulator } from '@lockstep/crm-simulator';
 import type { ProducedMessage } from '@lockstep/kafka';
 import { coverageOf, leads, topicOf } from '@lockstep/modules';
-import type { FieldMissing } from '@lockstep/postgres';
+import type { BulkRunRow, FieldMissing } from '@lockstep/postgres';
 import { decodeEvent, fold, type Observation, rowOf } from '@lockstep/record-log';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -27,6 +27,7 @@ let calls: number;
 let stored: FieldMissing[];
 let wanted: Date[];
 let isCatchUpUnderWay: boolean;
+let runs: Pick<BulkRunRow, 'id' | 'module' | 'kind' | 'state' | 'firstJobCreatedAt' | 'expectedRows'>[];
 let elapsedMs: number;
 
 beforeEach(async () => {
@@ -34,7 +35,7 @@ beforeEach(async () => {
   simulator = await startSimulator({ clock, records: { Leads: 20, Deals: 0, Products: 0 }, tokensPerTenMinutes: 0 });
   const config = loadCrmConfig({ CRM_API_URL: simulator.url, CRM_ACCOUNTS_URL: simulator.url, CRM_CLIENT_ID: 'simulator', CRM_CLIENT_SECRET: 'simulator', CRM_REFRESH_TOKEN: 'simulator' });
   client = createCrmClient({ config, tokens: createTokenSource({ config, store: memoryTokenStore() }), retries: 0 });
-  [removed, isNamed, calls, stored, wanted, isCatchUpUnderWay, elapsedMs] = [new Set(), true, 0, [], [], false, 0];
+  [removed, isNamed, calls, stored, wanted, isCatchUpUnderWay, runs, elapsedMs] = [new Set(), true, 0, [], [], false, [], 0];
 });
 afterEach(async () => {
   await client.close();
@@ -64,6 +65,14 @@ const start = async (): Promise<MissingFields> => {
       done: async (_, field) => void (stored = stored.filter((one) => one.field !== field)),
     },
     catchUps: { want: async (_, { from }) => !isCatchUpUnderWay && (wanted.push(from), true) },
+    runs: {
+      all: async () => runs as BulkRunRow[],
+      start: async (module, kind, { expectedRows = null } = {}) => {
+        if (runs.some(({ state }) => state === 'running')) return null;
+        runs.push({ id: runs.length + 1, module, kind, state: 'running', firstJobCreatedAt: null, expectedRows });
+        return runs.at(-1) as BulkRunRow;
+      },
+    },
     metrics,
     log,
     time: { now: () => clock.nowMs(), elapsed: () => elapsedMs, after: () => () => undefined, jitter: () => 0, sleep: async () => undefined },
@@ -120,7 +129,7 @@ describe('another refusal', () => {
     ['of the whole module', new CrmError('no', 'CRM_REFUSED', { crmCode: 'INVALID_QUERY', details: { module: 'Leads' } })],
   ])('%s blames no field', async (_, error) => {
     const fail = () => Promise.reject(error);
-    const missing = new MissingFields({ crm: { time: () => client.time(), lookAt: fail, changedSince: fail, recordsBetween: fail }, store: { all: async () => [], note: async () => Promise.reject(new Error('nothing to note')), back: async () => undefined, done: async () => undefined }, catchUps: { want: async () => true }, metrics, log });
+    const missing = new MissingFields({ crm: { time: () => client.time(), lookAt: fail, changedSince: fail, recordsBetween: fail }, store: { all: async () => [], note: async () => Promise.reject(new Error('nothing to note')), back: async () => undefined, done: async () => undefined }, catchUps: { want: async () => true }, runs: { all: async () => [], start: async () => null }, metrics, log });
     await expect(look(missing)).rejects.toBe(error);
   });
 });
@@ -164,4 +173,37 @@ test('what was changed while a field was missing keeps its column, and is read i
   expect([wanted.length, stored]).toEqual([1, []]);
   await read();
   expect(company()).toBe('Missed');
+});
+
+describe('a field that an export had to do without', () => {
+  const since = new Date(Date.UTC(2026, 0, 1, 9));
+  const left = async (missing: MissingFields): Promise<string[]> => [...(await missing.mayBeAbsent('Leads'))];
+
+  test('is left out of looks as well, may be absent from the file, and is read for the whole module once it is back and that load is complete', async () => {
+    removed = new Set(['Company']);
+    const missing = await start();
+    stored = [{ module: 'Leads', field: 'Company', cause: 'refused by the export', since, isBack: false }];
+    runs = [{ id: 1, module: 'Leads', kind: 'initial', state: 'running', firstJobCreatedAt: new Date(since.getTime() + MINUTE), expectedRows: 20 }];
+    expect(await left(missing)).toEqual(['Company']);
+    await look(missing);
+    expect(calls).toBe(1);
+    removed = new Set();
+    elapsedMs += 2 * MINUTE;
+    await missing.checkDue();
+    expect([[...missing.of('Leads')], await left(missing), runs.length]).toEqual([[], ['Company'], 1]);
+    runs = [{ ...(runs[0] as (typeof runs)[number]), state: 'complete' }];
+    await missing.checkDue();
+    await missing.checkDue();
+    expect([runs.slice(1), await left(missing), wanted]).toEqual([[{ id: 2, module: 'Leads', kind: 'refresh', state: 'running', firstJobCreatedAt: null, expectedRows: 20 }], ['Company'], []]);
+    runs = runs.map((run) => ({ ...run, state: 'complete' }));
+    await missing.checkDue();
+    expect([runs.length, stored, await left(missing), wanted]).toEqual([2, [], [], []]);
+  });
+
+  test('needs no more than a catch-up where the load before had it', async () => {
+    stored = [{ module: 'Leads', field: 'Company', cause: 'refused by the export', since, isBack: false }];
+    runs = [{ id: 1, module: 'Leads', kind: 'initial', state: 'complete', firstJobCreatedAt: new Date(since.getTime() - MINUTE), expectedRows: 20 }, { id: 2, module: 'Leads', kind: 'refresh', state: 'complete', firstJobCreatedAt: new Date(since.getTime() + MINUTE), expectedRows: 20 }];
+    await (await start()).checkDue();
+    expect([wanted, stored, runs.length]).toEqual([[since], [], 2]);
+  });
 });

@@ -1,5 +1,5 @@
-import { type CrmClient, CrmError } from '@lockstep/crm-client';
-import type { CatchUps, FieldMissing, FieldsMissing } from '@lockstep/postgres';
+import { type CrmClient, type CrmError, fieldNamedBy, isOfAField } from '@lockstep/crm-client';
+import type { BulkRunRow, BulkRuns, CatchUps, FieldMissing, FieldsMissing } from '@lockstep/postgres';
 import { loop, type Logger, realTime, type Time } from '@lockstep/telemetry';
 
 import type { ReaderMetrics } from './metrics.ts';
@@ -12,13 +12,13 @@ export type MissingFieldsDeps = {
   /** What is missing, across restarts. */
   readonly store: FieldsMissing;
   readonly catchUps: Pick<CatchUps, 'want'>;
+  /** Exports that left a field out. */
+  readonly runs: Pick<BulkRuns, 'all' | 'start'>;
   readonly metrics: ReaderMetrics;
   readonly log: Logger;
   readonly time?: Time;
 };
 
-/** The CRM's words for a query that names what it does not have. */
-const OF_A_FIELD: ReadonlySet<string> = new Set(['INVALID_QUERY', 'SYNTAX_ERROR', 'FIELD_NOT_AVAILABLE', 'FIELD_NOT_SUPPORTED']);
 const NO_RECORD = '1';
 /** What was changed so long before a refusal may have been read no more. */
 const MARGIN_MS = 60_000;
@@ -26,12 +26,12 @@ const MARGIN_MS = 60_000;
 const ASK_MS = { first: 60_000, most: 15 * 60_000 };
 const CHECK_EVERY_MS = 5_000;
 
-type Missing = Omit<FieldMissing, 'module' | 'field'> & { readonly dueAt: number; readonly asked: number };
+type Missing = Omit<FieldMissing, 'module' | 'field'> & { readonly dueAt: number; readonly asked: number; /** The run that reads what was missed. */ readonly runId?: number };
 
 /**
  * A field that was removed or renamed, or may not be read any more, is refused with the whole query. It is found (the refusal names it; where it does not, queries are halved),
  * noted, and left out of every reading from then on: an observation without a field leaves its column as it is. It is asked about again, and once it is read, a
- * catch-up from its first refusal on reads what was missed.
+ * catch-up from its first refusal on reads what was missed; or the whole module is read again, where its first load had to do without the field.
  */
 export class MissingFields {
   readonly #deps: MissingFieldsDeps;
@@ -52,9 +52,12 @@ export class MissingFields {
     };
   }
 
-  /** Recalls what was missing before. */
+  /** Recalls what was missing before, and what exports have been refused for since. */
   async recall(): Promise<void> {
-    for (const { module, field, ...missing } of await this.#deps.store.all()) this.#of(module).set(field, { ...missing, dueAt: 0, asked: 0 });
+    for (const { module, field, ...missing } of await this.#deps.store.all()) {
+      const known = this.#of(module).get(field);
+      if (known === undefined || (known.isBack && !missing.isBack)) this.#of(module).set(field, { ...missing, dueAt: 0, asked: 0 });
+    }
     this.#report();
   }
 
@@ -63,13 +66,19 @@ export class MissingFields {
     return new Set([...this.#of(module)].filter(([, { isBack }]) => !isBack).map(([field]) => field));
   }
 
+  /** Fields of a module that an export may lack: also those that are back, until what was missed is requested or read. */
+  async mayBeAbsent(module: string): Promise<ReadonlySet<string>> {
+    await this.recall();
+    return new Set(this.#of(module).keys());
+  }
+
   /** Asks about fields that are due, and requests what was missed of those that are back. */
   async checkDue(): Promise<void> {
+    await this.recall();
     for (const [module, fields] of this.#missing) {
-      for (const [field, missing] of fields) {
-        if (!missing.isBack && this.#time.elapsed() >= missing.dueAt) await this.#askFor(module, field, missing);
-        if (fields.get(field)?.isBack === true) await this.#requestMissed(module, field, missing.since);
-      }
+      for (const [field, missing] of fields) if (!missing.isBack && this.#time.elapsed() >= missing.dueAt) await this.#askFor(module, field, missing);
+      const back = new Map([...fields].filter(([, { isBack }]) => isBack));
+      if (back.size > 0) await this.#requestMissed(module, back);
     }
     this.#report();
   }
@@ -87,7 +96,7 @@ export class MissingFields {
         return await call(wanted);
       } catch (error) {
         if (!isOfAField(error) || wanted.length === 0) throw error;
-        const guilty = namedIn(error, wanted) ?? (await this.#guiltyAmong(module, wanted));
+        const guilty = fieldNamedBy(error, wanted) ?? (await this.#guiltyAmong(module, wanted));
         // Each round leaves out one field more.
         if (guilty === null) throw error;
         await this.#note(module, guilty, error);
@@ -131,7 +140,7 @@ export class MissingFields {
     const { store, log } = this.#deps;
     if (await this.#isReadable(module, [field])) {
       await store.back(module, field);
-      this.#of(module).set(field, { ...missing, isBack: true });
+      this.#of(module).set(field, { ...missing, isBack: true, dueAt: this.#time.elapsed() });
       log.info({ module, field, since: missing.since }, 'a field is read again');
       return;
     }
@@ -139,12 +148,38 @@ export class MissingFields {
     this.#of(module).set(field, { ...missing, dueAt: this.#time.elapsed() + pauseMs, asked: missing.asked + 1 });
   }
 
-  /** A catch-up may be under way already: then again in the next round. */
-  async #requestMissed(module: string, field: string, since: Date): Promise<void> {
-    const { catchUps, store } = this.#deps;
-    if (!(await catchUps.want(module, { from: since, deletedFrom: since, isSecondPass: false, isRestoreScan: false }))) return;
-    await store.done(module, field);
-    this.#of(module).delete(field);
+  /** A catch-up, or an export without the fields, may be under way: then again in the next round. */
+  async #requestMissed(module: string, fields: ReadonlyMap<string, Missing>): Promise<void> {
+    const since = new Date(Math.min(...[...fields.values()].map((one) => one.since.getTime())));
+    const all = (await this.#deps.runs.all()).filter((run) => run.module === module);
+    const without = all.filter(({ firstJobCreatedAt }) => firstJobCreatedAt instanceof Date && firstJobCreatedAt >= since);
+    if (without.some(({ state }) => state === 'running')) return;
+    const load = without.find(({ kind, state }) => kind === 'initial' && state === 'complete');
+    if (load === undefined) {
+      const isWanted = await this.#deps.catchUps.want(module, { from: since, deletedFrom: since, isSecondPass: false, isRestoreScan: false });
+      return isWanted ? await this.#forget(module, fields.keys()) : undefined;
+    }
+    const isRead = [...fields.values()].every(({ runId }) => all.some(({ id, state }) => id === runId && state === 'complete'));
+    if (isRead) return await this.#forget(module, fields.keys());
+    await this.#readAgain(module, fields, load);
+  }
+
+  /** The whole module: its first load had to do without the fields. */
+  async #readAgain(module: string, fields: ReadonlyMap<string, Missing>, load: BulkRunRow): Promise<void> {
+    const { runs, log } = this.#deps;
+    if ([...fields.values()].some(({ dueAt }) => this.#time.elapsed() < dueAt)) return;
+    const run = await runs.start(module, 'refresh', { expectedRows: load.expectedRows ?? null });
+    if (run === null) return;
+    log.info({ module, fields: [...fields.keys()], run: run.id }, 'the first load had to do without fields that are back: the whole module is read again');
+    // One that fails is begun again after that.
+    for (const [field, missing] of fields) this.#of(module).set(field, { ...missing, runId: run.id, dueAt: this.#time.elapsed() + ASK_MS.most });
+  }
+
+  async #forget(module: string, fields: Iterable<string>): Promise<void> {
+    for (const field of [...fields]) {
+      await this.#deps.store.done(module, field);
+      this.#of(module).delete(field);
+    }
   }
 
   #of(module: string): Map<string, Missing> {
@@ -157,8 +192,3 @@ export class MissingFields {
     for (const module of this.#missing.keys()) this.#deps.metrics.fieldsMissing.set({ module }, this.of(module).size);
   }
 }
-
-const isOfAField = (error: unknown): error is CrmError => error instanceof CrmError && error.code === 'CRM_REFUSED' && OF_A_FIELD.has(error.crmCode);
-
-/** The field that a refusal names, whatever the key: `column_name` of queries, `field` of jobs. */
-const namedIn = ({ details }: CrmError, fields: readonly string[]): string | null => fields.find((field) => Object.values(details).includes(field)) ?? null;

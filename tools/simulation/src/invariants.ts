@@ -1,4 +1,5 @@
 import { STALE_AT_MOST_MS } from '@lockstep/completeness';
+import type { LiveRecord } from '@lockstep/crm-simulator';
 import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { canonicalJson, contentHash, coverage, isSettledBy } from '@lockstep/record-log';
 
@@ -165,6 +166,8 @@ export class Watch {
     if (!isShown) return 'exists, and its row is marked as deleted';
     if (live.modifiedMs !== truth.modifiedMs) return `was modified ${new Date(truth.modifiedMs).toISOString()}, its row says ${new Date(live.modifiedMs).toISOString()}`;
     if (!isExact || (!isFinal && this.#untimed.has(`${module.apiName}/${id}`))) return null;
+    const missing = isFinal ? [] : this.#world.fieldsMissing.of(module.apiName).map(({ field }) => field);
+    if (missing.length > 0) return differenceWithout(module, missing, truth, content?.fields ?? []);
     const fields = JSON.stringify(module.fields.map(({ field, kind }) => canonicalJson(kind, truth.value(field))));
     const shown = JSON.stringify(content?.fields);
     if (contentHash(this.#coverageOf(module), fields) !== live.hash) return `holds ${fields}, its row ${shown}`;
@@ -178,4 +181,12 @@ export class Watch {
     this.#coverages.set(module, known);
     return known;
   }
+}
+
+/** How a row differs in what is said of it: nothing is said of fields that are missing. A content may have them from before, or not. */
+function differenceWithout({ fields }: ModuleDefinition, missing: readonly string[], truth: LiveRecord, content: readonly unknown[]): string | null {
+  const known = fields.filter(({ field }) => !missing.includes(field));
+  const shown = JSON.stringify(content.length === fields.length ? content.filter((_, at) => known.includes(fields[at] as (typeof fields)[number])) : content);
+  const held = JSON.stringify(known.map(({ field, kind }) => canonicalJson(kind, truth.value(field))));
+  return held === shown ? null : `holds ${held}, its row ${shown}, without ${missing.join(' and ')}`;
 }

@@ -314,7 +314,7 @@ export class VirtualCrm {
     this.refusals.job(module, fields);
     const willFail = this.#random.next() < this.#faults.jobFailure;
     if (willFail) this.onFault('job-failed');
-    const jobId = this.#jobs.create({ module, page, pageToken, since, willFail });
+    const jobId = this.#jobs.create({ module, fields, page, pageToken, since, willFail });
     this.refusals.jobAnswer(module);
     return { jobId, createdTime: new Date(Math.floor((this.#clock.now() + this.#apiSkewMs) / 1000) * 1000) };
   }

@@ -6,7 +6,7 @@ import type { VirtualRecords } from './virtual-records.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** A page begins behind an id, where tokens name it, or behind so many rows, where numbers do. */
-type Job = { readonly module: string; readonly sinceMs: number; readonly after: string; readonly skip: number; readonly startedMs: number; readonly willFail: boolean; result: { readonly rows: string[][]; readonly more: boolean } | undefined; isGone: boolean };
+type Job = { readonly module: string; readonly fields: readonly string[]; readonly sinceMs: number; readonly after: string; readonly skip: number; readonly startedMs: number; readonly willFail: boolean; result: { readonly rows: string[][]; readonly more: boolean } | undefined; isGone: boolean };
 type Status = Awaited<ReturnType<CrmClient['bulkReadStatus']>>;
 
 const RESULT_LIVES_MS = 24 * 3_600_000;
@@ -28,13 +28,13 @@ export class VirtualJobs {
     this.#pageSize = pageSize;
   }
 
-  /** @param pageToken of the page before; null or empty for the first, and where pages are requested by number. @returns the job's id. */
-  create({ module, page, pageToken, since, willFail }: { module: string; page: number; pageToken: string | null; since: Date | null; willFail: boolean }): string {
+  /** @param fields those of the first page hold for all that follow by token. @param pageToken of the page before; null or empty for the first, and where pages are requested by number. @returns the job's id. */
+  create({ module, fields, page, pageToken, since, willFail }: { module: string; fields: readonly string[]; page: number; pageToken: string | null; since: Date | null; willFail: boolean }): string {
     const [former = '', after = ''] = (pageToken ?? '').split('/');
     const before = this.#jobs.get(former);
     if (former !== '' && before === undefined) throw new CrmError('the token has expired', 'CRM_PAGE_TOKEN_EXPIRED');
     const jobId = String(this.#jobs.size + 1);
-    const job: Job = { module, sinceMs: before?.sinceMs ?? since?.getTime() ?? Number.NEGATIVE_INFINITY, after, skip: pageToken === null ? (page - 1) * this.#pageSize : 0, startedMs: this.#time.now(), willFail, result: undefined, isGone: false };
+    const job: Job = { module, fields: before?.fields ?? fields, sinceMs: before?.sinceMs ?? since?.getTime() ?? Number.NEGATIVE_INFINITY, after, skip: pageToken === null ? (page - 1) * this.#pageSize : 0, startedMs: this.#time.now(), willFail, result: undefined, isGone: false };
     this.#jobs.set(jobId, job);
     this.#time.after(1_000 + this.#random.below(60_000), () => this.#finish(job));
     return jobId;
@@ -62,7 +62,7 @@ export class VirtualJobs {
 
   /** A result is no snapshot: each row is read at a moment of its own while the job runs. */
   #finish(job: Job): void {
-    const fields = this.#modules.get(job.module)?.fields ?? [];
+    const fields = (this.#modules.get(job.module)?.fields ?? []).filter(({ field }) => job.fields.includes(field));
     const rows: string[][] = [['Id', ...fields.map(({ field }) => field), 'Modified_Time']];
     let [more, skipped] = [false, 0];
     for (const id of this.#records.everKnown(job.module)) {

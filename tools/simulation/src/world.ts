@@ -198,7 +198,7 @@ export class World {
     const deadLetters = { put: async (letters: readonly unknown[]) => void (this.counts.deadLetters += letters.length) };
     const crm = spread(process.guard(client, 'crm', ownOfClient));
     const store = process.guard(this.fieldsMissing, 'store');
-    const missing = new MissingFields({ crm, store, catchUps: process.guard(this.catchUps, 'store'), metrics, log: silent, time: this.clocks.ingress });
+    const missing = new MissingFields({ crm, store, catchUps: process.guard(this.catchUps, 'store'), runs: process.guard(this.runs, 'store'), metrics, log: silent, time: this.clocks.ingress });
     const deps = {
       modules,
       epsilonMs,
@@ -269,6 +269,7 @@ export class World {
       producer: process.guard(this.log.producer, 'log'),
       signals: { send: () => Promise.resolve() },
       runs: process.guard(this.runs, 'store'),
+      fields: process.guard(this.fieldsMissing, 'store'),
       channels: process.guard(this.channels, 'store'),
       catchUps: process.guard(this.catchUps, 'store'),
       watermarks: process.guard(this.tables.watermarks, 'store'),

@@ -19,8 +19,8 @@ export type IngestPagesDeps = CloseSeamsDeps & {
   /** What picklists hold; without it no multi-select cell is cut. */
   readonly facts?: FieldFactsSource;
   readonly looks?: Pick<WantedLooks, 'want'>;
-  /** Which fields the CRM does not give at present. */
-  readonly missing?: Pick<MissingFields, 'of'>;
+  /** Which fields a file may lack. */
+  readonly missing?: Pick<MissingFields, 'mayBeAbsent'>;
   /** See `PublishRowsOptions`. */
   readonly declare?: PublishRowsOptions['declare'];
   readonly metrics: ReaderMetrics;
@@ -108,7 +108,7 @@ async function publish({ results, producer, register, texts, facts = noFacts, mi
     const { lowerMs, upperMs } = result.observed;
     const span = { lowerMs: Math.min(jobCreatedAt.getTime(), lowerMs), upperMs };
     const { id: runId, kind } = await runs.runOf(page);
-    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, isFirst: page.attempts <= 1, ...(missing && { missing: missing.of(page.module) }), ...(declare && { declare }), ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
+    return await publishRows({ rows: result.rows, jobId, reading: `${kind} run ${runId}, page ${page.pageNumber}`, module, span, promised, producer, register: kind === 'initial' ? undefined : register, multiSelects, isFirst: page.attempts <= 1, ...(missing && { missing: await missing.mayBeAbsent(page.module) }), ...(declare && { declare }), ...(texts === undefined ? {} : { textareas: isKnown ? textareas : textsOf(module) }), epsilonMs, onProgress, signal });
   } finally {
     await result.close();
   }

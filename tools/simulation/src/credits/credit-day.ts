@@ -8,6 +8,7 @@ import { type ModuleDefinition, topicOf } from '@lockstep/modules';
 import { encodeHint, hintsOf } from '@lockstep/notifications';
 import { createLogger, createMetrics } from '@lockstep/telemetry';
 
+import { memoryFieldsMissing } from '../memory/memory-fields-missing.ts';
 import { memoryClockReports } from '../memory/memory-clock-reports.ts';
 import { memoryIncidents } from '../memory/memory-incidents.ts';
 import { memoryBulkRuns, memoryCatchUps, memoryChannels, memoryWatermarks } from '../memory/memory-jobs.ts';
@@ -208,6 +209,7 @@ class Installation {
       admin: { topicId: async (topic) => topic, topicOffsets: async () => [{ partition: 0, low: 0, high: 0 }] },
       signals: { send: async () => undefined },
       channels: memoryChannels(),
+      fields: memoryFieldsMissing(),
       watermarks: { ...watermarks, reached: (module, kind) => watermarks.current(module, kind) },
       incidents: {
         ...incidents,

@@ -12,7 +12,8 @@ import { probed, refusalOfStanding, removable, type StandingFault, standingFault
 export type StandingCase = { readonly fault: StandingFault; readonly module: ModuleDefinition; readonly phase: StandingPhase; readonly seed: number };
 
 /** What a case came to, in virtual milliseconds; credits are those of the dearest hour. */
-export type Stood = { readonly name: string; readonly worstMs: number; readonly probes: number; readonly reportedMs: number; readonly equalMs: number; readonly creditsPerHour: number };
+/** `isLoaded`: whether the first load of every module was complete while the fault stood. */
+export type Stood = { readonly name: string; readonly isLoaded: boolean; readonly worstMs: number; readonly probes: number; readonly reportedMs: number; readonly equalMs: number; readonly creditsPerHour: number };
 
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -88,7 +89,7 @@ class Stand {
     const { fault, phase } = this.given;
     if (module !== this.refusal.module) return false;
     const isUnloaded = phase === 'before the first load' || phase === 'during it';
-    return fault.touches === 'catch-ups' || (isUnloaded && ['load', 'field', 'notifications'].includes(fault.touches));
+    return fault.touches === 'catch-ups' || (isUnloaded && ['load', 'notifications'].includes(fault.touches));
   }
 
   #countCredits(): void {
@@ -130,11 +131,12 @@ export async function liveStanding(given: StandingCase): Promise<Stood> {
   await beginIn(stand);
   stand.isProbed = true;
   const reportedMs = await standFor(stand);
+  const { isLoaded } = stand;
   world.crm.refusals.lift();
   world.crm.setFaults(noFaults);
   const equalMs = await heal(stand);
   if (world.counts.deaths > 0) throw new Violation('a process died');
-  return { name: nameOf(given), worstMs: probes.worstMs, probes: probes.seen, reportedMs, equalMs, creditsPerHour: stand.creditsPerHour };
+  return { name: nameOf(given), isLoaded, worstMs: probes.worstMs, probes: probes.seen, reportedMs, equalMs, creditsPerHour: stand.creditsPerHour };
 }
 
 async function beginIn(stand: Stand): Promise<void> {

@@ -43,7 +43,7 @@ export const standingFaults: readonly StandingFault[] = [
   { name: 'every query that names one record is refused', source: 'look', kind: 'look', touches: 'record', incidents: ['records-unreadable'] },
   { name: 'the server fails at one record', source: 'look', kind: 'server', touches: 'record', incidents: ['records-unreadable'] },
   { name: 'one record has no Modified_Time', source: 'record', kind: 'time', touches: 'record', incidents: ['records-unreadable'] },
-  { name: 'a field is removed', source: 'field', kind: 'field', touches: 'field', incidents: ['field-missing', 'page-unreadable'] },
+  { name: 'a field is removed', source: 'field', kind: 'field', touches: 'field', incidents: ['field-missing'] },
   { name: 'channels are neither enabled nor extended', source: 'channel', kind: 'channel', touches: 'notifications', incidents: ['channel-lost'] },
   { name: 'a trigger refuses one row', source: 'database row', kind: 'row', touches: 'record', incidents: ['messages-parked'] },
   { name: 'another session holds one row locked', source: 'locked row', kind: 'locked', touches: 'record', incidents: ['messages-parked'] },

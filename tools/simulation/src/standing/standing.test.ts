@@ -22,3 +22,10 @@ describe('while a fault stands, nothing but what it touches is late, and once it
     expect([probes > 100, reportedMs <= 240_000]).toEqual([true, true]);
   }, 60_000);
 });
+
+test('a field that was removed before the first load stops nothing of it, and all rows have its values once it is back', async () => {
+  for (const one of all.filter(({ fault, module, phase }) => fault.kind === 'field' && module.apiName === 'Leads' && phase === 'before the first load')) {
+    const { probes, isLoaded } = await liveStanding(one);
+    expect([probes > 100, isLoaded]).toEqual([true, true]);
+  }
+}, 60_000);
