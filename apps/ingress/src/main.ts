@@ -1,7 +1,7 @@
 import { createMeteredClient } from '@lockstep/crm-client';
 import { createDeadLetters } from '@lockstep/crm-reader';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { connect, createSignals, creditBuckets, creditUse, databaseOffset, deadLetterStore, migrate, tokenStore } from '@lockstep/postgres';
+import { checkSchema, connect, createSignals, creditBuckets, creditUse, databaseOffset, deadLetterStore, migrate, tokenStore } from '@lockstep/postgres';
 import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -61,7 +61,7 @@ await runProcess({
       log,
       publisher: createHintPublisher(producer),
       poll: () => signals.send('poll'),
-      readiness: { kafka: () => producer.ping(), postgres: () => db.ping() },
+      readiness: { kafka: () => producer.ping(), postgres: () => checkSchema(db) },
     });
     closers.add('http', () => app.close());
     log.info({ url: await app.listen({ host: config.host, port: config.port }) }, 'ingress is ready');

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { createAdmin, createKafka, KafkaError } from '@lockstep/kafka';
-import { connect, migrate, noteEpsilon } from '@lockstep/postgres';
+import { checkSchema, connect, migrate, noteEpsilon } from '@lockstep/postgres';
 import { configured, createLogger, healthRoutes, runProcess } from '@lockstep/telemetry';
 import fastify from 'fastify';
 
@@ -32,7 +32,7 @@ await runProcess({
     const projector = new Projector({ ...config, db, kafka, admin, metrics, log, onFatal: fatal });
     closers.add('projector', () => projector.close());
     const app = fastify({ forceCloseConnections: true });
-    healthRoutes(app, { metrics: metrics.registry, readiness: { partitions: () => projector.check(), postgres: () => db.ping() } });
+    healthRoutes(app, { metrics: metrics.registry, readiness: { partitions: () => projector.check(), postgres: () => checkSchema(db) } });
     closers.add('http', () => app.close());
     const url = await app.listen({ host: config.host, port: config.port });
 

@@ -1,5 +1,5 @@
 import type { RefreshStart } from '@lockstep/crm-planner';
-import type { Freshness, Incident } from '@lockstep/postgres';
+import { type Freshness, type Incident, schemaLost } from '@lockstep/postgres';
 import { type HealthCheck, healthRoutes, type Registry } from '@lockstep/telemetry';
 import fastify, { type FastifyInstance } from 'fastify';
 
@@ -22,6 +22,12 @@ export type AppDeps = {
 export function buildApp({ metrics, readiness, status, freshness, incidents, refresh, releaseDeletions }: AppDeps): FastifyInstance {
   const app = fastify({ forceCloseConnections: true });
   healthRoutes(app, { metrics, readiness });
+  app.setErrorHandler((error, _, reply) => {
+    const lost = schemaLost(error);
+    // Any other is answered as ever.
+    if (lost === null) throw error;
+    return reply.code(503).send({ code: lost.code, problem: lost.message });
+  });
   app.get('/status', async () => await status());
   app.get('/freshness', async () => await freshness());
   app.get<{ Querystring: { all?: string } }>('/incidents', async ({ query }) => await incidents({ all: query.all === 'true' }));

@@ -5,7 +5,7 @@ import type { CrmClient } from '@lockstep/crm-client';
 import { type CreditRules, hintWantedLooks, type PlanBudget, Planner, reportLeftOut, Reporter, reportUnreadHints } from '@lockstep/crm-planner';
 import type { Admin, KafkaClient, Producer } from '@lockstep/kafka';
 import type { ModuleDefinition } from '@lockstep/modules';
-import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, fieldsMissing, incidents, fencedLease, type LeftOutOfModule, readLeftOut, readUnreadHints, registerAudits, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
+import { bulkRuns, catchUps, channels, clockReports, creditUse, type Database, databaseClock, deadLetterStore, deletionBreaker, fieldsMissing, incidents, fencedLease, type LeftOutOfModule, readLeftOut, readUnreadHints, registerAudits, schemaLost, type Signals, trimHistory, wantedLooks, watermarks } from '@lockstep/postgres';
 import { loop, type Logger } from '@lockstep/telemetry';
 
 import type { SchedulerMetrics } from './metrics.ts';
@@ -151,7 +151,7 @@ async function attempt({ problems, log, metrics }: LeaderDeps, { apiName }: Modu
     problems.delete(apiName);
     return isUnderWay;
   } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
+    const problem = schemaLost(error)?.message ?? (error instanceof Error ? error.message : String(error));
     metrics.failures.inc({ module: apiName });
     if (problems.get(apiName) !== problem) log.error({ err: error, module: apiName }, 'a module cannot go on; it will be tried again');
     problems.set(apiName, problem);

@@ -2,7 +2,7 @@ import { ensureClaimsTopic } from '@lockstep/claims';
 import { createMeteredClient } from '@lockstep/crm-client';
 import { type CreditRules, startRefresh } from '@lockstep/crm-planner';
 import { createAdmin, createKafka, createProducer } from '@lockstep/kafka';
-import { bulkRuns, connect, createSignals, creditBuckets, creditUse, databaseOffset, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
+import { bulkRuns, checkSchema, connect, createSignals, creditBuckets, creditUse, databaseOffset, deletionBreaker, incidents, migrate, readFreshness, tokenStore } from '@lockstep/postgres';
 import { configured, createLogger, runProcess } from '@lockstep/telemetry';
 
 import { buildApp } from './app.ts';
@@ -66,7 +66,7 @@ await runProcess({
     };
     const app = buildApp({
       metrics: metrics.registry,
-      readiness: { postgres: () => db.ping(), crm: crmAnswers },
+      readiness: { postgres: () => checkSchema(db), crm: crmAnswers },
       freshness: () => readFreshness(db),
       incidents: (options) => incidents(db).list(options),
       refresh: (module, options) => startRefresh({ runs: bulkRuns(db), credits: creditUse(db), creditRules, crm, log }, module, options),

@@ -176,7 +176,7 @@ export class MissingFields {
   }
 
   async #forget(module: string, fields: Iterable<string>): Promise<void> {
-    for (const field of [...fields]) {
+    for (const field of fields) {
       await this.#deps.store.done(module, field);
       this.#of(module).delete(field);
     }

@@ -2,7 +2,7 @@ export { connect } from './database.ts';
 export type { Database } from './database.ts';
 export { loadPostgresConfig } from './config.ts';
 export type { PostgresConfig } from './config.ts';
-export { DatabaseError, isOfRow, isTransient, sqlState } from './errors.ts';
+export { checkSchema, DatabaseError, isOfRow, isTransient, schemaLost, sqlState } from './errors.ts';
 export { alerts } from './alerts.ts';
 export type { AlertEvent, Alerts, DueAlert } from './alerts.ts';
 export { readLeftOut, readUnreadHints } from './left-out.ts';

@@ -48,12 +48,17 @@ export async function fetchStatus(schedulerUrl: string): Promise<Status> {
   return { ...parsed.data, freshness: times.data };
 }
 
+/** What a route answers that cannot say more. */
+const refusal = z.looseObject({ problem: z.string() });
+
 async function get(schedulerUrl: string, route: string): Promise<unknown> {
   const { statusCode, text } = await request(`${schedulerUrl}/${route}`, { headersTimeout: 10_000 })
     .then(async ({ statusCode: code, body }) => ({ statusCode: code, text: await body.text() }))
     .catch((cause: unknown) => {
       throw new UsageError(`The scheduler at ${schedulerUrl} does not answer: ${cause instanceof Error ? cause.message : String(cause)}`);
     });
+  const { data } = refusal.safeParse(asJsonOr(text, null));
+  if (statusCode !== 200 && data !== undefined) throw new UsageError(data.problem);
   if (statusCode !== 200) throw new UsageError(`The scheduler at ${schedulerUrl} answers ${statusCode}: ${text.slice(0, 300)}`);
   return asJsonOr(text, null);
 }

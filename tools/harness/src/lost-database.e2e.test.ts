@@ -55,6 +55,22 @@ describe('a database that was lost', () => {
     });
   });
 
+  test('whose schema was dropped while everything ran is named in plain words, and comes back once the apps are started again', async () => {
+    await withLockstep({ simulator, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
+      await waitUntilLoaded(lockstep);
+      await waitUntilCaughtUp(lockstep, { modules });
+      await query(lockstep, 'drop schema lockstep cascade');
+      expect(await runCommand(lockstep, 'status')).toMatchObject({ code: 2, err: expect.stringMatching(/schema "lockstep" of the database was dropped, .* start the apps again/) as unknown });
+      const [edited] = await crm<string[]>(lockstep, 'ids/Leads?first=1');
+      await crm(lockstep, `records/Leads/${edited}`, 'POST', { Company: 'While it was lost' });
+      await Promise.all(Object.values(lockstep.apps).map((app) => app.stop()));
+      await Promise.all((['ingress', 'projector', 'scheduler'] as const).map((name) => lockstep.restart(name)));
+      await waitUntilCaughtUp(lockstep, { modules });
+      await waitUntilQuiet(lockstep);
+      expect(await compareAll(lockstep)).toMatchObject({ rows: 700, mismatches: 0, examples: [] });
+    });
+  });
+
   test('comes back by one command, and knows then how complete it is', async () => {
     await withLockstep({ simulator, env: { SCHEDULER_CATCH_UP_INTERVAL_MS: '1000' } }, async (lockstep) => {
       await waitUntilLoaded(lockstep);

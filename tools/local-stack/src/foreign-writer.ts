@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
@@ -31,13 +31,21 @@ export async function writeTransactions(topic: string, transactions: readonly Fo
  */
 export async function openTransaction(topic: string, messages: readonly ForeignMessage[]): Promise<(end: ForeignTransaction['end']) => Promise<void>> {
   const child = spawn(process.execPath, argumentsOf(topic, [{ end: 'later', messages }]), { stdio: 'pipe' });
-  const ended = Promise.all([once(child, 'exit'), text(child.stderr)]).then(([[code], said]) => {
-    if (code !== 0) throw new Error(`the other application ended with ${String(code)}: ${said}`);
-  });
-  await Promise.race([once(createInterface(child.stdout), 'line'), ended.then(() => Promise.reject(new Error('the other application ended before it wrote')))]);
+  const ended = endOf(child);
   ended.catch(() => undefined);
+  await Promise.race([once(createInterface(child.stdout), 'line'), tooSoon(ended)]);
   return async (end) => {
     child.stdin.end(end);
     await ended;
   };
+}
+
+async function endOf(child: ChildProcessWithoutNullStreams): Promise<void> {
+  const [[code], said] = await Promise.all([once(child, 'exit'), text(child.stderr)]);
+  if (code !== 0) throw new Error(`the other application ended with ${String(code)}: ${said}`);
+}
+
+async function tooSoon(ended: Promise<void>): Promise<never> {
+  await ended;
+  throw new Error('the other application ended before it wrote');
 }
