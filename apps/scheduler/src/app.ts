@@ -24,7 +24,7 @@ export function buildApp({ metrics, readiness, status, freshness, incidents, ref
   healthRoutes(app, { metrics, readiness });
   app.setErrorHandler((error, _, reply) => {
     const lost = schemaLost(error);
-    // Any other is answered as ever.
+    // Other errors are answered as before.
     if (lost === null) throw error;
     return reply.code(503).send({ code: lost.code, problem: lost.message });
   });

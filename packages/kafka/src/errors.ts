@@ -45,8 +45,8 @@ export type KafkaErrorCode =
   | 'KAFKAJS_VERSION';
 
 /** Names the offset that a foreign transaction holds a partition at, which is where that transaction begins, and how to end it. */
-export const transactionOpen = (topic: string, partition: number, offset: number): KafkaError =>
-  new KafkaError(
-    `${topic}/${partition} cannot be read on at offset ${offset}: another producer has a transaction open there, and nothing behind it comes until that ends or times out. Let that producer end it, or end it by force: kafka-transactions.sh --bootstrap-server <broker> abort --topic ${topic} --partition ${partition} --start-offset ${offset}`,
-    'TRANSACTION_OPEN',
-  );
+export function transactionOpen(topic: string, partition: number, offset: number): KafkaError {
+  const command = `kafka-transactions.sh --bootstrap-server <broker> abort --topic ${topic} --partition ${partition} --start-offset ${offset}`;
+  const found = 'another producer has a transaction open there, and nothing behind it comes until that ends or times out';
+  return new KafkaError(`${topic}/${partition} cannot be read on at offset ${offset}: ${found}. Let that producer end it, or end it by force: ${command}`, 'TRANSACTION_OPEN');
+}

@@ -29,12 +29,10 @@ const OF_LOST_SCHEMA: ReadonlySet<string> = new Set(['42P01', '3F000']);
 /** Whether a statement on Lockstep's own tables failed because they are not there: then what happened and what brings them back, else null. */
 export const schemaLost = (error: unknown): DatabaseError | null => (OF_LOST_SCHEMA.has(sqlState(error)) ? lostSchema((error as Error).message, error) : null);
 
-const lostSchema = (found: string, cause?: unknown): DatabaseError =>
-  new DatabaseError(
-    `schema "lockstep" of the database was dropped, or a part of it (${found}). Nothing is applied until it is back. The log has all of it: drop what is left of the schema, and start the apps again, which fill it from the log; with the apps stopped, "lockstep rebuild" does it for all modules`,
-    'SCHEMA_LOST',
-    { cause },
-  );
+function lostSchema(found: string, cause?: unknown): DatabaseError {
+  const remedy = 'drop what is left of the schema, and start the apps again, which fill it from the log; with the apps stopped, "lockstep rebuild" does it for all modules';
+  return new DatabaseError(`schema "lockstep" of the database was dropped, or a part of it (${found}). Nothing is applied until it is back. The log has all of it: ${remedy}`, 'SCHEMA_LOST', { cause });
+}
 
 /** @throws {DatabaseError} `SCHEMA_LOST`; whatever a database that cannot be reached throws. */
 export async function checkSchema({ pool }: { readonly pool: Pick<Pool, 'query'> }): Promise<void> {
