@@ -8,8 +8,8 @@ import type { DescribedTable } from './described-table.ts';
 import { ProjectionError } from './errors.ts';
 import { fingerprintOf } from './mapping-state.ts';
 import { registerSql, type RegisterSql } from './register-sql.ts';
-import { shapeSql } from './table-catalogue.ts';
 import { checkTable, maySpeakOfTable } from './table-check.ts';
+import { shapeSql } from './table-shape.ts';
 import type { Prepared } from './statements.ts';
 import { type WritePlan, writePlan } from './write-plan.ts';
 
@@ -62,11 +62,18 @@ export class ModuleProjection {
   async readTable(client: Client): Promise<boolean> {
     const { table, notes } = await checkTable(client, this.module);
     const isChanged = this.#table?.shape !== table.shape;
-    if (isChanged) this.#plans.clear();
+    if (isChanged) await this.#dropPlans(client);
     this.#table = table;
     this.#judgedBy = hash('sha256', `${this.fingerprint} ${table.shape}`).slice(0, 32);
     this.notes = notes;
     return isChanged;
+  }
+
+  /** With the stages that this connection made for them: they would keep a type of the former table from being dropped. */
+  async #dropPlans(client: Client): Promise<void> {
+    const stages = [...this.#plans.values()].map(({ stage }) => stage);
+    this.#plans.clear();
+    if (stages.length > 0) await client.query(`drop table if exists ${stages.join(', ')}`);
   }
 
   /**

@@ -8,7 +8,8 @@ export type Statement = QueryConfig<unknown[]>;
 /** A statement that Postgres parses and plans once a connection. */
 export type Prepared = { readonly name: string; readonly text: string };
 
-export const prepared = (text: string): Prepared => ({ name: hash('sha256', text).slice(0, 32), text });
+/** @param shape of the table whose types are parameters: Postgres keeps to the very types it prepared with, also where one of the same name has taken the place. */
+export const prepared = (text: string, shape = ''): Prepared => ({ name: hash('sha256', shape + text).slice(0, 32), text });
 
 /**
  * Sends statements without waiting for each other's answers: one round trip for all of them. After one that fails, Postgres

@@ -3,26 +3,9 @@ import { sqlState } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import type { DescribedColumn, DescribedTable } from './described-table.ts';
-import { prepared, type Prepared } from './statements.ts';
+import { shapeSql } from './table-shape.ts';
 
 type Client = Pick<PoolClient, 'query'>;
-
-/**
- * Reads what a table is, in one word, by the versions of its catalogue rows: it changes with each column, index, trigger, check, rule and the owner of the table. It names the table,
- * so the transaction that asks holds a lock that keeps the table as it is until its end.
- */
-export const shapeSql = ({ table: { schema, name } }: ModuleDefinition): Prepared => prepared(`
-  select pg_catalog.concat_ws(' ', c.oid, c.relkind, c.relpersistence, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhassubclass,
-    (select pg_catalog.string_agg(a.xmin::pg_catalog.text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
-    (select pg_catalog.string_agg(pg_catalog.concat(i.indexrelid, ':', i.xmin), ',' order by i.indexrelid) from pg_catalog.pg_index i where i.indrelid = c.oid),
-    (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid) from pg_catalog.pg_trigger t where t.tgrelid = c.oid),
-    (select pg_catalog.string_agg(pg_catalog.concat(k.oid, ':', k.xmin), ',' order by k.oid) from pg_catalog.pg_constraint k where k.conrelid = c.oid and k.contype = 'c'),
-    case when c.relkind = 'p' then (select pg_catalog.string_agg(pg_catalog.concat(t.oid, ':', t.xmin), ',' order by t.oid)
-      from pg_catalog.pg_partition_tree(c.oid) p join pg_catalog.pg_trigger t on t.tgrelid = p.relid) end,
-    case when c.relkind = 'p' then (select pg_catalog.string_agg(pg_catalog.concat(k.oid, ':', k.xmin), ',' order by k.oid)
-      from pg_catalog.pg_partition_tree(c.oid) p join pg_catalog.pg_constraint k on k.conrelid = p.relid and k.contype = 'c') end) as shape
-  from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = '${schema}' and c.relname = '${name}' and not exists (select from "${schema}"."${name}" where false)`);
 
 /** @returns the table as the catalogue has it now, or null where there is none. */
 export async function describeTable(client: Client, module: ModuleDefinition): Promise<DescribedTable | null> {

@@ -112,6 +112,48 @@ describe('a table that changes while something waits', () => {
   });
 });
 
+describe('what a table refuses for good is tried again once the cause has changed', () => {
+  const makes = (body: string): string => `create or replace function public.act() returns trigger language plpgsql as $$ begin ${body}; return new; end $$`;
+  const judges = (body: string): string => `create or replace function public.fits(text) returns boolean language plpgsql immutable as $$ begin return ${body}; end $$`;
+  const custom = (type: string): string => `drop type if exists public.mood cascade; create ${type}; create table public.legacy (id bigint unique, modified timestamptz, deleted timestamptz, stage public.mood, number text)`;
+  const ofMood = (type: string): string => `drop domain if exists public.moods cascade; ${custom(type).replace('stage public.mood', 'stage public.moods').replace('; create table', '; create domain public.moods as public.mood; create table')}`;
+  const parted = `${standard} partition by hash (id)`;
+  const half = (remainder: number): string => `create table public.legacy_${remainder} partition of public.legacy for values with (modulus 2, remainder ${remainder})`;
+
+  test.each([
+    ['an enum gets the value', custom(`type public.mood as enum ('open')`), '', `alter type public.mood add value 'won'`],
+    ['a value of an enum is renamed', custom(`type public.mood as enum ('open', 'gained')`), '', `alter type public.mood rename value 'gained' to 'won'`],
+    ['the enum below a domain gets the value', ofMood(`type public.mood as enum ('open')`), '', `alter type public.mood add value 'won'`],
+    ['a domain loses its check', custom(`domain public.mood as text constraint known check (value = 'open')`), '', 'alter domain public.mood drop constraint known'],
+    ['a domain below a domain loses its check', ofMood(`domain public.mood as text constraint known check (value = 'open')`), '', 'alter domain public.mood drop constraint known'],
+    ['a trigger is written otherwise', standard, `${makes('new.stage := upper(new.stage)')}; create trigger acts before insert or update on public.legacy for each row when (new.stage = 'won') execute function public.act()`, makes('null')],
+    ['the function of a check is written otherwise', standard, `${judges(`$1 = 'open'`)}; alter table public.legacy add check (public.fits(stage))`, judges('true')],
+    ['a partition is made for it', parted, half(0), half(1)],
+  ])('%s', async (_, table, setup, change) => {
+    const topic = await opened(setup, { table });
+    await topic.project(Array.from({ length: 8 }, (__, n) => topic.seen({ n, modified: '10:00:00', Stage: n % 2 === 0 ? 'open' : 'won' })));
+    const refused = (await open()).length;
+    expect(refused).toBeGreaterThan(0);
+    expect(await retryParked(client, topic.projection)).toEqual({ resolved: 0, waiting: 0 });
+    await client.query(change);
+    expect(await retryParked(client, topic.projection)).toEqual({ resolved: refused, waiting: 0 });
+    expect(await stages()).toEqual(['open', 'won', 'open', 'won', 'open', 'won', 'open', 'won']);
+  });
+});
+
+test.each([1, 60])('a type that is dropped and made again is written by the same connection, which does not keep it from being dropped; in batches of %i', async (n) => {
+  const columns = 'id bigint unique, modified timestamptz, deleted timestamptz, stage public.mood, number text';
+  const topic = await opened('', { table: `drop type if exists public.mood cascade; create type public.mood as enum ('open', 'won'); create table public.legacy (${columns})` });
+  const load = (modified: string, value: string) => topic.project(Array.from({ length: n }, (_, i) => topic.seen({ n: i, modified, Stage: value })));
+  await load('10:00:00', 'open');
+  await load('10:01:00', 'won');
+  await client.query('alter table public.legacy alter stage type text');
+  await load('10:02:00', 'open');
+  await client.query(`drop type public.mood; create type public.mood as enum ('open', 'won', 'lost'); alter table public.legacy alter stage type public.mood using stage::public.mood`);
+  await load('10:03:00', 'lost');
+  expect(await rows('select stage, count(*)::int as n from public.legacy group by 1')).toEqual([{ stage: 'lost', n }]);
+});
+
 test.each(['cascade', 'set null'])('a foreign key to a partition, on delete %s, is seen before the first removal', async (action) => {
   const module = definition({ onDelete: { action: 'remove' } });
   const table = `create table public.legacy (id bigint unique, modified timestamptz, deleted timestamptz, stage text, number text) partition by hash (id); create table public.legacy_0 partition of public.legacy for values with (modulus 1, remainder 0)`;

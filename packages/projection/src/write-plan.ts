@@ -50,7 +50,7 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
   const written = [columnOf(described, keyColumn), modified, ...deleted, ...cells.flatMap((cell) => cell?.column ?? [])];
   const table = `${quote(schema)}.${quote(name)}`;
   const list = written.map((column) => quote(column.name)).join(', ');
-  const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
+  const stage = `pg_temp."stage_${hash('sha256', JSON.stringify([table, described.shape, written.map((column) => [column.name, column.type, column.modifier])])).slice(0, 24)}"`;
   const covers = new Set(coverage.fields);
   const isWhole = module.fields.every(({ field }) => covers.has(field));
   const isWritten = new Set(written.map((column) => column.name));
@@ -71,7 +71,7 @@ export function writePlan(module: ModuleDefinition, described: DescribedTable, c
     createStage: `create temp table if not exists ${stage} on commit delete rows as select ${list} from ${table} with no data`,
     mergeStage: mergeSql({ ...merge, select: `select ${list} from ${stage}` }),
     verifyStage: verifySql({ ...merge, columns: merge.columns.filter((name) => byColumn.get(name)?.onTriggerChange !== 'accept'), stage, join: 'left join' }),
-    mergeArrays: mayPropose ? prepared(mergeSql({ ...merge, select: selectArrays(written) })) : null,
+    mergeArrays: mayPropose ? prepared(mergeSql({ ...merge, select: selectArrays(written) }), described.shape) : null,
   };
 }
 
