@@ -16,6 +16,8 @@ const hostile: Readonly<Record<string, string>> = {
   array_nulls: 'off',
   standard_conforming_strings: 'off',
   transform_null_equals: 'on',
+  quote_all_identifiers: 'on',
+  restrict_nonsystem_relation_kind: `'view'`,
   default_transaction_isolation: `'serializable'`,
   default_transaction_read_only: 'on',
   exit_on_error: 'on',
@@ -59,7 +61,7 @@ describe('a connection to a database with settings of its own', () => {
     const { rows } = await db.pool.query<{ name: string; value: string }>('select n as name, current_setting(n) as value from unnest($1::text[]) n', [Object.keys(hostile)]);
     expect(Object.fromEntries(rows.map(({ name, value }) => [name, value]))).toEqual({
       timezone: 'UTC', datestyle: 'ISO, YMD', intervalstyle: 'postgres', extra_float_digits: '1', bytea_output: 'hex', array_nulls: 'on', standard_conforming_strings: 'on',
-      transform_null_equals: 'off', default_transaction_isolation: 'read committed', default_transaction_read_only: 'off', exit_on_error: 'off', session_replication_role: 'origin',
+      transform_null_equals: 'off', quote_all_identifiers: 'off', restrict_nonsystem_relation_kind: '', default_transaction_isolation: 'read committed', default_transaction_read_only: 'off', exit_on_error: 'off', session_replication_role: 'origin',
       statement_timeout: '0', lock_timeout: '0', idle_in_transaction_session_timeout: '5min', idle_session_timeout: '0', synchronous_commit: 'on',
       search_path: 'shadow, public',
     });

@@ -16,6 +16,8 @@ const settings: Readonly<Record<string, string>> = {
   array_nulls: 'on',
   standard_conforming_strings: 'on',
   transform_null_equals: 'off',
+  quote_all_identifiers: 'off',
+  restrict_nonsystem_relation_kind: '',
   // How transactions behave.
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
