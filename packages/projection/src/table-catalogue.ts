@@ -136,8 +136,9 @@ const nullProbesSql = `
   union all
   select format('check %s refuses null in what is null in each new row (%s)', k.conname, string_agg(o.attname, ', ')),
     format('select (%s) is false as is_refused from (select %s) as %I', pg_get_expr(k.conbin, k.conrelid), string_agg(format('null::%s as %I', o.type, o.attname), ', '), c.relname)
-  from pg_constraint k join pg_class c on c.oid = k.conrelid join left_out o on o.attnum = any(k.conkey)
-  where ${isEnforced} and k.conrelid = $1 and k.contype = 'c' group by k.oid, k.conname, k.conbin, k.conrelid, k.conkey, c.relname having count(*) = cardinality(k.conkey)`;
+  from pg_constraint k join pg_class c on c.oid = k.conrelid join pg_attribute ka on ka.attrelid = c.oid and ka.attnum = any(k.conkey) join left_out o on o.attname = ka.attname
+  where ${isEnforced} and k.contype = 'c' and (k.conrelid = $1 or (k.coninhcount = 0 and k.conrelid in (select relid from pg_partition_tree($1))))
+  group by k.oid, k.conname, k.conbin, k.conrelid, k.conkey, c.relname having count(*) = cardinality(k.conkey)`;
 
 /** Whether a question about null is answered with yes, or cannot be asked because the domain refuses null (class 23). */
 async function isRefused(client: Client, probe: string): Promise<boolean> {
@@ -177,7 +178,8 @@ type ColumnRow = {
 const columnsSql = `
   select a.attname::text as name, format('%I.%I', tn.nspname, ty.typname) as type, format_type(a.atttypid, a.atttypmod) as shown,
     case when b.typtype = 'e' then 'enum' when b.typname = 'citext' then 'citext' when bn.nspname = 'pg_catalog' then b.typname::text else 'other' end as base,
-    b.modifier, getdatabaseencoding() = 'SQL_ASCII' as counts_bytes, a.attnotnull or b.is_not_null as is_not_null, a.atthasdef or a.attidentity <> '' or b.has_default as has_default,
+    b.modifier, getdatabaseencoding() = 'SQL_ASCII' as counts_bytes, a.attnotnull or b.is_not_null
+      or exists (select from pg_partition_tree(a.attrelid) p join pg_attribute o on o.attrelid = p.relid and o.attname = a.attname where o.attnotnull) as is_not_null, a.atthasdef or a.attidentity <> '' or b.has_default as has_default,
     a.attgenerated <> '' as is_generated, a.attidentity = 'a' as is_identity_always,
     a.attidentity <> '' or exists (select from pg_attrdef f join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = f.oid where f.adrelid = a.attrelid and f.adnum = a.attnum
       and (d.refclassid = 'pg_proc'::regclass or exists (select from pg_class q where d.refclassid = 'pg_class'::regclass and q.oid = d.refobjid and q.relkind = 'S'))) as default_acts,

@@ -241,3 +241,14 @@ test('a content whose fields are mapped no more stops nothing, in a batch or in 
   await later.project([later.message(encodeSeen({ id: recordId(2), modifiedMs: at('10:00:00'), observedMs: at('10:00:00'), coverage: small.id, fields: ['x'] }).value)]);
   expect(await rows('select id, stage from public.legacy order by id')).toEqual([{ id: recordId(1), stage: null }, { id: recordId(2), stage: null }]);
 });
+
+test.each([
+  ['lets a column not be null that is not mapped', '(note not null)', /column note is not mapped, may not be null and has no default/],
+  ['lets the mark of a deletion not be null', '(deleted not null)', /column deleted may not be null, and is null for every living record/],
+  ['has a check of its own that refuses null', '(constraint noted check (note is not null))', /check noted refuses null in what is null in each new row \(note\)/],
+])('a partition that %s is seen before the first write', async (_, own, fault) => {
+  // Of another order than the columns of the table.
+  const table = `create table public.legacy (id bigint unique, modified timestamptz, deleted timestamptz, stage text, number text, gone text, note text, constraint kept check (note is null or note <> '')) partition by range (id); alter table public.legacy drop column gone`;
+  const parts = `create table public.legacy_0 partition of public.legacy for values from (minvalue) to (1000000); create table public.legacy_1 partition of public.legacy ${own} default`;
+  await expect(opened(parts, { table })).rejects.toMatchObject({ code: 'TABLE_UNFIT', message: expect.stringMatching(fault) });
+});
