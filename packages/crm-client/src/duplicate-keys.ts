@@ -24,7 +24,8 @@ export function duplicateKey(text: string): string | null {
   return null;
 }
 
-function closingQuote(text: string, from: number): number {
+/** Where a text of valid JSON ends that begins before `from`. */
+export function closingQuote(text: string, from: number): number {
   for (let at = text.indexOf('"', from); ; at = text.indexOf('"', at + 1)) {
     let slashes = 0;
     while (text.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes += 1;

@@ -21,6 +21,26 @@ describe('a number', () => {
     );
   });
 
+  test('is all that changes: texts, keys and structure stay as any parser reads them', () => {
+    fc.assert(
+      fc.property(fc.json(), digits, (json, number) => {
+        const read = exact(`{"before":1.50,"json":${json},"after":${number}}`) as Record<string, unknown>;
+        const asRead = (value: unknown): unknown => JSON.parse(JSON.stringify(value), (_, part: unknown) => (typeof part === 'string' && String(Number(part)) !== part && part.trim() !== '' && !Number.isNaN(Number(part)) ? Number(part) : part));
+        expect([read['before'], String(read['after']), asRead(read['json'])]).toEqual(['1.50', number, asRead(JSON.parse(json))]);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('is read beside a value that is nested deeper than a call stack', () => {
+    const deep = `${'{"a":'.repeat(50_000)}1.50${'}'.repeat(50_000)}`;
+    expect(exact(`{"deep":${deep},"Amount":1.50}`)).toMatchObject({ Amount: '1.50' });
+  });
+
+  test.each(['{"a":1.50,"b":1.5.0}', '{"a":1.50,"b":-}', '{"a":01.50}', '{"a":+1.50}', '{"a":1.50'])('that is none makes %s no JSON', (text) => {
+    expect(() => exact(text)).toThrow(expect.objectContaining({ code: 'CRM_UNAVAILABLE' }));
+  });
+
   test('is the same whatever stands beside it', () => {
     const alone = exact('{"a":1.5}') as { a: unknown };
     const beside = exact('{"a":1.5,"b":1234567890123456.78,"c":1e400}') as Record<string, unknown>;

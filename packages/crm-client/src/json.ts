@@ -4,6 +4,7 @@ import type { z } from 'zod';
 
 import { duplicateKey } from './duplicate-keys.ts';
 import { CrmError } from './errors.ts';
+import { withExactNumbers } from './exact-numbers.ts';
 
 /**
  * The text of a reply.
@@ -22,7 +23,7 @@ export const parseReply = <S extends z.ZodType>(call: string, schema: S, text: s
  * beside it in the reply.
  */
 export const parseExact = <S extends z.ZodType>(call: string, schema: S, text: string): z.infer<S> =>
-  parsed(call, schema, read(call, text, (json) => (inexactNumber.test(json) ? JSON.parse(json, exactNumbers as (key: string, value: unknown) => unknown) : JSON.parse(json)) as unknown));
+  parsed(call, schema, read(call, text, (json) => JSON.parse(inexactNumber.test(json) ? withExactNumbers(json) : json) as unknown));
 
 /** @throws {CrmError} `CRM_REPLY_UNEXPECTED` */
 export function parsed<S extends z.ZodType>(call: string, schema: S, json: unknown): z.infer<S> {
@@ -33,9 +34,6 @@ export function parsed<S extends z.ZodType>(call: string, schema: S, json: unkno
 
 /** A number of 16 characters or more, with an exponent, with a zero at its end, or negative zero; or what looks like one within quotes: then the slow way is taken once too often. */
 const inexactNumber = /[:,[]\s*(?:-0|-?[\d.]{16}|-?\d+(?:\.\d+)?[eE]|-?\d+\.\d*0(?!\d)|-?0\.0{6})/;
-
-// The third argument of a reviver is newer than TypeScript's library says.
-const exactNumbers = (_key: string, value: unknown, context: { source: string }): unknown => (typeof value === 'number' && String(value) !== context.source ? context.source : value);
 
 function read(call: string, text: string, parse: (text: string) => unknown): unknown {
   const json = attempt(call, text, parse);

@@ -1,4 +1,5 @@
 import { canonicalInstant } from './canonical-instant.ts';
+import { canonicalJsonText } from './canonical-json-text.ts';
 import type { FieldValue } from './observation.ts';
 
 /** How a CRM value is brought into its one canonical form. `integer` and `decimal` are strings: ids and money exceed doubles. */
@@ -44,19 +45,14 @@ export function canonicalJson(kind: FieldKind, value: unknown): FieldValue {
 function canonicalObject(value: object): FieldValue {
   const id = 'id' in value ? value.id : undefined;
   if (typeof id === 'number' || (typeof id === 'string' && id !== '')) return canonicalCell('lookup', String(id));
-  return 'id' in value && Object.values(value).every((part) => part === null || part === '') ? null : jsonOf(value);
+  return 'id' in value && Object.values(value).every((part) => part === null || part === '') ? null : canonicalJsonText(value);
 }
-
-/** JSON that does not depend on the order of keys, which a reply may choose. */
-const jsonOf = (value: object): string =>
-  JSON.stringify(value, (_, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1))) : part);
 
 /** The names of a list, joined as COQL and bulk files join them; a list of anything else is JSON: no part of it may be lost. */
 function canonicalList(kind: FieldKind, items: readonly unknown[]): FieldValue {
   if (items.length === 0) return null;
   const names = items.map(nameOf);
-  if (names.some((name) => name === null)) return jsonOf(items);
+  if (names.some((name) => name === null)) return canonicalJsonText(items);
   const text = names.join(kind === 'tags' ? ',' : ';');
   // As an empty cell is.
   return text === '' ? null : text;
