@@ -189,6 +189,19 @@ describe('a Date that contradicts', () => {
     }
   });
 
+  test.each(['America/New_York', 'Asia/Tokyo'])('without its zone is UTC, on a host in %s', (zone) => {
+    const before = process.env['TZ'];
+    process.env['TZ'] = zone;
+    try {
+      const scene = new Scene();
+      expect(scene.isRight(scene.call({ date: header(scene.trueMs).replace(' GMT', '') }))).toBe(true);
+      expect(scene.time().isFirm).toBe(true);
+    } finally {
+      if (before === undefined) delete process.env['TZ'];
+      else process.env['TZ'] = before;
+    }
+  });
+
   test.each(['yesterday', '', '0'])('or is none (%j) says nothing', (date) => {
     const scene = given();
     expect(scene.call({ date }).upperMs).toBeLessThan(scene.trueMs + 2_000);

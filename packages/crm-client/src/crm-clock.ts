@@ -1,5 +1,6 @@
 import type { Time } from '@lockstep/telemetry';
 
+import { httpDateMs } from './http-date.ts';
 import { type Bounds, Candidate, isNear, least, OffsetWindow, TOLERANCE_MS } from './offset-window.ts';
 
 /*
@@ -91,7 +92,7 @@ export class CrmClock {
    */
   learn(sent: Moment, arrived: Moment, date: string | null): Bounds {
     const wallMs = this.#readWall(arrived);
-    const dateMs = date === null ? Number.NaN : Date.parse(date);
+    const dateMs = date === null ? Number.NaN : httpDateMs(date);
     if (Number.isNaN(dateMs)) return this.#now(wallMs);
     // The header is cut to whole seconds, and was written between the two moments.
     const read = { low: dateMs - arrived.elapsedMs, high: dateMs + 1000 - sent.elapsedMs };
