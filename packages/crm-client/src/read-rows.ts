@@ -1,3 +1,4 @@
+import { instantMs, isRecordId } from '@lockstep/record-log';
 import { z } from 'zod';
 
 import { CrmError } from './errors.ts';
@@ -11,8 +12,9 @@ export type RefusedRow = { readonly id: string | null; readonly code: 'RECORD_ID
 /** What the rows of a reply are. */
 export type ReadRows = { readonly records: readonly FoundRecord[]; readonly refused: readonly RefusedRow[] };
 
-const withId = z.looseObject({ id: z.string() });
-const record = withId.extend({ Modified_Time: z.string().refine((text) => !Number.isNaN(Date.parse(text))) });
+// A page that ends with a row names the next page by its id and its time, so both have to be what the CRM can be asked for.
+const withId = z.looseObject({ id: z.string().refine(isRecordId) });
+const record = withId.extend({ Modified_Time: z.string().refine(isInstant) });
 
 /** Parses row by row. */
 export function readRows(rows: readonly unknown[]): ReadRows {
@@ -30,10 +32,19 @@ export function readRows(rows: readonly unknown[]): ReadRows {
   return { records, refused };
 }
 
+function isInstant(text: string): boolean {
+  try {
+    instantMs(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function refusedRow(row: unknown): RefusedRow {
   const { data } = withId.safeParse(row);
-  if (data === undefined) return { id: null, code: 'RECORD_ID_MALFORMED', cause: 'the row has no id' };
-  return { id: data.id, code: 'MODIFIED_TIME_MALFORMED', cause: 'Modified_Time is no time' };
+  if (data === undefined) return { id: null, code: 'RECORD_ID_MALFORMED', cause: 'the row has no id, or one that is no number from 1 to 2^63 - 1' };
+  return { id: data.id, code: 'MODIFIED_TIME_MALFORMED', cause: 'Modified_Time is no time with an offset' };
 }
 
 /**

@@ -72,15 +72,25 @@ describe('one row that cannot be read', () => {
   const good = { id: '1', Modified_Time: '2026-05-04T10:00:00+05:30', Company: 'A' };
   const found = [{ id: '1', modifiedTime: '2026-05-04T10:00:00+05:30', values: { Company: 'A' } }];
 
-  test.each([
+  test.each<[string, unknown, Record<string, unknown>]>([
     ['without a time', { id: '2', Modified_Time: null, Company: 'B' }, { id: '2', code: 'MODIFIED_TIME_MALFORMED' }],
-    ['with a time that is none', { id: '2', Modified_Time: 'yesterday' }, { id: '2', code: 'MODIFIED_TIME_MALFORMED' }],
+    ...['yesterday', '2026-05-04', '2026-05-04T10:00:00', '2026-02-30T10:00:00Z', '2026-05-04T24:00:00Z', '+012026-05-04T10:00:00Z', '9999-12-31T23:59:59-08:00'].map(
+      (time) => [`with a time that is none (${time})`, { id: '2', Modified_Time: time }, { id: '2', code: 'MODIFIED_TIME_MALFORMED' }] satisfies [string, unknown, Record<string, unknown>],
+    ),
+    ...['', 'x', '-2', '02', '1e3', '9223372036854775808', 2].map((id) => [`with an id that is none (${id})`, { id, Modified_Time: '2026-05-04T10:00:00Z' }, { id: null, code: 'RECORD_ID_MALFORMED' }] satisfies [string, unknown, Record<string, unknown>]),
     ['without an id', { Modified_Time: '2026-05-04T10:00:00Z' }, { id: null, code: 'RECORD_ID_MALFORMED' }],
     ['that is no record at all', null, { id: null, code: 'RECORD_ID_MALFORMED' }],
   ])('%s is refused by itself, and the others are taken', async (_, row, refused) => {
     answer = { data: [row, good], info: { more_records: false } };
     expect(await crm.lookAt({ module: 'Leads', fields: ['Company'], ids: ['1', '2'] })).toMatchObject({ records: found, refused: [refused] });
     expect(await crm.changedSince({ module: 'Leads', fields: ['Company'], since: new Date(0), after: null })).toMatchObject({ records: found, refused: [refused] });
+  });
+
+  test('ends no page: the next one is named by a row before it', async () => {
+    for (const row of [{ id: 'x', Modified_Time: '2026-05-04T11:00:00Z' }, { id: '2', Modified_Time: '2026-05-04T11:00:00' }]) {
+      answer = { data: [good, row], info: { more_records: true } };
+      expect((await crm.changedSince({ module: 'Leads', fields: ['Company'], since: new Date(0), after: null })).records.at(-1)).toMatchObject({ id: '1' });
+    }
   });
 
   test('of the deleted list is handed on empty, with the others', async () => {
