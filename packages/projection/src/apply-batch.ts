@@ -5,7 +5,7 @@ import { timeStepMs } from './column-fit.ts';
 import { copyMemory } from './copy-memory.ts';
 import { exactTime, recordsAsArrays, recordsAsCopyText, winnersAsArrays, winnersAsCopyText } from './copy-rows.ts';
 import { type Decision, decide, deletedTime, type Merged, wonOf } from './decide.ts';
-import { mayYetFit } from './fault-of-data.ts';
+import { fitsNeverIn } from './fault-of-data.ts';
 import { type Confirmation, type FoldedBatch, type FoldedRecord, type LogMessage, type Reject } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { anyParked, holdParked, noteFieldsLeft } from './parked-rest.ts';
@@ -272,11 +272,12 @@ const parkSql = `
     modified_ms = excluded.modified_ms, version_ms = excluded.version_ms, observed_ms = excluded.observed_ms, content_hash = excluded.content_hash, deleted_ms = excluded.deleted_ms,
     coverage = excluded.coverage, judged_by = excluded.judged_by, fields_left = null`;
 
-function parkWrites({ module: { apiName } }: ModuleProjection, { topic, topicId }: Batch, rejects: readonly Reject[], judgedBy: string): Statement[] {
-  return rejects.map(({ message: { partition, offset, value }, code, cause }) => {
+function parkWrites({ module: { apiName }, table }: ModuleProjection, { topic, topicId }: Batch, rejects: readonly Reject[], judgedBy: string): Statement[] {
+  return rejects.map(({ message: { partition, offset, value }, ...fault }) => {
+    const { code, cause } = fault;
     const { recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage } = parkedVersion(value);
     // Kept until it is applied or overtaken. What names no record, or is no event, is not tried again: the log has it.
     const kept = recordId === null || code.startsWith('EVENT_') ? null : value;
-    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, mayYetFit(code), kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage, judgedBy] };
+    return { text: parkSql, values: [apiName, topicId, topic, partition, offset, code, cause, !fitsNeverIn(table, fault), kept, recordId, modifiedMs, versionMs, observedMs, hash, deletedMs, coverage, judgedBy] };
   });
 }

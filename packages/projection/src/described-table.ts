@@ -50,6 +50,8 @@ export type DescribedTable = {
   readonly nullRefusals: readonly string[];
   /** Checks that involve columns which are not mapped, or the row as a whole: a proposed row, which lacks their values, says nothing about the one that stands. */
   readonly foreignChecks: readonly string[];
+  /** Checks, those of domains and partitions included, that may take later what they refuse now: they ask for the time, or call a function that is not immutable. */
+  readonly unsteadyChecks: readonly string[];
   /** Whether one may fill a column that an insert leaves out: before, for each row, and for inserts. */
   readonly hasInsertTrigger: boolean;
   /** Privileges that are missing beside those on columns, as the grants that would give them. */

@@ -1,9 +1,10 @@
 import { isOfRow, isTransient, sqlState } from '@lockstep/postgres';
 
+import type { DescribedTable } from './described-table.ts';
 import { ProjectionError } from './errors.ts';
 
 /** What is wrong with data that cannot be applied. */
-export type Fault = { readonly code: string; readonly cause: string };
+export type Fault = { readonly code: string; readonly cause: string; /** The check that refuses it. */ readonly check?: string };
 
 const parkable = new Set(['EVENT_FIELDS_MALFORMED', 'VALUE_NOT_STORABLE', 'VALUE_NOT_EXACT', 'COVERAGE_UNKNOWN']);
 
@@ -46,11 +47,11 @@ export const isRaisedByFunction = (error: unknown): boolean =>
 const columnOfCopy = /^COPY [^:\n]*?([a-z_]\w*) ?: /m;
 
 function faultOf(error: unknown): Fault {
-  const { message, where } = error as Error & { where?: unknown };
+  const { message, where, constraint } = error as Error & { where?: unknown; constraint?: unknown };
   const column = typeof where === 'string' ? columnOfCopy.exec(where)?.[1] : undefined;
   const code = sqlState(error);
   const cause = column === undefined ? message : `${column}: ${message}`;
-  return isRaisedByFunction(error) && !conflicts.has(code) ? { code: RAISED, cause: `${cause} (SQLSTATE ${code})` } : { code, cause };
+  return isRaisedByFunction(error) && !conflicts.has(code) ? { code: RAISED, cause: `${cause} (SQLSTATE ${code})` } : { code, cause, ...(code === CHECK && typeof constraint === 'string' && { check: constraint }) };
 }
 
 /*
@@ -59,6 +60,7 @@ function faultOf(error: unknown): Fault {
  * faults of the row itself. What a trigger's exception (raise_exception) depends on only its author knows.
  */
 const RAISED = 'P0001';
+const CHECK = '23514';
 const conflicts = new Set(['23001', '23503', '23505', '23P01', RAISED]);
 
 /** Whether the data itself is at fault, whatever becomes of other rows. */
@@ -68,6 +70,12 @@ const isSqlState = /^[0-9A-Z]{5}$/;
 
 /** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
 export const mayYetFit = (code: string): boolean => !fitsNever(code);
+
+/**
+ * Whether a fault is of the data itself, in this table: what a check refuses that goes by the time or by other rows may fit later.
+ * @param table as it was when it refused the data.
+ */
+export const fitsNeverIn = ({ unsteadyChecks }: Pick<DescribedTable, 'unsteadyChecks'>, { code, check }: Fault): boolean => fitsNever(code) && (check === undefined || !unsteadyChecks.includes(check));
 
 /** Whether a row that is pointed to is missing, or rows still point to one that goes: restrict_violation, foreign_key_violation. */
 export const pointsElsewhere = (code: string): boolean => code === '23001' || code === '23503';

@@ -37,7 +37,7 @@ export type FoldedRecord = {
 export type Confirmation = { readonly id: string; readonly modifiedMs: number; readonly versionMs: number; readonly observedMs: number; readonly hash: string };
 
 /** A message that no build will ever be able to apply. */
-export type Reject = { readonly message: LogMessage; readonly code: string; readonly cause: string };
+export type Reject = { readonly message: LogMessage; readonly code: string; readonly cause: string; /** The check that refuses it. */ readonly check?: string };
 
 /** A batch, folded: one entry per record, whatever the order and however often its messages came. */
 export type FoldedBatch = {

@@ -3,7 +3,7 @@ import type { PoolClient } from 'pg';
 import { type Applied, applyBatch, type Batch, parkBatch, tryBatch } from './apply-batch.ts';
 import { ProjectionError } from './errors.ts';
 import { faultByColumn } from './fault-by-column.ts';
-import { type Fault, faultOfData, fitsNever, mayYetFit } from './fault-of-data.ts';
+import { type Fault, faultOfData, fitsNeverIn } from './fault-of-data.ts';
 import { type FoldedBatch, foldBatch, type LogMessage } from './fold-batch.ts';
 import { heldUp } from './held-up.ts';
 import type { ModuleProjection } from './module-projection.ts';
@@ -79,9 +79,10 @@ async function projectPart(projecting: Projecting, part: Batch, folded: FoldedBa
     const [message] = part.messages;
     if (part.messages.length === 1 && message !== undefined) {
       const named = await faultByColumn(client, projection, message, fault);
-      if (fitsNever(named.code)) await judge(projecting, part);
+      const isForGood = fitsNeverIn(projection.table, named);
+      if (isForGood) await judge(projecting, part);
       await parkBatch(client, projection, part, [{ message, ...named }], judgedBy);
-      return { ...nothing, ...(mayYetFit(named.code) ? { waiting: 1 } : { rejects: 1 }) };
+      return { ...nothing, ...(isForGood ? { rejects: 1 } : { waiting: 1 }) };
     }
     if (heldUp(error) !== null) await waitShorter(projecting);
     const [first, second] = cut(part, part.messages.length >> 1);
@@ -137,7 +138,7 @@ async function countUnfit(projecting: Projecting, batch: Batch, most: number, ca
         const [first, second] = cut(part, part.messages.length >> 1);
         count += await countUnfit(projecting, first, most - count, causes);
         if (count <= most) count += await countUnfit(projecting, second, most - count, causes);
-      } else if (fitsNever(fault.code)) {
+      } else if (fitsNeverIn(projection.table, fault)) {
         count += 1;
         note(causes, fault);
       }

@@ -2,7 +2,7 @@ import { outdatedByParked, resolveOvertakenOf } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import { applyWaiting } from './apply-waiting.ts';
-import { type Fault, fitsNever } from './fault-of-data.ts';
+import { type Fault, fitsNeverIn } from './fault-of-data.ts';
 import { foldBatch, type LogMessage } from './fold-batch.ts';
 import type { ModuleProjection } from './module-projection.ts';
 import { applyRests, passedAmong } from './parked-rest.ts';
@@ -209,13 +209,13 @@ async function applyWhatFits(client: PoolClient, projection: ModuleProjection, w
 }
 
 /** What is in the way now may be another thing than before; what the data itself is to blame for is tried again once mapping or table have changed. */
-async function noteLeft(client: PoolClient, { judgedBy }: ModuleProjection, faults: ReadonlyMap<string, Fault>): Promise<void> {
+async function noteLeft(client: PoolClient, { judgedBy, table }: ModuleProjection, faults: ReadonlyMap<string, Fault>): Promise<void> {
   if (faults.size === 0) return;
-  const codes = [...faults.values()].map(({ code }) => code);
+  const found = [...faults.values()];
   await client.query(
     `update lockstep.parked p set tries = tries + 1, tried_at = now(), code = f.code, cause = f.cause, retryable = f.retryable, judged_by = $5
      from unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[]) as f (id, code, cause, retryable) where p.id = f.id`,
-    [[...faults.keys()], codes, [...faults.values()].map(({ cause }) => cause), codes.map((code) => !fitsNever(code)), judgedBy],
+    [[...faults.keys()], found.map(({ code }) => code), found.map(({ cause }) => cause), found.map((fault) => !fitsNeverIn(table, fault)), judgedBy],
   );
 }
 

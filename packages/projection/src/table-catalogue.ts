@@ -30,6 +30,7 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     refusals: await refusals(client, module),
     nullRefusals: await nullRefusals(client, module, relation.oid),
     foreignChecks: relation.foreign_checks,
+    unsteadyChecks: relation.unsteady_checks,
     hasInsertTrigger: relation.has_insert_trigger,
     missingGrants: relation.missing_grants,
     columns: await describeColumns(client, relation.oid),
@@ -57,12 +58,16 @@ type Relation = {
   deferred_triggers: string[];
   update_cascades: { column: string; what: string }[];
   foreign_checks: string[];
+  unsteady_checks: string[];
   has_insert_trigger: boolean;
   missing_grants: string[];
 };
 
 // Since Postgres 18 a constraint may be one that is not enforced.
 const isEnforced = `coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true)`;
+
+// What an expression of Postgres's own that asks for the time is shown as.
+const clock = String.raw`\m(CURRENT_(DATE|TIME|TIMESTAMP)|LOCALTIME(STAMP)?|(now|timeofday|(clock|statement|transaction)_timestamp)\(\))`;
 
 // A trigger with these bits is for each row (1), before (2), for inserts (4), for removals (8), for updates (16). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
 const relationSql = `
@@ -86,6 +91,13 @@ const relationSql = `
       where k.contype = 'f' and ${isEnforced} and (k.confrelid = c.oid or k.confrelid in (select relid from pg_partition_tree(c.oid))) and k.conparentid = 0 and k.confupdtype in ('c', 'n', 'd')) as update_cascades,
     array(select distinct k.conname::text from pg_constraint k where k.contype = 'c' and ${isEnforced} and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)))
       and (0 = any(k.conkey) or exists (select from pg_attribute a where a.attrelid = k.conrelid and a.attnum = any(k.conkey) and a.attname <> all($5::text[]))) order by 1) as foreign_checks,
+    array(with recursive types as (
+        select t.oid, t.typtype, t.typbasetype from pg_attribute a join pg_type t on t.oid = a.atttypid where a.attrelid = c.oid and a.attnum > 0
+        union select t.oid, t.typtype, t.typbasetype from types d join pg_type t on t.oid = d.typbasetype where d.typtype = 'd')
+      select distinct k.conname::text from pg_constraint k
+      where k.contype = 'c' and (k.conrelid = c.oid or k.conrelid in (select relid from pg_partition_tree(c.oid)) or k.contypid in (select oid from types))
+        and (pg_get_constraintdef(k.oid) ~ '${clock}' or exists (select from pg_depend d join pg_proc f on f.oid = d.refobjid
+          where d.classid = 'pg_constraint'::regclass and d.objid = k.oid and d.refclassid = 'pg_proc'::regclass and f.provolatile <> 'i')) order by 1) as unsteady_checks,
     exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 7 = 7) as has_insert_trigger,
     array(
       select 'grant usage on schema ' || quote_ident(n.nspname) where not has_schema_privilege(n.oid, 'usage') union all

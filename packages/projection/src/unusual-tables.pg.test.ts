@@ -89,6 +89,38 @@ test.each([
   expect(await open()).toHaveLength(1);
 });
 
+describe('what a check refuses for now', () => {
+  const ordered = `create table public.orders (number text); create or replace function public.is_ordered(text) returns boolean language sql stable as 'select exists (select from public.orders where number = $1)'`;
+  const ofDomain = (check: string): string => standard.replace('number text', 'number public.ordered').replace('create', `create domain public.ordered as text check (${check}); create`);
+
+  test.each([
+    ['of the table', `${standard}; ${ordered}; alter table public.legacy add check (stage = 'a' or public.is_ordered(number))`],
+    ['of a partition', `${standard} partition by hash (id); ${ordered}; create table public.legacy_0 partition of public.legacy (check (stage = 'a' or public.is_ordered(number))) for values with (modulus 1, remainder 0)`],
+    ['of a domain', `${ordered}; ${ofDomain('value is null or public.is_ordered(value)')}`],
+  ])('as rows of another table are missing stands once they are there: a check %s', async (_, table) => {
+    await client.query('drop domain if exists public.ordered cascade');
+    const topic = await opened('', { table });
+    expect(await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'a' }), topic.seen({ n: 2, modified: '10:00:00', Stage: 'b', Number: '7' })])).toMatchObject({ waiting: 1, rejects: 0 });
+    expect(await open()).toEqual([{ code: '23514', record_id: recordId(2), retryable: true }]);
+    expect(await retry(topic)).toEqual({ resolved: 0, waiting: 1 });
+    await client.query(`insert into public.orders values ('7')`);
+    expect(await retry(topic)).toEqual({ resolved: 1, waiting: 0 });
+    expect(await stages()).toEqual(['a', 'b']);
+  });
+
+  test.each(['modified < now() - interval \'900 years\'', 'modified::date < current_date - 400000', 'modified < clock_timestamp() - interval \'900 years\'', 'modified < localtimestamp - interval \'900 years\''])('as the time has not come waits: %s', async (check) => {
+    const topic = await opened(`alter table public.legacy add check (${check})`);
+    expect(await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'a' })])).toMatchObject({ waiting: 1, rejects: 0 });
+    expect(await retry(topic)).toEqual({ resolved: 0, waiting: 1 });
+  });
+
+  test('is for good where it goes by the row alone', async () => {
+    const topic = await opened(`create or replace function public.is_short(text) returns boolean language sql immutable as 'select length($1) < 3'; alter table public.legacy add check (public.is_short(stage)), add check (number <> 'now()')`);
+    await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'long' })]);
+    expect(await open()).toMatchObject([{ code: '23514', retryable: false }]);
+  });
+});
+
 describe('a table that changes while something waits', () => {
   test('by a foreign key that cascades: the removal is not carried out', async () => {
     const module = definition({ onDelete: { action: 'remove' } });
