@@ -1,5 +1,5 @@
 import type { ModuleDefinition } from '@lockstep/modules';
-import { sqlState } from '@lockstep/postgres';
+import { isTransient, sqlState } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import type { DescribedColumn, DescribedTable } from './described-table.ts';
@@ -27,7 +27,7 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
     triggers: relation.triggers,
     deferredTriggers: relation.deferred_triggers,
     updateCascades: relation.update_cascades,
-    refusals: await refusals(client, module),
+    refusals: [...(await refusals(client, module)), ...(await stageRefusals(client, relation.missing_grants))],
     nullRefusals: await nullRefusals(client, module, relation.oid),
     foreignChecks: relation.foreign_checks,
     unsteadyChecks: relation.unsteady_checks,
@@ -120,6 +120,13 @@ async function refusals(client: Client, { table: { schema, name }, modifiedTimeC
     if (error !== null && refusesEach.has(sqlState(error))) found.push([error.message, (error as { detail?: string }).detail, (error as { hint?: string }).hint].filter((part) => typeof part === 'string').join('; '));
   }
   return found;
+}
+
+/** Batches are staged in temporary tables; beside the privilege, an event trigger may keep this user from making one. */
+async function stageRefusals(client: Client, missingGrants: readonly string[]): Promise<string[]> {
+  if (missingGrants.some((grant) => grant.startsWith('grant temporary'))) return [];
+  const error = await errorOf(client, 'create temporary table if not exists stage_of_nothing () on commit drop');
+  return error === null || isTransient(error) ? [] : [`no temporary table can be made, and rows are staged in one: ${error.message}; let the event trigger except temporary tables, or this user`];
 }
 
 /*
