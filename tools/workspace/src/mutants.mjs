@@ -856,9 +856,51 @@ export const mutants = [
   },
   {
     name: 'a check that the table gets is not noticed',
-    changes: [{ file: 'packages/projection/src/table-catalogue.ts', from: `k.conrelid = c.oid and k.contype = 'c'),`, to: `k.conrelid = c.oid and k.contype = 'none'),` }],
+    changes: [{ file: 'packages/projection/src/table-shape.ts', from: `k.conrelid = c.oid and k.contype = 'c'),`, to: `k.conrelid = c.oid and k.contype = 'none'),` }],
     project: 'packages/projection',
     tests: ['src/foreign-columns.pg.test.ts'],
+  },
+  {
+    name: 'the types of a table do not belong to its shape',
+    changes: [{ file: 'packages/projection/src/table-shape.ts', from: 'case when a.atttypid >= ${FIRST_OWN_OID} then ${type} end', to: "''" }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'a new partition is not noticed',
+    changes: [{ file: 'packages/projection/src/table-shape.ts', from: "pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_catalog.text, ',' order by p.relid)", to: 'null' }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'the functions of triggers do not belong to the shape of a table',
+    changes: [{ file: 'packages/projection/src/table-shape.ts', from: ", case when not t.tgisinternal then (select pg_catalog.concat('+', f.xmin) from pg_catalog.pg_proc f where f.oid = t.tgfoid) end", to: '' }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'a stage is known by the names of its types only',
+    changes: [{ file: 'packages/projection/src/write-plan.ts', from: '[table, described.shape, written', to: '[table, written' }, { file: 'packages/projection/src/module-projection.ts', from: 'if (stages.length > 0) await', to: 'if (stages.length < 0) await' }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'a statement is prepared once, whatever becomes of its types',
+    changes: [{ file: 'packages/projection/src/statements.ts', from: "hash('sha256', shape + text)", to: "hash('sha256', text)" }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'what a check refuses is always for good',
+    changes: [{ file: 'packages/projection/src/fault-of-data.ts', from: ' && (check === undefined || !unsteadyChecks.includes(check))', to: '' }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'a Date without its zone is of the zone of this host',
+    changes: [{ file: 'packages/crm-client/src/http-date.ts', from: 'Date.parse(`${text} GMT`)', to: 'Date.parse(header)' }],
+    project: 'packages/crm-client',
+    tests: ['src/http-date.test.ts'],
   },
   {
     name: 'new rows are written before those that stand',
