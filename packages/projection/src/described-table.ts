@@ -28,6 +28,8 @@ export type DescribedTable = {
   readonly shape: string;
   /** `pg_class.relkind`: `r` ordinary, `p` partitioned, `v` view … */
   readonly kind: string;
+  /** Whether it is no partitioned table, and has no type, trigger or function in a check that is not Postgres's own: none of them can change. */
+  readonly isPlain: boolean;
   readonly isPermanent: boolean;
   readonly isRowSecurityActive: boolean;
   /** Whether other tables inherit from it (partitions do not count). */

@@ -26,7 +26,7 @@ export class ModuleProjection {
   readonly own: Coverage;
   readonly #coverages = new Map<string, readonly string[]>();
   readonly #plans = new Map<string, WritePlan>();
-  readonly #shape: Prepared;
+  #shape: Prepared;
   #table: DescribedTable | undefined;
   #judgedBy = '';
   /** What works with the table as it is, and may surprise; for the log. */
@@ -39,7 +39,7 @@ export class ModuleProjection {
     this.keepsDeleted = module.onDelete.action === 'mark';
     this.epsilonMs = epsilonMs;
     this.own = coverageOf(module);
-    this.#shape = shapeSql(module);
+    this.#shape = shapeSql(module, { isPlain: false });
     this.#coverages.set(this.own.id, this.own.fields);
   }
 
@@ -64,6 +64,7 @@ export class ModuleProjection {
     const isChanged = this.#table?.shape !== table.shape;
     if (isChanged) await this.#dropPlans(client);
     this.#table = table;
+    this.#shape = shapeSql(this.module, table);
     this.#judgedBy = hash('sha256', `${this.fingerprint} ${table.shape}`).slice(0, 32);
     this.notes = notes;
     return isChanged;

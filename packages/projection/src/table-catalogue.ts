@@ -3,7 +3,7 @@ import { isTransient, sqlState } from '@lockstep/postgres';
 import type { PoolClient } from 'pg';
 
 import type { DescribedColumn, DescribedTable } from './described-table.ts';
-import { shapeSql } from './table-shape.ts';
+import { FIRST_OWN_OID, shapeSql } from './table-shape.ts';
 
 type Client = Pick<PoolClient, 'query'>;
 
@@ -13,10 +13,11 @@ export async function describeTable(client: Client, module: ModuleDefinition): P
   const { rows: [relation] } = await client.query<Relation>(relationSql, [schema, name, module.keyColumn, module.onDelete.action === 'remove', [...columnsWritten(module), ...deletedColumn(module)]]);
   if (relation === undefined) return null;
   // The shape first: what changes in between shows as a change later.
-  const { rows: [{ shape } = { shape: '' }] } = relation.is_readable ? await client.query<{ shape: string }>(shapeSql(module).text) : { rows: [] };
+  const { rows: [{ shape } = { shape: '' }] } = relation.is_readable ? await client.query<{ shape: string }>(shapeSql(module, { isPlain: false }).text) : { rows: [] };
   return {
     shape,
     kind: relation.kind,
+    isPlain: relation.is_plain,
     isPermanent: relation.is_permanent,
     isRowSecurityActive: relation.is_row_security_active,
     hasHeirs: relation.has_heirs,
@@ -47,6 +48,7 @@ type Relation = {
   oid: string;
   kind: string;
   is_readable: boolean;
+  is_plain: boolean;
   is_permanent: boolean;
   is_row_security_active: boolean;
   has_heirs: boolean;
@@ -71,7 +73,11 @@ const clock = String.raw`\m(CURRENT_(DATE|TIME|TIMESTAMP)|LOCALTIME(STAMP)?|(now
 
 // A trigger with these bits is for each row (1), before (2), for inserts (4), for removals (8), for updates (16). An index that ON CONFLICT can use is unique, valid, immediate, whole and of the column alone.
 const relationSql = `
-  select c.oid::text as oid, c.relkind::text as kind, c.relpersistence = 'p' as is_permanent, row_security_active(c.oid) as is_row_security_active,
+  select c.oid::text as oid, c.relkind::text as kind,
+    c.relkind = 'r' and not exists (select from pg_attribute a where a.attrelid = c.oid and a.atttypid >= ${FIRST_OWN_OID})
+      and not exists (select from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal)
+      and not exists (select from pg_constraint k join pg_depend d on d.classid = 'pg_constraint'::regclass and d.objid = k.oid and d.refclassid = 'pg_proc'::regclass where k.conrelid = c.oid and k.contype = 'c') as is_plain,
+    c.relpersistence = 'p' as is_permanent, row_security_active(c.oid) as is_row_security_active,
     has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'select') as is_readable,
     c.relkind <> 'p' and exists (select from pg_inherits h where h.inhparent = c.oid) as has_heirs,
     exists (select from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attname = $3 and not a.attisdropped

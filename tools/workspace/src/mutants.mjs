@@ -856,13 +856,19 @@ export const mutants = [
   },
   {
     name: 'a check that the table gets is not noticed',
-    changes: [{ file: 'packages/projection/src/table-shape.ts', from: `k.conrelid = c.oid and k.contype = 'c'),`, to: `k.conrelid = c.oid and k.contype = 'none'),` }],
+    changes: [{ file: 'packages/projection/src/table-shape.ts', from: "k.conrelid = c.oid and k.contype = 'c')", to: "k.conrelid = c.oid and k.contype = 'none')" }],
     project: 'packages/projection',
     tests: ['src/foreign-columns.pg.test.ts'],
   },
   {
     name: 'the types of a table do not belong to its shape',
     changes: [{ file: 'packages/projection/src/table-shape.ts', from: 'case when a.atttypid >= ${FIRST_OWN_OID} then ${type} end', to: "''" }],
+    project: 'packages/projection',
+    tests: ['src/changing-tables.pg.test.ts'],
+  },
+  {
+    name: 'every table counts as a plain one',
+    changes: [{ file: 'packages/projection/src/module-projection.ts', from: 'this.#shape = shapeSql(this.module, table);', to: 'this.#shape = shapeSql(this.module, { isPlain: true });' }],
     project: 'packages/projection',
     tests: ['src/changing-tables.pg.test.ts'],
   },
@@ -874,7 +880,7 @@ export const mutants = [
   },
   {
     name: 'the functions of triggers do not belong to the shape of a table',
-    changes: [{ file: 'packages/projection/src/table-shape.ts', from: ", case when not t.tgisinternal then (select pg_catalog.concat('+', f.xmin) from pg_catalog.pg_proc f where f.oid = t.tgfoid) end", to: '' }],
+    changes: [{ file: 'packages/projection/src/table-shape.ts', from: 'const triggers = triggersWith(`, ${calledFunction}`);', to: "const triggers = triggersWith('');" }],
     project: 'packages/projection',
     tests: ['src/changing-tables.pg.test.ts'],
   },
