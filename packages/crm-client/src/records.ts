@@ -150,12 +150,15 @@ export async function deletedSince(transport: Transport, base: string, { module,
   throw new CrmError(`${call}: more follow after ${MAX_DELETED_PAGES} pages: the list does not end`, 'CRM_REPLY_UNEXPECTED');
 }
 
+// `Date.parse` reads a time of this host's zone where there is no offset, and a year in any text that ends with one.
+const withOffset = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)$/;
+
 /**
  * A deletion as it may be believed: what is listed has happened, so one that bears a later time than the CRM ever had happened at the
- * latest when the list was read.
+ * latest when the list was read. What is no time stays as it is: the reader keeps it aside.
  */
 export function boundedDeletion(deletion: DeletedRecord, { latestMs, stampedUpToMs }: Pick<CrmTime, 'latestMs' | 'stampedUpToMs'>): DeletedRecord {
-  const isToCome = Date.parse(deletion.deletedTime) > stampedUpToMs + TOLERANCE_MS;
+  const isToCome = withOffset.test(deletion.deletedTime) && Date.parse(deletion.deletedTime) > stampedUpToMs + TOLERANCE_MS;
   if (!isToCome) return deletion;
   return { ...deletion, deletedTime: new Date(Math.floor(latestMs / 1000) * 1000).toISOString(), isBounded: true };
 }

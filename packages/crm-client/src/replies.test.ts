@@ -98,6 +98,11 @@ describe('one row that cannot be read', () => {
     expect((await crm.deletedSince('Leads', new Date(0))).deletions).toEqual([{ id: '2', deletedTime: '' }, { id: '', deletedTime: '' }, { id: '1', deletedTime: '2026-05-04T10:00:00Z' }]);
   });
 
+  test.each(['room 2099', '2099', '2099-01-01', '2099-01-01T00:00:00', 'Thu, 01 Jan 2099 00:00:00 GMT'])('of the deleted list is handed on as it stands where its time is none and seems to be to come: %s', async (time) => {
+    answer = { data: [{ id: '1', deleted_time: time }, { id: '2', deleted_time: '2099-01-01T00:00:00Z' }], info: { more_records: false } };
+    expect((await crm.deletedSince('Leads', new Date(0))).deletions).toEqual([{ id: '1', deletedTime: time }, { id: '2', deletedTime: expect.stringMatching(/^20[2-8]/) as string, isBounded: true }]);
+  });
+
   test('in an envelope of another form changes nothing: that is refused whole', async () => {
     for (const envelope of [{ rows: [good] }, { data: { 0: good } }, { data: [good] }]) {
       answer = envelope;
