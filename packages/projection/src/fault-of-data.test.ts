@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { faultOfData, fitsNever, mayYetFit } from './fault-of-data.ts';
+import { faultOfData, fitsNeverIn } from './fault-of-data.ts';
 
 const causeOf = (where: string): string | undefined => faultOfData(Object.assign(new Error('refused'), { code: '22P02', severity: 'ERROR', where }))?.cause;
 
@@ -49,8 +49,12 @@ test.each([
   expect(faultOfData(Object.assign(new Error('refused'), { code, routine }))?.code).toBe(noted);
 });
 
-test.each(['22P02', '23502', '23514', '54000', '42601', 'VALUE_NOT_EXACT', 'EVENT_MALFORMED'])('%s is a fault of the data itself', (code) => expect([fitsNever(code), mayYetFit(code)]).toEqual([true, false]));
-test.each(['23503', '23505', 'P0001', '44000', '42501', '27000', 'XX001', '55P03', '57014'])('%s may yet fit', (code) => expect([fitsNever(code), mayYetFit(code)]).toEqual([false, true]));
+const table = { unsteadyChecks: ['by_time'] };
+test.each(['22P02', '23502', '23514', '54000', '42601', 'VALUE_NOT_EXACT', 'EVENT_MALFORMED'])('%s is a fault of the data itself', (code) => expect(fitsNeverIn(table, { code, cause: '' })).toBe(true));
+test.each(['23503', '23505', 'P0001', '44000', '42501', '27000', 'XX001', '55P03', '57014'])('%s may yet fit', (code) => expect(fitsNeverIn(table, { code, cause: '' })).toBe(false));
+test('what a check refuses that may take it later may yet fit', () => {
+  expect(['by_time', 'by_row'].map((check) => fitsNeverIn(table, { code: '23514', cause: '', check }))).toEqual([false, true]);
+});
 
 test('a syntax error of a statement is not the data\'s', () => {
   const error = (position?: string) => Object.assign(new Error('syntax error'), { code: '42601', position });

@@ -63,16 +63,13 @@ const RAISED = 'P0001';
 const CHECK = '23514';
 const conflicts = new Set(['23001', '23503', '23505', '23P01', RAISED]);
 
-/** Whether the data itself is at fault, whatever becomes of other rows. */
-export const fitsNever = (code: string): boolean => parkable.has(code) || !isSqlState.test(code) || (isDataException(code) && !conflicts.has(code));
+const fitsNever = (code: string): boolean => parkable.has(code) || !isSqlState.test(code) || (isDataException(code) && !conflicts.has(code));
 
 const isSqlState = /^[0-9A-Z]{5}$/;
 
-/** Whether the same data may fit later: a parent, or the former owner of a value, may still be on its way; what points to a removed row may leave. */
-export const mayYetFit = (code: string): boolean => !fitsNever(code);
-
 /**
- * Whether a fault is of the data itself, in this table: what a check refuses that goes by the time or by other rows may fit later.
+ * Whether the data itself is at fault, whatever becomes of other rows. What is not may fit later: a parent, or the former owner of a value, may still be on its way; what points
+ * to a removed row may leave; so may what a check refuses that goes by the time or by other rows.
  * @param table as it was when it refused the data.
  */
 export const fitsNeverIn = ({ unsteadyChecks }: Pick<DescribedTable, 'unsteadyChecks'>, { code, check }: Fault): boolean => fitsNever(code) && (check === undefined || !unsteadyChecks.includes(check));
