@@ -11,7 +11,7 @@ const log = createLogger({ app: 'test', level: 'silent', isPretty: false });
 const place: TopicPartition = { topic: 't', partition: 0 };
 const other: TopicPartition = { topic: 't', partition: 1 };
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] }));
 afterEach(() => void vi.useRealTimers());
 
 /** A delivery whose kafkajs only notes what it is called with. */
@@ -201,6 +201,21 @@ describe('a partition that cannot be read on', () => {
       await deliver(await broken(2));
     }
     expect(unreadable.map(({ code, message }) => [code, message])).toEqual([['LOG_CORRUPT', 't/0 cannot be read at offset 2: a record batch says it is 0 bytes long']]);
+  });
+
+  test('as an open transaction of another producer holds it is reported once, after 20 s at the same offset', async () => {
+    const { delivery, deliver, unreadable } = start();
+    delivery.assign([place]);
+    const held = (at: number): Promise<FetchedBatch> => fetchedBatch(at, Buffer.alloc(0), { lastStableOffset: String(at) });
+    await deliver(await held(0));
+    await vi.advanceTimersByTimeAsync(19_000);
+    await deliver(await from(0, 2));
+    for (const waitMs of [0, 19_999, 1, 60_000]) {
+      await vi.advanceTimersByTimeAsync(waitMs);
+      await deliver(await held(2));
+      expect(unreadable.length).toBe(waitMs === 1 || waitMs === 60_000 ? 1 : 0);
+    }
+    expect(unreadable[0]).toMatchObject({ code: 'TRANSACTION_OPEN', message: expect.stringContaining('at offset 2') as string });
   });
 
   test('goes on by itself once it can be read', async () => {

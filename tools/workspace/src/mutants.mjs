@@ -1240,9 +1240,21 @@ export const mutants = [
   },
   {
     name: 'one that fails alone: a field that is back is forgotten before what was missed is requested',
-    changes: [{ file: 'packages/crm-reader/src/missing-fields.ts', from: 'isRestoreScan: false }))) return;', to: 'isRestoreScan: false }))) log.info({}, module);' }, { file: 'packages/crm-reader/src/missing-fields.ts', from: 'const { catchUps, store } = this.#deps;', to: 'const { catchUps, store, log } = this.#deps;' }],
+    changes: [{ file: 'packages/crm-reader/src/missing-fields.ts', from: 'return isWanted ? await this.#forget(module, fields.keys()) : undefined;', to: 'return await this.#forget(module, fields.keys());' }],
     project: 'packages/crm-reader',
     tests: ['src/missing-fields.test.ts'],
+  },
+  {
+    name: 'one that fails alone: a module whose first load lacked a field is not read again once that is back',
+    changes: [{ file: 'packages/crm-reader/src/missing-fields.ts', from: 'if (load === undefined) {', to: 'if (load === undefined || load.id > 0) {' }],
+    project: 'packages/crm-reader',
+    tests: ['src/missing-fields.test.ts'],
+  },
+  {
+    name: 'what stands is reported: an open transaction of another producer is waited for in silence',
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'if (batch.isHeld && batch.fetchedOffset === from)', to: 'if (batch.isHeld && batch.fetchedOffset > from)' }],
+    project: 'packages/kafka',
+    tests: ['src/delivery.test.ts'],
   },
   {
     name: 'what stands is reported: a result that cannot be downloaded is noted nowhere',
