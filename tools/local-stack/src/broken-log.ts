@@ -2,9 +2,8 @@ import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import kafkajs from 'kafkajs';
-
 import { withAdmin } from './kafka-admin.ts';
+import { kafkajs } from './kafkajs.ts';
 import { testKafkaBrokers } from './test-topic.ts';
 
 /** A partition's messages as the broker keeps them: what a disk may damage. */

@@ -1,6 +1,7 @@
-import kafkajs from 'kafkajs';
 import type { Admin } from 'kafkajs';
+
 import { quietKafkaTimer } from './kafka-timer.ts';
+import { kafkajs } from './kafkajs.ts';
 
 quietKafkaTimer();
 
