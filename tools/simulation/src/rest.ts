@@ -79,9 +79,10 @@ export class Rest {
     await this.#projected();
   }
 
-  /** A catch-up may have ended just now. */
+  /** A catch-up may have ended just now, and the projector's round is to come. */
   async #projected(): Promise<void> {
-    for (let waited = 0; waited < 60 && !this.#watch.isProjected(); waited += 1) await this.#world.time.advance(1_000);
+    const mostMs = MINUTE_MS + 2 * this.#world.paceMs;
+    for (let waitedMs = 0; waitedMs < mostMs && !this.#watch.isProjected(); waitedMs += 1_000) await this.#world.time.advance(1_000);
   }
 }
 
