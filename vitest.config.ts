@@ -20,19 +20,21 @@ const special = [...files('.pg'), ...files('.kafka'), ...files('.e2e')];
 const library = { '': ['packages/kafka/src/**/*.test.ts'], 'packages/kafka': ['src/**/*.test.ts'] }[relative(import.meta.dirname, process.cwd())] ?? [];
 const stack = { testTimeout: 60_000, hookTimeout: 120_000 };
 
-/** The file that takes longest, for it waits, begins first. */
+/** The files that take longest, for they wait, begin first. */
 class LongestFirst extends BaseSequencer {
+  static readonly #files = ['completeness.e2e', 'clock-steps.e2e', 'projector.kafka', 'embedded-stack.kafka', 'credits/credits', 'random-logs.kafka', 'kills.kafka'].map((name) => `/${name}.test.ts`);
+
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLongest = ({ moduleId }: TestSpecification): number => Number(moduleId.endsWith('clock-steps.e2e.test.ts'));
+    const isLong = ({ moduleId }: TestSpecification): number => Number(LongestFirst.#files.some((end) => moduleId.endsWith(end)));
     const inOrder = await super.sort(files); // oxlint-disable-line unicorn/no-array-sort -- not an array's
-    return inOrder.toSorted((a, b) => isLongest(b) - isLongest(a));
+    return inOrder.toSorted((a, b) => isLong(b) - isLong(a));
   }
 }
 
 export default defineConfig({
   test: {
     // Most tests wait for a service for most of their time.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     // The files of a worker share its process and what they import, which is half of the CPU of plain tests: nothing is left behind but caches.
     isolate: false,
     // Node imports what is tested by itself, as it does when the apps run; only test files are Vite's. That takes a third less of CPU.
