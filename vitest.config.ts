@@ -18,7 +18,9 @@ const special = [...files('.pg'), ...files('.kafka'), ...files('.e2e')];
  * files has a process of its own.
  */
 const library = { '': ['packages/kafka/src/**/*.test.ts'], 'packages/kafka': ['src/**/*.test.ts'] }[relative(import.meta.dirname, process.cwd())] ?? [];
-const stack = { testTimeout: 60_000, hookTimeout: 120_000 };
+/** A mutant may leave a test waiting for what no longer comes. */
+const atMost = (ms: number): number => Math.min(ms, Number(process.env['LOCKSTEP_TEST_MOST_MS'] ?? ms));
+const stack = { testTimeout: atMost(60_000), hookTimeout: atMost(120_000) };
 
 /** The files that take longest, for they wait, begin first. */
 class LongestFirst extends BaseSequencer {
@@ -43,8 +45,8 @@ export default defineConfig({
     setupFiles: [fileURLToPath(new URL('tools/workspace/src/random-tests.ts', import.meta.url))],
     reporters: ['default', ['json', { outputFile: 'test-results.json' }]],
     projects: [
-      { extends: true, test: { name: 'unit', include: files(''), exclude: [...special, ...library], testTimeout: 30_000 } },
-      { extends: true, test: { name: 'library', include: library, exclude: special, isolate: true, testTimeout: 30_000 } },
+      { extends: true, test: { name: 'unit', include: files(''), exclude: [...special, ...library], testTimeout: atMost(30_000) } },
+      { extends: true, test: { name: 'library', include: library, exclude: special, isolate: true, testTimeout: atMost(30_000) } },
       { extends: true, test: { name: 'pg', include: files('.pg'), globalSetup: '@lockstep/local-stack/vitest-postgres', ...stack } },
       { extends: true, test: { name: 'kafka', include: files('.kafka'), globalSetup: '@lockstep/local-stack/vitest-stack', isolate: true, ...stack } },
       // Each worker has a stack that nothing else uses, and runs one test at a time on it: topic names are fixed. Two of them leave half of two cores idle.

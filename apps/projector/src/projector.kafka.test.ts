@@ -331,7 +331,7 @@ describe('the projector', () => {
     expect([await rows(), isHealthy(projector)]).toEqual([5, true]);
   });
 
-  test('halts a module before anything of a wave is parked, and goes on by itself once it fits', { timeout: 60_000 }, async () => {
+  test('halts a module before anything of a wave is parked, and goes on by itself once it fits', async () => {
     await publish(Array.from({ length: 20 }, (_, n) => seen(n, { Fax: '1' })));
     await stop(await start().then(async (projector) => {
       await applied();

@@ -338,11 +338,12 @@ describe('the log', () => {
     expect(await rows('select from lockstep.look_wanted')).toEqual([]);
   });
 
-  test('events of an earlier coverage make no statement about newer fields', async () => {
-    await topic.project([topic.seen({ modified: '09:00:00', Last_Name: 'A', Fax: '1' })]);
+  test.each([['two batches', false], ['one batch', true]])('events of an earlier coverage make no statement about newer fields, in %s', async (_, isOne) => {
     const narrow = coverage(['Company', 'Gone_Field', 'Last_Name']);
     const event = encodeSeen({ id: recordId(1), modifiedMs: at('10:00:00'), observedMs: at('10:00:00'), coverage: narrow.id, fields: ['C', 'x', 'B'] });
-    await topic.project([topic.message(encodeCoverage({ coverage: narrow.id, fields: narrow.fields })), topic.message(event.value)]);
+    await topic.project([topic.message(encodeCoverage({ coverage: narrow.id, fields: narrow.fields }))]);
+    const messages = [topic.seen({ modified: '09:00:00', Last_Name: 'A', Fax: '1' }), topic.message(event.value)];
+    for (const batch of isOne ? [messages] : messages.map((one) => [one])) await topic.project(batch);
     expect(await leadRows('last_name, company, fax')).toEqual([{ last_name: 'B', company: 'C', fax: '1' }]);
   });
 

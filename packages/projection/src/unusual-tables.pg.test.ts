@@ -69,6 +69,12 @@ describe('what a function of the table raises', () => {
     expect(await stages()).toEqual(['good', 'bad', 'good']);
   });
 
+  test('without RAISE, by a statement that may not stand in it, keeps its record waiting, and no other', async () => {
+    const topic = await opened(raising('P0001').replace(/raise[^;]*;/, `execute 'vacuum';`));
+    await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'good' }), topic.seen({ n: 2, modified: '10:00:00', Stage: 'bad' }), topic.seen({ n: 3, modified: '10:00:00', Stage: 'good' })]);
+    expect([await stages(), await open()]).toEqual([['good', 'good'], [{ code: 'P0001', record_id: recordId(2), retryable: true }]]);
+  });
+
   test('with a state that is otherwise retried keeps no other record from its retry', async () => {
     const topic = await opened(`${raising('55000')}; alter table public.legacy add unique (number)`);
     await topic.project([topic.seen({ n: 1, modified: '10:00:00', Stage: 'a', Number: 'x' }), topic.seen({ n: 2, modified: '10:00:00', Stage: 'bad' }), topic.seen({ n: 3, modified: '10:00:00', Stage: 'c', Number: 'x' })]);

@@ -41,14 +41,15 @@ export class MutantCopy {
     this.#linkPackages();
   }
 
-  /** Tests with these changes made. @returns whether a test failed, what was printed, and how long that took. */
-  async test({ project, tests, testName }, changes, env) {
+  /** Tests with these changes made; `mostMs` is for those that wait in vain for what no longer comes. @returns whether a test failed, what was printed, and how long that took. */
+  async test({ project, tests, testName, mostMs }, changes, env) {
     for (const { file, from, to } of changes) {
       const path = join(this.#path, file);
       writeFileSync(path, readFileSync(path, 'utf8').replace(from, () => to));
     }
     const started = performance.now();
-    const { code, output } = await this.#vitest(project, testName === undefined ? tests : ['--testNamePattern', testName, ...tests], env);
+    const selection = [...(testName === undefined ? [] : ['--testNamePattern', testName]), ...tests];
+    const { code, output } = await this.#vitest(project, selection, mostMs === undefined ? env : { ...env, LOCKSTEP_TEST_MOST_MS: String(mostMs) });
     for (const { file } of changes) cpSync(join(root, file), join(this.#path, file));
     return { isCaught: code !== 0, output, seconds: (performance.now() - started) / 1000 };
   }

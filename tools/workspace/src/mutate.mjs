@@ -2,7 +2,7 @@
  * npm run mutate [-- text]: breaks a guarantee on purpose, in a copy of the checkout, and runs the tests that should notice; with a text, only those
  * of that name. A mutant that lives is a guarantee no test holds. Exit code 1 when one does.
  *
- * Two copies work at a time, on one Kafka and Postgres that are started once for all. Each project's tests have to pass without any mutant first.
+ * Three copies work at a time, as tests wait for half of theirs, on one Kafka and Postgres that are started once for all. Each project's tests have to pass without any mutant first.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { startStack } from '@lockstep/local-stack';
 import { MutantCopy, staleChanges } from './mutant-copy.mjs';
 import { mutants } from './mutants.mjs';
 
-const COPIES = 2;
+const COPIES = 3;
 const only = process.argv[2] ?? '';
 const chosen = mutants.filter(({ name, project }) => `${project}: ${name}`.includes(only));
 const stale = staleChanges(chosen);
