@@ -119,7 +119,7 @@ test('a poison delivery is tried less and less often, holds back its own record 
   await store([1, 'poison'], [1, 'after the poison'], ...Array.from({ length: 30 }, (_, n) => [n + 2, `other ${n}`] as const));
   send();
   await expect.poll(() => texts().filter((text) => text === 'poison').length, { timeout: 20_000 }).toBe(6);
-  expect(await waiting()).toBe(2);
+  await expect.poll(waiting).toBe(2);
   expect(texts().filter((text) => text.startsWith('other'))).toHaveLength(30);
   expect(texts()).not.toContain('after the poison');
   const times = received.filter(({ body }) => body.includes('poison')).map(({ atMs }) => atMs);
@@ -154,7 +154,7 @@ test('deliveries that the receiver refuses for good hold back none behind them, 
   await store(...Array.from({ length: 12 }, (_, n) => [n, `poison ${n}`] as const), ...Array.from({ length: 3 }, (_, n) => [n + 100, `sound ${n}`] as const));
   send();
   await expect.poll(() => texts().filter((text) => text.startsWith('sound')).length, { timeout: 20_000 }).toBe(3);
-  expect(await waiting()).toBe(12);
+  await expect.poll(waiting).toBe(12);
 });
 
 test.each([
