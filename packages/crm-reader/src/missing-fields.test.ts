@@ -200,9 +200,18 @@ describe('a field that an export had to do without', () => {
     expect([runs.length, stored, await left(missing), wanted]).toEqual([2, [], [], []]);
   });
 
+  const load = (begun: number, finished: number) => ({ id: 1, module: 'Leads', kind: 'initial', state: 'complete', firstJobCreatedAt: new Date(since.getTime() + begun), finishedAt: new Date(since.getTime() + finished), expectedRows: 20 }) as const;
+
+  test('is read for the whole module as well where the load had begun before, and requested later pages without it', async () => {
+    stored = [{ module: 'Leads', field: 'Company', cause: 'refused by the export', since, isBack: true }];
+    runs = [load(-10 * MINUTE, 5 * MINUTE)];
+    await (await start()).checkDue();
+    expect([wanted, runs.slice(1)]).toEqual([[], [expect.objectContaining({ kind: 'refresh', state: 'running' })]]);
+  });
+
   test('needs no more than a catch-up where the load before had it', async () => {
     stored = [{ module: 'Leads', field: 'Company', cause: 'refused by the export', since, isBack: false }];
-    runs = [{ id: 1, module: 'Leads', kind: 'initial', state: 'complete', firstJobCreatedAt: new Date(since.getTime() - MINUTE), expectedRows: 20 }, { id: 2, module: 'Leads', kind: 'refresh', state: 'complete', firstJobCreatedAt: new Date(since.getTime() + MINUTE), expectedRows: 20 }];
+    runs = [load(-200 * MINUTE, -180 * MINUTE), { ...load(MINUTE, 2 * MINUTE), id: 2, kind: 'refresh' }];
     await (await start()).checkDue();
     expect([wanted, stored, runs.length]).toEqual([[since], [], 2]);
   });

@@ -21,6 +21,8 @@ export type MissingFieldsDeps = {
 
 const NO_RECORD = '1';
 /** What was changed so long before a refusal may have been read no more. */
+/** More than clocks are set by mistake: one hour, of daylight saving or of a time zone. */
+const CLOCKS_APART_MS = 2 * 3_600_000;
 const MARGIN_MS = 60_000;
 /** From one question whether a field is back to the next; it doubles. Each costs a credit. */
 const ASK_MS = { first: 60_000, most: 15 * 60_000 };
@@ -150,13 +152,15 @@ export class MissingFields {
 
   /** A catch-up, or an export without the fields, may be under way: then again in the next round. */
   async #requestMissed(module: string, fields: ReadonlyMap<string, Missing>): Promise<void> {
-    const since = new Date(Math.min(...[...fields.values()].map((one) => one.since.getTime())));
+    const since = Math.min(...[...fields.values()].map((one) => one.since.getTime()));
     const all = (await this.#deps.runs.all()).filter((run) => run.module === module);
-    const without = all.filter(({ firstJobCreatedAt }) => firstJobCreatedAt instanceof Date && firstJobCreatedAt >= since);
+    // One that began before may have requested its later pages without them. When it ended is of another clock, which may be off.
+    const endedSince = since - CLOCKS_APART_MS;
+    const without = all.filter(({ firstJobCreatedAt, finishedAt }) => firstJobCreatedAt instanceof Date && (finishedAt?.getTime() ?? endedSince) >= endedSince);
     if (without.some(({ state }) => state === 'running')) return;
     const load = without.find(({ kind, state }) => kind === 'initial' && state === 'complete');
     if (load === undefined) {
-      const isWanted = await this.#deps.catchUps.want(module, { from: since, deletedFrom: since, isSecondPass: false, isRestoreScan: false });
+      const isWanted = await this.#deps.catchUps.want(module, { from: new Date(since), deletedFrom: new Date(since), isSecondPass: false, isRestoreScan: false });
       return isWanted ? await this.#forget(module, fields.keys()) : undefined;
     }
     const isRead = [...fields.values()].every(({ runId }) => all.some(({ id, state }) => id === runId && state === 'complete'));
