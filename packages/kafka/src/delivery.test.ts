@@ -218,6 +218,16 @@ describe('a partition that cannot be read on', () => {
     expect(unreadable[0]).toMatchObject({ code: 'TRANSACTION_OPEN', message: expect.stringContaining('at offset 2') as string });
   });
 
+  test('as it begins in the middle of an open transaction is reported with where that begins', async () => {
+    const { delivery, deliver, unreadable } = start(async () => [{ ...place, offset: 5 }]);
+    delivery.assign([place]);
+    for (const waitMs of [0, 20_000]) {
+      await vi.advanceTimersByTimeAsync(waitMs);
+      await deliver(await fetchedBatch(5, Buffer.alloc(0), { lastStableOffset: '3' }));
+    }
+    expect(unreadable.map(({ message }) => message)).toEqual([expect.stringContaining('--start-offset 3')]);
+  });
+
   test('goes on by itself once it can be read', async () => {
     const { delivery, deliver, handed, paused, unreadable } = start();
     delivery.assign([place]);

@@ -116,17 +116,17 @@ export class Delivery {
     const isLast = batch.following >= Number(batch.highWatermark);
     if (batch.following > from) await this.#handOn(state, { ...placeOf(batch), from, messages, following: batch.following, isLast }, heartbeat);
     if (batch.fault !== undefined) this.#rereadLater(batch, state, batch.fault);
-    if (batch.isHeld && batch.fetchedOffset === from) this.#noteHeld(batch, state);
+    if (batch.heldAt !== undefined && batch.fetchedOffset === from) this.#noteHeld(batch, batch.heldAt, state);
   }
 
   /** Reports it once. It is over with the next records, if only with the one that ends the transaction. */
-  #noteHeld(batch: FetchedBatch, state: PartitionState): void {
+  #noteHeld(batch: FetchedBatch, heldAt: number, state: PartitionState): void {
     const { topic, partition, fetchedOffset: offset } = batch;
     const { handlers, heldMs = HELD_MS } = this.#deps;
     if (state.held?.offset !== offset) state.held = { offset, sinceMs: performance.now(), isReported: false };
     if (state.held.isReported || performance.now() - state.held.sinceMs < heldMs) return;
     state.held.isReported = true;
-    handlers.onUnreadable(placeOf(batch), transactionOpen(topic, partition, offset));
+    handlers.onUnreadable(placeOf(batch), transactionOpen(topic, partition, heldAt));
   }
 
   async #handOn(state: PartitionState, batch: Parameters<ConsumerHandlers['onBatch']>[0], heartbeat: () => Promise<void>): Promise<void> {

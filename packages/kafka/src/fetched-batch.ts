@@ -20,8 +20,8 @@ export class FetchedBatch {
   readonly sentFrom: number | undefined;
   /** Why the log cannot be read on behind these messages. */
   readonly fault: string | undefined;
-  /** Whether the log goes on here, and an open transaction of another producer holds it. */
-  readonly isHeld: boolean;
+  /** Where an open transaction of another producer begins that keeps the log from going on here: at the fetched offset, or before it. */
+  readonly heldAt: number | undefined;
 
   constructor(topic: string, fetchedOffset: string, fetched: FetchedPartition) {
     const { partition, highWatermark, abortedTransactions, messages: { records, following } } = fetched;
@@ -34,11 +34,13 @@ export class FetchedBatch {
     this.following = isElsewhere || following === undefined ? this.fetchedOffset : Math.max(this.fetchedOffset, following);
     this.messages = this.following === this.fetchedOffset ? [] : startingAt(messagesAmong(records, abortedTransactions ?? []), this.fetchedOffset);
     this.fault = fetched.messages.fault ?? faultOf(fetched, this.fetchedOffset, this.following);
-    this.isHeld = this.fault === undefined && this.following === this.fetchedOffset && Number(fetched.lastStableOffset) === this.fetchedOffset && Number(highWatermark) > this.fetchedOffset;
+    const stable = Number(fetched.lastStableOffset);
+    const isHeld = this.fault === undefined && this.following === this.fetchedOffset && stable >= 0 && stable <= this.fetchedOffset && Number(highWatermark) > this.fetchedOffset;
+    this.heldAt = isHeld ? stable : undefined;
   }
 
   isEmpty(): boolean {
-    return this.following === this.fetchedOffset && this.fault === undefined && !this.isHeld;
+    return this.following === this.fetchedOffset && this.fault === undefined && this.heldAt === undefined;
   }
 
   /** Never so for kafkajs, which would pass over it without us. */

@@ -97,6 +97,6 @@ export class LogSource {
     if (batch.following > fetchedOffset) return null;
     const isBehindEnd = Number(batch.highWatermark) <= fetchedOffset;
     if (isBehindEnd) return { error: new KafkaError(`${place}: the log ends at ${Number(batch.highWatermark) - 1}`, 'OFFSETS_LOST'), isForGood: false };
-    return { error: transactionOpen(this.#topic, partition, fetchedOffset), isForGood: false };
+    return { error: transactionOpen(this.#topic, partition, batch.heldAt ?? fetchedOffset), isForGood: false };
   }
 }

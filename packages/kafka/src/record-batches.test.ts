@@ -110,7 +110,7 @@ describe('what a fetch brought', () => {
     const none = Buffer.alloc(0);
     expect(await fetchedBatch(40, none)).toMatchObject({ fault: 'the broker sends nothing, though its log goes on to 99' });
     for (const more of [{ isOfEmptyAnswer: false }, { highWatermark: '40', lastStableOffset: '40' }]) expect((await fetchedBatch(40, none, more)).isEmpty()).toBe(true);
-    expect(await fetchedBatch(40, none, { lastStableOffset: '40' })).toMatchObject({ fault: undefined, isHeld: true, following: 40 });
+    expect(await fetchedBatch(40, none, { lastStableOffset: '40' })).toMatchObject({ fault: undefined, heldAt: 40, following: 40 });
   });
 
   test('moves on over what ends a transaction: it has no message, and is handed on', async () => {

@@ -1256,7 +1256,7 @@ export const mutants = [
   },
   {
     name: 'what stands is reported: an open transaction of another producer is waited for in silence',
-    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'if (batch.isHeld && batch.fetchedOffset === from)', to: 'if (batch.isHeld && batch.fetchedOffset > from)' }],
+    changes: [{ file: 'packages/kafka/src/delivery.ts', from: 'if (batch.heldAt !== undefined && batch.fetchedOffset === from)', to: 'if (batch.heldAt !== undefined && batch.fetchedOffset > from)' }],
     project: 'packages/kafka',
     tests: ['src/delivery.test.ts'],
   },
